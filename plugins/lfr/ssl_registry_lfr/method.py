@@ -1,0 +1,169 @@
+"""The method: predict what frozen random networks make of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
+from ssl_registry.errors import ConfigError
+from ssl_registry.nn import FrozenModuleList, RepeatedModuleList
+from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
+from ssl_registry_lfr.projectors import random_projectors
+from ssl_registry_lfr.selection import TargetSelection, select
+
+# Without a limit, a ResNet-50 would get predictors of 4 million weights for each candidate.
+WIDEST_DEFAULT_TARGET = 512
+
+
+class LFR:
+    """Learning from randomness (Sui et al., 2024), arXiv:2310.07756.
+
+    K frozen random projectors map the input to targets; K predictors must reproduce them from the backbone's features.
+    No augmentation, so images, signals and tables alike. The K are chosen from N candidates, once, as the most
+    diverse on a sample of the data (a greedy determinantal point process). Training alternates: one epoch of the
+    backbone, then ``predictor_training_epochs`` of the predictors alone, so count epochs accordingly:
+
+        epochs = (epochs for the backbone) * (predictor_training_epochs + 1)
+
+    Heads: ``projectors`` and ``predictors`` (ModuleLists of N), ``adapter`` (between backbone and predictors),
+    ``criterion``; each can be replaced by name. ``selection`` holds the choice and the count of backbone steps.
+    """
+
+    class Config(MethodConfig):
+        """Options of LFR."""
+
+        num_candidates: int = Field(12, ge=1, description="Default projectors to choose from.")
+        num_targets: int | None = Field(
+            6, description="Projectors to train with; None, negative, or as many as there are: all."
+        )
+        projection_dim: int | None = Field(
+            None, ge=1, description="Width of the default projectors; default: the features', at most 512."
+        )
+        redundancy_weight: float = Field(0.01, ge=0, description="Weight of the loss's off-diagonal terms.")
+        flatten: bool = Field(False, description="Flatten the adapter's and the projectors' outputs.")
+        training: Literal["alternating", "joint"] = Field(
+            "alternating",
+            description="alternating: predictors train in their own epochs only (the paper); joint: also beside the "
+            "backbone.",
+        )
+        predictor_training_epochs: int | None = Field(
+            1, description="Epochs of predictors alone after each backbone epoch; None, 0 or negative: none."
+        )
+        max_backbone_training_steps: int | None = Field(
+            None, description="End training after this many backbone steps; None, 0 or negative: no limit."
+        )
+        selection_batch_size: int = Field(128, ge=2, description="Training samples that the choice looks at.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        if config.num_targets == 0:
+            raise ConfigError("lfr: num_targets=0 leaves nothing to predict; give a number, or None for all")
+        if config.training == "alternating" and not self.predictor_epochs:
+            raise ConfigError(
+                "lfr: training=alternating needs predictor_training_epochs of at least 1, or the predictors would "
+                "never train; give it, or training=joint"
+            )
+
+    @property
+    def predictor_epochs(self) -> int:
+        """Epochs that train predictors alone after each backbone epoch."""
+        return max(0, self.config.predictor_training_epochs or 0)
+
+    @hookimpl
+    def build_heads(self, feature_dim: int, input_shape: tuple[int, ...], overrides: Overrides) -> dict[str, nn.Module]:
+        """Build projectors and predictors, where the user gave none, and freeze the projectors for ever."""
+        out_dim = self.config.projection_dim or min(feature_dim, WIDEST_DEFAULT_TARGET)
+        count = len(_module_list(overrides, "predictors") or ()) or self.config.num_candidates
+        projectors = _module_list(overrides, "projectors") or random_projectors(count, input_shape, out_dim)
+        adapter = overrides.take("adapter", nn.Identity)
+        predictors = _module_list(overrides, "predictors")
+        if predictors is None:
+            width = self._width(adapter, torch.zeros(2, feature_dim))
+            target = self._width(projectors[0], torch.zeros(2, *input_shape))
+            predictors = RepeatedModuleList(len(projectors), nn.Linear, width, target)
+        if len(predictors) != len(projectors):
+            raise ConfigError(f"lfr: {len(projectors)} projectors need as many predictors, not {len(predictors)}")
+        wanted = self.config.num_targets
+        chosen = len(projectors) if wanted is None or wanted < 0 else min(wanted, len(projectors))
+        return {
+            "projectors": FrozenModuleList(projectors),
+            "predictors": predictors,
+            "adapter": adapter,
+            "selection": TargetSelection(chosen),
+            "criterion": overrides.take("criterion", lambda: BatchWiseBarlowTwinsLoss(self.config.redundancy_weight)),
+        }
+
+    def _width(self, module: nn.Module, sample: Tensor) -> int:
+        was = module.training
+        with torch.no_grad():
+            width: int = self._flat(module.eval()(sample)).shape[-1]
+        module.train(was)
+        return width
+
+    @hookimpl
+    def on_fit_start(self, model: SSLModule, sample: Callable[[int], Tensor]) -> None:
+        """Choose the targets, once in a model's life: a second fit or a resumed one keeps them."""
+        selection, projectors = model.heads["selection"], model.heads["projectors"]
+        if selection.is_chosen or len(selection.as_list()) == len(projectors):
+            return
+        inputs = sample(self.config.selection_batch_size)
+        if len(inputs) < 2:
+            raise ConfigError("lfr: choosing projectors needs at least two training samples")
+        with torch.no_grad():
+            outputs = [self._flat(projector(inputs)) for projector in projectors]
+        selection.choose(select(outputs, len(selection.as_list())))
+
+    @hookimpl
+    def frozen_modules(self, ctx: Context) -> set[str]:
+        """Freeze the backbone in predictor epochs, and the predictors in backbone epochs when they alternate."""
+        if not self.trains_backbone(ctx.epoch):
+            return {"backbone", "adapter"}
+        return {"predictors"} if self.config.training == "alternating" else set()
+
+    def trains_backbone(self, epoch: int) -> bool:
+        """Tell whether an epoch, counted from 0, trains the backbone."""
+        return epoch % (self.predictor_epochs + 1) == 0
+
+    @hookimpl
+    def compute_loss(self, model: SSLModule, views: list[Tensor]) -> Tensor:
+        """Average the loss over the chosen targets."""
+        predictions, targets = self.forward(model, views[0])
+        criterion = model.heads["criterion"]
+        losses = [criterion(prediction, target) for prediction, target in zip(predictions, targets, strict=True)]
+        return torch.stack(losses).mean()
+
+    @hookimpl
+    def on_step_end(self, model: SSLModule, ctx: Context) -> None:
+        """Count the steps that trained the backbone."""
+        if self.trains_backbone(ctx.epoch):
+            model.heads["selection"].backbone_steps += 1
+
+    @hookimpl
+    def should_stop(self, model: SSLModule) -> bool:
+        """Stop once the backbone has had its steps."""
+        limit = self.config.max_backbone_training_steps
+        return limit is not None and limit > 0 and int(model.heads["selection"].backbone_steps) >= limit
+
+    def forward(self, model: SSLModule, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the K predictions and the K targets of [batch, *input_shape], each [batch, projection_dim]."""
+        chosen = model.heads["selection"].as_list()
+        features = self._flat(model.heads["adapter"](model(x)))
+        predictions = [self._flat(model.heads["predictors"][index](features)) for index in chosen]
+        with torch.no_grad():
+            targets = [self._flat(model.heads["projectors"][index](x)) for index in chosen]
+        return predictions, targets
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return x.flatten(1) if self.config.flatten else x
+
+
+def _module_list(overrides: Overrides, name: str) -> nn.ModuleList | None:
+    """Return the user's list of modules of this name, or None."""
+    modules = overrides.get(name)
+    if modules is not None and not (isinstance(modules, nn.ModuleList) and len(modules)):
+        raise ConfigError(f"lfr: {name} must be an nn.ModuleList of at least one module")
+    return modules

@@ -1,0 +1,175 @@
+"""NT-Xent over blocks of the similarity matrix: the mean loss, and its gradient while a block is at hand.
+
+Two ways through the matrix. `by_rows` takes any rows against any keys, a block of rows at a time, in three
+matrix products a block (similarities, gradient of rows, gradient of keys). `by_tiles` takes rows against
+themselves, where the matrix is symmetric: it visits the tiles on and above the diagonal twice, once for
+the rows' sums and once for the gradient, which is two products in all and half the memory traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+__all__ = ["Visit", "by_rows", "by_tiles", "is_tiled"]
+
+# Unit vectors have similarities in [-1/T, 1/T]. Below this width exp() of all of them, and sums of millions,
+# are normal numbers of float32, and no maximum has to be subtracted first.
+SAFE_WIDTH = 80.0
+# Entries of a block of rows, on a CPU (16 MiB) and elsewhere.
+ROW_ENTRIES = {"cpu": 1 << 22}
+ROW_ENTRIES_DEFAULT = 1 << 24
+# Side of a tile. On a CPU it stays in the cache; elsewhere it must keep the device busy.
+TILE = {"cpu": 512}
+TILE_DEFAULT = 4096
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What is asked of a pass over the similarities.
+
+    Args:
+        temperature: T.
+        needs_grad: whether to make the gradient too.
+        first: number of the key that is the first row; the row itself is no negative.
+        block: rows in a block or side of a tile; default: chosen from the shapes and the device.
+    """
+
+    temperature: float
+    needs_grad: bool
+    first: int = 0
+    block: int | None = None
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether exp() of similarities over the temperature needs no shift."""
+        return 2 / self.temperature < SAFE_WIDTH
+
+
+def is_tiled(rows: Tensor, visit: Visit) -> bool:
+    """Whether `by_tiles` is exact and worth its second visit: for more than one tile, and no shift."""
+    return visit.is_safe and len(rows) > _tile(rows, visit)
+
+
+def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Compute the mean loss of rows against keys, and its gradients.
+
+    Args:
+        rows: unit vectors, [2B, d]; row i and row i + B are the two views of a sample.
+        keys: unit vectors, [K, d], among them the rows, from ``visit.first`` on and in their order.
+        visit: what is asked.
+
+    Returns:
+        The loss, and the gradients of rows and keys or None.
+    """
+    count = len(rows)
+    block = visit.block or max(64, ROW_ENTRIES.get(rows.device.type, ROW_ENTRIES_DEFAULT) // len(keys))
+    number = torch.arange(count, device=rows.device)
+    itself = number + visit.first
+    other = (number + count // 2) % count + visit.first
+    losses = rows.new_empty(count)
+    grad_rows = torch.empty_like(rows) if visit.needs_grad else None
+    grad_keys = torch.zeros_like(keys) if visit.needs_grad else None
+    scaled = rows / visit.temperature
+    memory = rows.new_empty(min(block, count), len(keys))
+    for some in _slices(count, block):
+        line = number[: some.stop - some.start]
+        weights = torch.mm(scaled[some], keys.T, out=memory[: len(line)])  # [b, K]
+        weights[line, itself[some]] = -torch.inf
+        if not visit.is_safe:
+            weights.sub_(weights.amax(1, keepdim=True))
+        positive = weights[line, other[some]]
+        sums = weights.exp_().sum(1)
+        losses[some] = sums.log() - positive
+        if grad_rows is not None and grad_keys is not None:
+            # softmax = weights / sums. Dividing on the narrow side of both products spares a pass over b x K.
+            inverse = 1 / sums[:, None]
+            torch.mm(weights, keys, out=grad_rows[some]).mul_(inverse)
+            grad_keys.addmm_(weights.T, rows[some] * inverse)
+    if grad_rows is not None and grad_keys is not None:
+        scale = 1 / (visit.temperature * count)
+        grad_rows.sub_(keys[other]).mul_(scale)
+        grad_keys.index_add_(0, other, rows, alpha=-1).mul_(scale)
+    return losses.mean(), grad_rows, grad_keys
+
+
+def by_tiles(rows: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None]:
+    """Compute the mean loss of rows among themselves, and its gradient.
+
+    Args:
+        rows: unit vectors, [2B, d]; row i and row i + B are the two views of a sample.
+        visit: what is asked; only for a temperature that ``visit.is_safe``.
+
+    Returns:
+        The loss, and the gradient or None.
+    """
+    count, half = len(rows), len(rows) // 2
+    scaled = rows / sqrt(visit.temperature)
+    side = _tile(rows, visit)
+    memory = rows.new_empty(min(side, count) ** 2)
+    sums = rows.new_zeros(count)
+    positive = rows.new_empty(half)
+    for high, wide in _upper(count, side):
+        tile = _similarities(scaled, high, wide, memory)
+        # Entry (i, i + half) of the matrix lies on this diagonal of the tile, if the tile has it.
+        offset = high.start + half - wide.start
+        if high.start - high.stop < offset < wide.stop - wide.start:
+            found = tile.diagonal(offset)
+            start = high.start + max(0, -offset)
+            positive[start : start + len(found)] = found
+        _exponentiate(tile, high == wide)
+        sums[high] += tile.sum(1)
+        if high != wide:
+            sums[wide] += tile.sum(0)
+    loss = sums.log().mean() - positive.mean()
+    if not visit.needs_grad:
+        return loss, None
+
+    # G is the softmax less the positives. A row is a key too, so its gradient is that of (G + G^T) rows; and
+    # because the similarities are symmetric, softmax plus transpose is exp(s_ij) * (1/sums_i + 1/sums_j).
+    inverse = 1 / sums
+    factors = torch.empty_like(memory)
+    grad = torch.zeros_like(rows)
+    for high, wide in _upper(count, side):
+        tile = _similarities(scaled, high, wide, memory)
+        _exponentiate(tile, high == wide)
+        both = factors[: tile.numel()].view_as(tile)
+        tile.mul_(torch.add(inverse[high, None], inverse[None, wide], out=both))
+        grad[high].addmm_(tile, rows[wide])
+        if high != wide:
+            grad[wide].addmm_(tile.T, rows[high])
+    grad.sub_(rows.roll(half, 0), alpha=2)
+    return loss, grad.mul_(1 / (visit.temperature * count))
+
+
+def _tile(rows: Tensor, visit: Visit) -> int:
+    return visit.block or TILE.get(rows.device.type, TILE_DEFAULT)
+
+
+def _slices(count: int, block: int) -> list[slice]:
+    return [slice(start, min(start + block, count)) for start in range(0, count, block)]
+
+
+def _upper(count: int, side: int) -> Iterator[tuple[slice, slice]]:
+    """Yield the tiles on and above the diagonal, as slices of rows and of columns."""
+    slices = _slices(count, side)
+    for i, high in enumerate(slices):
+        for wide in slices[i:]:
+            yield high, wide
+
+
+def _similarities(scaled: Tensor, high: slice, wide: slice, memory: Tensor) -> Tensor:
+    """Compute a tile, [high, wide], in ``memory``."""
+    shape = high.stop - high.start, wide.stop - wide.start
+    return torch.mm(scaled[high], scaled[wide].T, out=memory[: shape[0] * shape[1]].view(shape))
+
+
+def _exponentiate(tile: Tensor, on_diagonal: bool) -> None:
+    """Take exp() in place; a row is no negative of itself."""
+    tile.exp_()
+    if on_diagonal:
+        tile.fill_diagonal_(0)

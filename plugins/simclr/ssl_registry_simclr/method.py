@@ -1,0 +1,79 @@
+"""The method: two views of a sample attract, all other samples of the batch repel."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ssl_registry import Field, MethodConfig, Overrides, SSLModule, hookimpl
+from ssl_registry.nn import MLP
+from ssl_registry.views import ImageView, Recipe
+from ssl_registry_simclr.loss import NTXentLoss
+
+
+class SimCLR:
+    """A simple framework for contrastive learning (Chen et al., 2020), arXiv:2002.05709.
+
+    Each of the 2N views in the batch, over all ranks, must find the other view of its sample among the 2N - 1
+    others (NT-Xent, equation 1). The projection head (section 4.2) is thrown away after training.
+
+    The default optimizer is LARS with momentum 0.9, which leaves biases and norms unscaled (appendix B.6). The paper's
+    learning rate is ``0.3 * batch_size / 256``.
+
+    Heads: ``projection_head``, ``criterion``; each can be replaced by name.
+    """
+
+    class Config(MethodConfig):
+        """Options of SimCLR."""
+
+        learning_rate: float = Field(0.3, gt=0, description="Peak learning rate; the paper: 0.3 * batch size / 256.")
+        weight_decay: float = Field(1e-6, ge=0, description="Weight decay; biases and norms are excluded.")
+        optimizer: str = Field("lars", min_length=1, description="A timm optimizer name.")
+        temperature: float = Field(0.5, gt=0, description="Softmax temperature of NT-Xent.")
+        hidden_dim: int | None = Field(None, ge=1, description="Width inside the head; default: the backbone's.")
+        projection_dim: int = Field(128, ge=1, description="Width of the projections.")
+        jitter_strength: float = Field(
+            1.0, ge=0, le=1.25, description="Strength of colour distortion (appendix A); 0.5 for CIFAR-10."
+        )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @hookimpl
+    def build_heads(self, feature_dim: int, overrides: Overrides) -> dict[str, nn.Module]:
+        """Build the two-layer projection head and the loss."""
+        hidden, out = self.config.hidden_dim or feature_dim, self.config.projection_dim
+        return {
+            "projection_head": overrides.take("projection_head", lambda: MLP(feature_dim, hidden, out)),
+            "criterion": overrides.take("criterion", lambda: NTXentLoss(self.config.temperature)),
+        }
+
+    @hookimpl
+    def build_recipe(self, image_size: int | None) -> Recipe:
+        """Two views alike (appendix A): crop, flip, colour, grey, and blur where there is something to blur."""
+        strength = self.config.jitter_strength
+        view = ImageView(
+            crop_scale=(0.08, 1.0),
+            flip=0.5,
+            jitter=0.8,
+            brightness=0.8 * strength,
+            contrast=0.8 * strength,
+            saturation=0.8 * strength,
+            hue=min(0.5, 0.2 * strength),
+            grey=0.2,
+            blur=0.5 if image_size is not None and image_size > 64 else 0.0,
+            copies=2,
+        )
+        return Recipe(views=(view,), image_size=image_size)
+
+    @hookimpl
+    def compute_loss(self, model: SSLModule, views: list[Tensor]) -> Tensor:
+        """Compute NT-Xent over the projections of both views."""
+        z0, z1 = (self.forward(model, view) for view in views)
+        loss: Tensor = model.heads["criterion"](z0, z1)
+        return loss
+
+    @staticmethod
+    def forward(model: SSLModule, x: Tensor) -> Tensor:
+        """Return the projection [batch, projection_dim] of one view."""
+        projection: Tensor = model.heads["projection_head"](model(x))
+        return projection

@@ -1,0 +1,266 @@
+"""`Registry`: names to methods, and methods with a backbone to models.
+
+The underscore keeps ``ssl_registry.registry`` for the object: a submodule of that name would take its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import importlib_metadata
+
+from ssl_registry.discovery import GROUP, MethodInfo, discover
+from ssl_registry.errors import ConfigError, MethodNotFoundError, PluginError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ssl_registry.module import SSLModule
+    from ssl_registry.views import Recipe
+
+__all__ = ["Registry", "registry"]
+
+ClassT = TypeVar("ClassT", bound=type[Any])
+
+# Published by this project; a name that is not installed answers with its distribution.
+FIRST_PARTY = {"byol": "ssl-registry-byol", "simclr": "ssl-registry-simclr", "lfr": "ssl-registry-lfr"}
+
+
+class Registry:
+    """Methods by name: those of installed distributions, and those registered in this process.
+
+    Args:
+        entry_points: False for an isolated registry, which knows only what `register` gave it.
+
+    Example:
+        >>> from ssl_registry import MethodConfig, hookimpl
+        >>> mine = Registry(entry_points=False)
+        >>> @mine.register("tiny")
+        ... class Tiny:
+        ...     '''Pull every feature towards zero; for the sake of an example.'''
+        ...     class Config(MethodConfig): ...
+        ...     def __init__(self, config): self.config = config
+        ...     @hookimpl
+        ...     def build_heads(self): return {}
+        ...     @hookimpl
+        ...     def compute_loss(self, model, views): return model(views[0]).square().mean()
+        >>> [info.name for info in mine.methods()]
+        ['tiny']
+    """
+
+    def __init__(self, *, entry_points: bool = True) -> None:
+        self._entry_points = entry_points
+        self._local: dict[str, type[Any]] = {}
+
+    @overload
+    def register(self, name: str) -> Callable[[ClassT], ClassT]: ...
+    @overload
+    def register(self, name: str, cls: ClassT) -> ClassT: ...
+    def register(self, name: str, cls: ClassT | None = None) -> Any:
+        """Register a method in this process, for notebooks, tests and files; it wins over an installed one.
+
+        Use it as a call or as a decorator; a second registration of the name replaces the first.
+
+        Raises:
+            ContractError: if the class breaks the contract.
+        """
+        from ssl_registry.contract import check_method_class
+
+        if cls is None:
+            return lambda decorated: self.register(name, decorated)
+        if not name or name != name.strip() or ":" in name:
+            raise ConfigError(f"{name!r} cannot name a method: it needs letters, no colon, no space around it")
+        self._local[name] = check_method_class(cls, source="registered in this process")
+        return cls
+
+    def unregister(self, name: str) -> None:
+        """Forget a method that `register` was given."""
+        if name not in self._local:
+            raise MethodNotFoundError(f"{name!r} was not registered here. Registered: {_listed(self._local)}")
+        del self._local[name]
+
+    def methods(self) -> list[MethodInfo]:
+        """List every method, without importing a plugin; one row a distribution that provides it."""
+        local = [_describe(name, cls) for name, cls in self._local.items()]
+        return sorted([*local, *self._installed()], key=lambda info: (info.name, info.distribution or ""))
+
+    def info(self, name: str) -> MethodInfo:
+        """Find a method by ``name`` or ``distribution:name``, without importing its plugin.
+
+        Raises:
+            MethodNotFoundError: if there is none, or several distributions have it.
+            PluginError: if there is one that cannot be used here.
+        """
+        if name in self._local:
+            return _describe(name, self._local[name])
+        installed = self._installed()
+        found = [info for info in installed if name in (info.name, info.qualified)]
+        # `distribution:name` chooses among rivals, so for it a conflict is no obstacle.
+        usable = [
+            info for info in found if info.status == "ok" or (info.status == "conflict" and name == info.qualified)
+        ]
+        if len(usable) == 1:
+            return replace(usable[0], status="ok", problem="")
+        if found:
+            kind = MethodNotFoundError if found[0].status == "conflict" else PluginError
+            raise kind(f"{name}: {found[0].problem}")
+        raise MethodNotFoundError(self._unknown(name, installed))
+
+    def method_class(self, name: str) -> type[Any]:
+        """Import a method's class and check it against the contract.
+
+        Raises:
+            MethodNotFoundError, PluginError: as `info`, and PluginError if its import fails.
+            ContractError: if the class breaks the contract.
+        """
+        from ssl_registry.contract import check_method_class
+
+        info = self.info(name)
+        if info.status == "local":
+            return self._local[info.name]
+        source = f"{info.distribution} {info.version}"
+        try:
+            cls = importlib_metadata.EntryPoint(info.name, info.target, GROUP).load()
+        except Exception as error:  # a plugin's import may raise anything; it breaks only itself
+            raise PluginError(
+                f"{name}: {source} fails to import ({type(error).__name__}: {error}); "
+                f"repair it with: pip install --force-reinstall {info.distribution}"
+            ) from error
+        return check_method_class(cls, source=source)
+
+    def create(
+        self,
+        name: str,
+        *,
+        backbone: str | nn.Module = "resnet50",
+        image_size: int | None = None,
+        in_chans: int | None = None,
+        input_shape: Sequence[int] | None = None,
+        pretrained: bool = False,
+        low_resolution: bool = False,
+        pooling: str = "avg",
+        backbone_kwargs: dict[str, Any] | None = None,
+        recipe: Recipe | None = None,
+        observers: Sequence[object] = (),
+        seed: int | None = None,
+        **options: Any,
+    ) -> SSLModule:
+        """Build a method on a backbone: a LightningModule, ready for ``Trainer.fit``.
+
+        Args:
+            name: of the method, or ``distribution:name``.
+            backbone: a timm name, ``signal_encoder``, ``table_encoder``, or any ``nn.Module`` whose output is
+                a feature vector or can be pooled to one.
+            image_size: side of the images in pixels; default: what the timm model was made for.
+            in_chans: channels of the input; default 3.
+            input_shape: shape of one sample, instead of the two above, where the input is not a square image:
+                (channels, time) or (features,).
+            pretrained: load timm's pretrained weights into the backbone.
+            low_resolution: a 3x3 stem without max-pool, for images of 64 pixels and fewer (ResNets).
+            pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
+            backbone_kwargs: further arguments of the timm model.
+            recipe: views instead of the method's own.
+            observers: objects with hooks that are called beside the method's.
+            seed: makes initial weights and every random draw of training repeatable; default: from torch's
+                global seed.
+            **options: the method's options (see ``ssl-registry show NAME``), and modules by head name
+                (``projection_head=...``) that take the place of its own.
+
+        Raises:
+            MethodNotFoundError, PluginError, ContractError: about the method.
+            ConfigError, BackboneError: about the arguments.
+        """
+        from ssl_registry.backbones import BackboneSpec
+        from ssl_registry.config import parse_config
+        from ssl_registry.module import assemble
+        from ssl_registry.nn import as_module
+
+        cls = self.method_class(name)
+        # A class (optimizer=torch.optim.SGD) is an option; an object that computes is a head.
+        heads = {key: value for key, value in options.items() if callable(value) and not isinstance(value, type)}
+        plain = {key: value for key, value in options.items() if key not in heads}
+        if clash := sorted(heads.keys() & cls.Config.model_fields.keys()):
+            raise ConfigError(f"{name}: {clash[0]} is an option, it cannot be a {type(heads[clash[0]]).__name__}")
+        spec = BackboneSpec(
+            backbone=backbone,
+            image_size=image_size,
+            in_chans=in_chans,
+            input_shape=tuple(input_shape) if input_shape is not None else None,
+            pretrained=pretrained,
+            low_resolution=low_resolution,
+            pooling=pooling,
+            kwargs=backbone_kwargs or {},
+        )
+        return assemble(
+            cls(parse_config(cls.Config, plain, owner=name)),
+            self.info(name),
+            spec,
+            overrides={key: as_module(value) for key, value in heads.items()},
+            recipe=recipe,
+            observers=observers,
+            seed=seed,
+        )
+
+    def load(
+        self,
+        path: str | Path,
+        *,
+        backbone: nn.Module | None = None,
+        observers: Sequence[object] = (),
+        **heads: Any,
+    ) -> SSLModule:
+        """Reopen a checkpoint, or the last one of a run's folder, with the weights it holds.
+
+        The method is found through installed distributions and this process's registrations only; the file
+        is read without running code from it, and no pretrained weights are fetched.
+
+        Args:
+            path: a checkpoint or a run's folder.
+            backbone: the module that training was given, if it was not a name.
+            observers: as in `create`.
+            **heads: the modules that training was given by name.
+
+        Raises:
+            CheckpointError: if the file is no checkpoint of this project, or does not fit.
+            MethodNotFoundError, PluginError: if its method is not installed.
+        """
+        from ssl_registry.checkpoint import reopen
+
+        return reopen(self, Path(path), backbone=backbone, observers=observers, heads=heads)
+
+    def _installed(self) -> list[MethodInfo]:
+        return discover() if self._entry_points else []
+
+    def _unknown(self, name: str, installed: list[MethodInfo]) -> str:
+        known = [*self._local, *(info.name for info in installed)]
+        if name in FIRST_PARTY:
+            return f"{name} is not installed; run: pip install {FIRST_PARTY[name]}"
+        hint = did_you_mean(name, {*known, *FIRST_PARTY})
+        if not known:
+            return (
+                f"no method {name!r}.{hint} No method is installed; "
+                f"methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}"
+            )
+        return f"no method {name!r} is installed.{hint} Installed: {_listed(known)}"
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def _describe(name: str, cls: type[Any]) -> MethodInfo:
+    summary = (cls.__doc__ or "").strip().partition("\n")[0]
+    return MethodInfo(
+        name=name,
+        distribution=None,
+        version="",
+        summary=summary,
+        target=f"{cls.__module__}:{cls.__qualname__}",
+        status="local",
+    )
+
+
+registry = Registry()

@@ -1,0 +1,238 @@
+"""Backbones: a timm name or an ``nn.Module`` becomes a module that maps a sample to a feature vector.
+
+The width is measured by one evaluation-mode forward at the real input shape, never read from an
+attribute: ``num_features`` is wrong for several models, and absent from a user's own.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_registry.errors import BackboneError, did_you_mean
+from ssl_registry.nn import SignalEncoder, TableEncoder, evaluating
+
+__all__ = ["Backbone", "BackboneSpec", "FeaturePool", "list_backbones"]
+
+# The core's own small encoders for what timm has none for; each takes the number of input channels.
+ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
+
+
+class FeaturePool(nn.Module):
+    """A dense backbone made to return [batch, feature_dim].
+
+    Takes the entry ``"out"``, else the last one, of a mapping, and the last one of a tuple; then averages
+    what follows the channel axis: [B, C, H, W] and [B, C, T] over space or time, and the tokens [B, N, C]
+    of an image backbone over N.
+
+    Args:
+        module: the dense backbone.
+        tokens: whether a 3-D output is [batch, tokens, channels] rather than [batch, channels, time].
+        pooling: ``avg``, or ``flatten`` to keep every position.
+    """
+
+    def __init__(self, module: nn.Module, *, tokens: bool, pooling: str = "avg") -> None:
+        super().__init__()
+        self.module = module
+        self.tokens = tokens
+        self.pooling = pooling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, *input_shape] to [batch, feature_dim]."""
+        out = self.module(x)
+        while not isinstance(out, Tensor):
+            if isinstance(out, Mapping) and out:
+                out = out["out"] if "out" in out else list(out.values())[-1]
+            elif isinstance(out, tuple | list) and out:
+                out = out[-1]
+            else:
+                raise BackboneError(
+                    f"the backbone returns {type(out).__name__}; it must return a tensor, or a non-empty mapping, "
+                    "tuple or list of tensors"
+                )
+        if out.ndim < 2:
+            raise BackboneError(f"the backbone returns shape {tuple(out.shape)}; its first axis must be the batch")
+        if self.pooling == "flatten":
+            return out.flatten(1)
+        if out.ndim == 3 and self.tokens:
+            return out.mean(1)
+        return out.flatten(2).mean(2) if out.ndim > 2 else out
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A built backbone.
+
+    Args:
+        module: maps [batch, *input_shape] to [batch, feature_dim]; a plain timm module for a timm name.
+        feature_dim: the measured width.
+        input_shape: of one sample.
+        record: what rebuilds it, in plain values; its ``name`` is None for a user's own module.
+    """
+
+    module: nn.Module
+    feature_dim: int
+    input_shape: tuple[int, ...]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """The arguments of `Registry.create` that describe a backbone; see there."""
+
+    backbone: str | nn.Module
+    image_size: int | None = None
+    in_chans: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    pretrained: bool = False
+    low_resolution: bool = False
+    pooling: str = "avg"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Backbone:
+        """Build the module and measure its width.
+
+        Raises:
+            BackboneError: for an unknown name, arguments that do not fit, or an output that is no feature.
+        """
+        if self.pooling not in ("avg", "flatten"):
+            raise BackboneError(f"pooling={self.pooling!r} is not known; use 'avg' or 'flatten'")
+        if self.input_shape is not None and (self.image_size is not None or self.in_chans is not None):
+            raise BackboneError("give input_shape, or image_size and in_chans, not both")
+        for word, number in (("image_size", self.image_size), ("in_chans", self.in_chans)):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise BackboneError(f"{word}={number!r} must be a whole number of at least 1")
+        if self.input_shape is not None and not (
+            1 <= len(self.input_shape) <= 3 and all(isinstance(n, int) and n > 0 for n in self.input_shape)
+        ):
+            raise BackboneError(
+                f"input_shape={self.input_shape} is not a sample's shape: (channels, height, width), "
+                "(channels, time) or (features,)"
+            )
+        if isinstance(self.backbone, nn.Module):
+            module, shape = self.backbone, self._shape_for_module(self.backbone)
+        elif self.backbone in ENCODERS:
+            module, shape = self._build_encoder(self.backbone)
+        else:
+            module, shape = self._build_timm(self.backbone)
+        if self.low_resolution:
+            _use_low_resolution_stem(module)
+        module, feature_dim = _measure(module, shape, self.pooling)
+        own = isinstance(self.backbone, nn.Module)
+        record = {
+            "name": None if own else self.backbone,
+            "class": f"{type(self.backbone).__module__}.{type(self.backbone).__qualname__}" if own else None,
+            "input_shape": list(shape),
+            "low_resolution": self.low_resolution,
+            "pooling": self.pooling,
+            "kwargs": self.kwargs,
+        }
+        return Backbone(module, feature_dim, shape, record)
+
+    def _shape_for_module(self, module: nn.Module) -> tuple[int, ...]:
+        """The sample's shape for a user's module: as told, else what a timm module says of itself."""
+        if self.pretrained or self.kwargs:
+            raise BackboneError("pretrained and backbone_kwargs belong to timm names; you gave a module, build it so")
+        if self.input_shape is not None:
+            return self.input_shape
+        made_for = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
+        size = self.image_size or (made_for and made_for[-1])
+        if not size:
+            raise BackboneError(
+                f"{type(module).__name__} does not tell what it takes; add image_size=224 for images, or "
+                "input_shape=(channels, time) for signals, input_shape=(features,) for tables"
+            )
+        return (self.in_chans or (made_for[0] if made_for else 3), size, size)
+
+    def _build_encoder(self, name: str) -> tuple[nn.Module, tuple[int, ...]]:
+        axes = {"signal_encoder": 2, "table_encoder": 1}[name]
+        if self.input_shape is None or len(self.input_shape) != axes:
+            raise BackboneError(
+                f"{name} takes {'(channels, time)' if axes == 2 else '(features,)'}; give that as input_shape, "
+                f"not {self.input_shape}"
+            )
+        if self.pretrained:
+            raise BackboneError(f"{name} has no pretrained weights; leave pretrained out")
+        return _call(ENCODERS[name], name, self.input_shape[0], **self.kwargs), self.input_shape
+
+    def _build_timm(self, name: str) -> tuple[nn.Module, tuple[int, ...]]:
+        import timm
+
+        if not timm.is_model(name.partition(".")[0]) and ":" not in name:
+            near = did_you_mean(name, [*timm.list_models(), *ENCODERS])
+            raise BackboneError(f"there is no backbone {name!r}.{near} List them: ssl-registry backbones 'resnet*'")
+        if self.input_shape is not None and len(self.input_shape) != 3:
+            encoder = "signal_encoder" if len(self.input_shape) == 2 else "table_encoder"
+            raise BackboneError(
+                f"{name} takes images, not samples of shape {self.input_shape}; use backbone={encoder!r} or a module"
+            )
+        config = None if ":" in name else timm.models.get_pretrained_cfg(name)
+        made_for = (config.input_size if config else None) or (3, 224, 224)
+        if self.input_shape is not None:
+            shape = self.input_shape
+        else:
+            size = self.image_size or made_for[-1]
+            shape = (self.in_chans or made_for[0], size, size)
+        arguments: dict[str, Any] = {"num_classes": 0, "in_chans": shape[0], **self.kwargs}
+        # Only models whose weights depend on the image's size (ViT, Swin, ...) take it as an argument.
+        if config is not None and config.fixed_input_size and shape[1:] != tuple(made_for[1:]):
+            arguments.setdefault("img_size", shape[1:])
+        return _call(timm.create_model, name, name, pretrained=self.pretrained, **arguments), shape
+
+
+def _call(factory: Any, name: str, *args: Any, **kwargs: Any) -> nn.Module:
+    """Build a model; what its constructor says against the arguments becomes an error with the name."""
+    try:
+        module: nn.Module = factory(*args, **kwargs)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise BackboneError(f"{name} cannot be built with {kwargs}: {error}") from error
+    return module
+
+
+def _use_low_resolution_stem(module: nn.Module) -> None:
+    """Replace a ResNet's 7x7 stride-2 stem and max-pool by a 3x3 convolution, as is usual for CIFAR."""
+    stem = getattr(module, "conv1", None)
+    if not (isinstance(stem, nn.Conv2d) and isinstance(getattr(module, "maxpool", None), nn.Module)):
+        raise BackboneError(
+            f"low_resolution knows the stem of ResNets, not of {type(module).__name__}; "
+            "for others give a smaller patch, such as backbone_kwargs={'patch_size': 4}"
+        )
+    conv = nn.Conv2d(stem.in_channels, stem.out_channels, 3, padding=1, bias=stem.bias is not None)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    module.conv1 = conv
+    module.maxpool = nn.Identity()
+
+
+def _measure(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[nn.Module, int]:
+    """Return the module, wrapped if its output is dense, and the width of its features."""
+    weight = next(module.parameters(), torch.zeros(()))
+    # Its own generator: measuring must not move the user's random numbers.
+    sample = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(weight)
+    with evaluating(module), torch.no_grad():
+        try:
+            out = module(sample)
+            if not (isinstance(out, Tensor) and out.ndim == 2):
+                module = FeaturePool(module, tokens=len(shape) == 3, pooling=pooling)
+                out = module(sample)
+        except BackboneError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            raise BackboneError(
+                f"the backbone does not take samples of shape {shape}: {error}. "
+                "Give the true one through image_size and in_chans, or input_shape"
+            ) from error
+    if out.ndim != 2 or len(out) != 2 or out.shape[1] == 0:
+        raise BackboneError(f"the backbone maps two samples to shape {tuple(out.shape)}, not to (2, feature_dim)")
+    return module, out.shape[1]
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """Return the names of backbones that match a shell pattern, such as ``resnet*``."""
+    import timm
+
+    return sorted(fnmatch.filter([*timm.list_models(), *ENCODERS], pattern))

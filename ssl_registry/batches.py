@@ -1,0 +1,94 @@
+"""What a batch may look like, and how it becomes a list of views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ssl_registry.errors import BatchError
+
+__all__ = ["read_batch"]
+
+ACCEPTED = "a tensor; (x, label); ([v1, v2, ...], label); [v1, v2, ...]; a mapping with 'views', 'image' or 'x'"
+
+
+def read_batch(batch: Any, input_shape: tuple[int, ...]) -> list[Tensor]:
+    """Return the tensors of a batch that are inputs: one, or several ready-made views.
+
+    Args:
+        batch: in one of the accepted forms (see `ACCEPTED`); labels are left out.
+        input_shape: of one sample. It tells ``[v1, v2]`` from ``(x, label)``; images of one batch may differ
+            in height and width between views.
+
+    Returns:
+        Tensors of shape [batch, *input_shape]; images [batch, channels, any height, any width].
+
+    Raises:
+        BatchError: showing what came and what is accepted.
+    """
+    views = _inputs(batch, input_shape)
+    if not views:
+        raise BatchError(f"the batch is {describe(batch)}; accepted: {ACCEPTED}")
+    for view in views:
+        if not _fits(view, input_shape):
+            what = "channels" if len(input_shape) > 1 else "features"
+            raise BatchError(
+                f"the batch is {describe(batch)}, but the model takes [batch, {', '.join(map(str, input_shape))}]; "
+                f"build it for what your data is: image_size and in_chans, or input_shape ({what} first)"
+            )
+    if len({len(view) for view in views}) > 1:
+        raise BatchError(f"the batch is {describe(batch)}; all views need the same number of samples")
+    return views
+
+
+def _inputs(batch: Any, input_shape: tuple[int, ...]) -> list[Tensor]:
+    if isinstance(batch, Tensor):
+        return [batch]
+    if isinstance(batch, Mapping):
+        key = next((key for key in ("views", "image", "x") if key in batch), None)
+        return [] if key is None else _inputs(batch[key], input_shape)
+    if not isinstance(batch, Sequence) or isinstance(batch, str) or not batch:
+        return []
+    first, *rest = batch
+    if isinstance(first, Tensor):
+        views = [
+            first,
+            *(other for other in rest if isinstance(other, Tensor) and _alike(first, other, input_shape)),
+        ]
+        # A second tensor that is no view is a label; anything else in the midst is a mistake.
+        return views if len(views) == len(batch) or (len(batch) == 2 and len(views) == 1) else []
+    if isinstance(first, Sequence) and len(batch) <= 2 and first and all(isinstance(view, Tensor) for view in first):
+        return list(first)
+    return []
+
+
+def _alike(first: Tensor, other: Tensor, input_shape: tuple[int, ...]) -> bool:
+    if len(input_shape) == 3:
+        return other.ndim == first.ndim and other.shape[:2] == first.shape[:2]
+    return other.shape == first.shape and other.dtype == first.dtype
+
+
+def _fits(view: Tensor, input_shape: tuple[int, ...]) -> bool:
+    if view.ndim != len(input_shape) + 1 or len(view) == 0:
+        return False
+    # Images are resized where a recipe draws them; signals and tables must match exactly.
+    return view.shape[1] == input_shape[0] if len(input_shape) == 3 else view.shape[1:] == input_shape
+
+
+def describe(batch: Any) -> str:
+    """Describe a batch in a few words: types and shapes, never values.
+
+    >>> import torch
+    >>> describe((torch.zeros(4, 3), "label"))
+    '(float32[4, 3], str)'
+    """
+    if isinstance(batch, Tensor):
+        return f"{str(batch.dtype).removeprefix('torch.')}{list(batch.shape)}"
+    if isinstance(batch, Mapping):
+        return "{" + ", ".join(f"{key!r}: {describe(value)}" for key, value in list(batch.items())[:6]) + "}"
+    if isinstance(batch, list | tuple):
+        inside = ", ".join(describe(value) for value in batch[:6]) + (", ..." if len(batch) > 6 else "")
+        return f"[{inside}]" if isinstance(batch, list) else f"({inside})"
+    return type(batch).__name__

@@ -1,0 +1,84 @@
+"""The command line ``ssl-registry``: one file a command, each imported only when it runs.
+
+`main` knows the commands by name and docstring alone, so ``ssl-registry list`` and ``--help`` load no torch.
+A user's mistake is one line on stderr and exit code 2; ``--debug`` shows the traceback behind it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+# Command -> its module, which has `run(argv) -> exit code`, and what it does.
+# No module is named `list`: as an attribute of this package it would take the builtin's place.
+COMMANDS = {
+    "list": ("listing", "the installed methods, and from where"),
+    "show": ("show", "one method: its paper, options and hooks"),
+    "backbones": ("backbones", "names of backbones, by pattern"),
+    "train": ("train", "train a method on a source of samples"),
+}
+
+USAGE = """usage: ssl-registry COMMAND ...
+
+commands:
+{commands}
+
+`ssl-registry COMMAND --help` tells more of each. Everywhere: --debug shows the traceback of an error,
+--plugin FILE.py runs a Python file that registers methods first."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [word for word in arguments if word != "--debug"]
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help"):
+        print(USAGE.format(commands="\n".join(f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items())))
+        return 0
+    if command == "--version":
+        from ssl_registry import __version__
+
+        print(f"ssl-registry {__version__}")
+        return 0
+    from ssl_registry.errors import SSLRegistryError, did_you_mean
+
+    try:
+        if command not in COMMANDS:
+            raise SSLRegistryError(
+                f"there is no command {command!r}.{did_you_mean(command, COMMANDS)} Commands: {', '.join(COMMANDS)}"
+            )
+        module = importlib.import_module(f"ssl_registry.cli.{COMMANDS[command][0]}")
+        code: int = module.run(_run_plugin_files(arguments[1:]))
+        return code
+    except SSLRegistryError as error:
+        if debug:
+            raise
+        print(f"ssl-registry {command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `ssl-registry list | head`
+        sys.stderr.close()
+        return 1
+
+
+def _run_plugin_files(arguments: list[str]) -> list[str]:
+    """Run each ``--plugin FILE.py`` and return the other arguments."""
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        flag, equals, path = word.partition("=")
+        if flag != "--plugin":
+            rest.append(word)
+            continue
+        from ssl_registry.errors import SSLRegistryError
+        from ssl_registry.files import load_python_file
+
+        if not equals:
+            path = next(words, "")
+        if not path:
+            raise SSLRegistryError("--plugin takes a Python file that registers methods")
+        load_python_file(path)
+    return rest

@@ -1,0 +1,25 @@
+"""``ssl-registry backbones PATTERN``: names that ``--backbone`` takes."""
+
+from __future__ import annotations
+
+import json
+
+from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.errors import BackboneError
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Print the names that match."""
+    parser = QuickParser("backbones", "List names of backbones.")
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern in quotes, such as 'resnet*'")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    from ssl_registry.backbones import list_backbones
+
+    names = list_backbones(options.pattern)
+    if not names:
+        raise BackboneError(f"no backbone matches {options.pattern!r}; '*' lists all {len(list_backbones())}")
+    print(json.dumps(names) if options.json else "\n".join(names))
+    return 0

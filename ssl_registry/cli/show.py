@@ -1,0 +1,70 @@
+"""``ssl-registry show METHOD``: its paper, options and hooks."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from ssl_registry._registry import registry
+from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.config import MethodConfig, allowed_values
+from ssl_registry.contract import implemented_hooks
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Print what a method is and what it can be told."""
+    parser = QuickParser("show", "Show one method: its paper, options and hooks.")
+    parser.add_argument("method", help="its name, as `ssl-registry list` gives it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    info, cls = registry.info(options.method), registry.method_class(options.method)
+    facts = {
+        "method": info.name,
+        "distribution": info.distribution,
+        "version": info.version,
+        "class": f"{cls.__module__}.{cls.__qualname__}",
+        "documentation": inspect.getdoc(cls) or "",
+        "hooks": sorted(implemented_hooks(cls)),
+        "options": describe_options(cls.Config),
+    }
+    if options.json:
+        print(json.dumps(facts, indent=2, default=str))
+    else:
+        _print(facts)
+    return 0
+
+
+def describe_options(config: type[MethodConfig]) -> list[dict[str, Any]]:
+    """Return name, type with range, default and description of each option, the method's own ones first."""
+    own = [name for name in config.model_fields if name not in MethodConfig.model_fields]
+    return [
+        {
+            "name": name,
+            "allowed": allowed_values(config, name),
+            "default": config.model_fields[name].get_default(call_default_factory=True),
+            "description": config.model_fields[name].description or "",
+        }
+        for name in [*own, *MethodConfig.model_fields]
+    ]
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    origin = f"{facts['distribution']} {facts['version']}" if facts["distribution"] else "registered in this process"
+    console.print(f"[bold]{escape(facts['method'])}[/]  {escape(origin)}  {escape(facts['class'])}\n")
+    console.print(escape(facts["documentation"]), highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("option", "allowed", "default", "description"):
+        table.add_column(column, overflow="fold")
+    for option in facts["options"]:
+        table.add_row(*(escape(str(option[key])) for key in ("name", "allowed", "default", "description")))
+    console.print()
+    console.print(table)
+    console.print(f"\n[bold]hooks[/]  {', '.join(facts['hooks'])}")

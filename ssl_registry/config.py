@@ -1,0 +1,133 @@
+"""`MethodConfig`: what every method can be told, checked where it is said.
+
+A method declares its own options as fields of a subclass; pydantic checks type and range, and this
+module turns its findings into one line a user can act on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ssl_registry.errors import ConfigError, did_you_mean
+
+__all__ = ["Field", "MethodConfig", "allowed_values", "parse_config"]
+
+
+class MethodConfig(BaseModel):
+    """Options that the core honours for every method. Subclass it, and give each field a default.
+
+    A config is immutable, survives JSON and YAML unchanged, and refuses unknown keys.
+
+    Args:
+        learning_rate: peak learning rate of the optimizer.
+        weight_decay: decoupled or L2, as the optimizer defines it; never applied to biases and norms.
+        optimizer: a name that timm knows (``adamw``, ``sgd``, ``lars``, ...) or a class of torch.optim.
+        optimizer_kwargs: further arguments of the optimizer, such as ``{"momentum": 0.9}``.
+        lr_schedule: ``constant``, or ``cosine`` to zero over the run; stepped once per optimizer step.
+        warmup_steps: optimizer steps of linear warm-up from zero before the schedule begins.
+
+    Example:
+        >>> class Config(MethodConfig):
+        ...     temperature: float = Field(0.5, gt=0, description="Softmax temperature.")
+        >>> Config(learning_rate=0.3).learning_rate
+        0.3
+    """
+
+    # Names that start with "model_" belong to pydantic's own API, so `protected_namespaces` stays on.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay; biases and norms are excluded.")
+    optimizer: str = Field("adamw", min_length=1, description="A timm optimizer name: adamw, sgd, lars, ...")
+    optimizer_kwargs: dict[str, Any] = Field(default_factory=dict, description="Further optimizer arguments.")
+    lr_schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Learning rate over the run's optimizer steps."
+    )
+    warmup_steps: int = Field(0, ge=0, description="Optimizer steps of linear warm-up.")
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _optimizer_name(cls, value: object) -> object:
+        """Accept the classes of torch.optim too; a config holds their name."""
+        if isinstance(value, type):
+            if not value.__module__.startswith("torch.optim"):
+                raise ValueError(
+                    f"{value.__qualname__} is not a class of torch.optim; give a name that timm knows, "
+                    "and register your own class there first"
+                )
+            return value.__name__.lower()
+        return value
+
+
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
+
+def parse_config(cls: type[ConfigT], options: Mapping[str, Any], *, owner: str) -> ConfigT:
+    """Build ``cls`` from a user's options.
+
+    Args:
+        cls: the method's config class.
+        options: what the user gave, by name.
+        owner: the method's name, for messages.
+
+    Raises:
+        ConfigError: naming each wrong key, what it may be, and the nearest right key.
+    """
+    try:
+        return cls(**options)
+    except ValidationError as error:
+        lines = [_explain(cls, finding, owner) for finding in error.errors()]
+        raise ConfigError("; ".join(lines)) from None
+
+
+def _explain(cls: type[MethodConfig], finding: Mapping[str, Any], owner: str) -> str:
+    """Put one of pydantic's findings into words that name the key and what is allowed."""
+    location = finding["loc"]
+    if not location:  # a validator over the whole config
+        return f"{owner}: {finding['msg'].removeprefix('Value error, ')}"
+    key = str(location[0])
+    if finding["type"] == "extra_forbidden":
+        return (
+            f"{owner} has no option {key!r}.{did_you_mean(key, cls.model_fields)} "
+            f"It takes: {', '.join(sorted(cls.model_fields))}"
+        )
+    dotted = ".".join(str(part) for part in location)
+    allowed = allowed_values(cls, key)
+    message = finding["msg"].removeprefix("Value error, ")
+    message = re.sub("^Input should", "it should", message)
+    return f"{owner}: {dotted}={finding['input']!r} is not accepted, {message} (allowed: {allowed})"
+
+
+def allowed_values(cls: type[BaseModel], key: str) -> str:
+    """Describe in words what a field of a config takes.
+
+    >>> allowed_values(MethodConfig, "learning_rate")
+    'float > 0'
+    """
+    field = cls.model_fields[key]
+    words = _type_name(field.annotation)
+    signs = {
+        "gt": ">",
+        "ge": ">=",
+        "lt": "<",
+        "le": "<=",
+        "min_length": "length >=",
+        "max_length": "length <=",
+    }
+    for constraint in field.metadata:
+        for attribute, sign in signs.items():
+            bound = getattr(constraint, attribute, None)
+            if bound is not None:
+                words += f" {sign} {bound}"
+    return words
+
+
+def _type_name(annotation: Any) -> str:
+    text = (
+        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    )
+    return re.sub(r"\b(typing|builtins)\.", "", text).replace("NoneType", "None")

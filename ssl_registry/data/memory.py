@@ -1,0 +1,129 @@
+"""Arrays in memory become a `Source`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssl_registry.data.images import resize
+from ssl_registry.data.labels import encode_labels, stratified_holdout
+from ssl_registry.data.samples import Samples
+from ssl_registry.data.shapes import arrange
+from ssl_registry.data.source import Kind, Source
+from ssl_registry.data.statistics import channel_statistics, standardise
+from ssl_registry.errors import DataError
+
+__all__ = ["Part", "source_in_memory"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples and labels as they were read, with the name of the place of each for messages."""
+
+    x: NDArray[Any]
+    y: NDArray[Any] | None
+    x_name: str
+    y_name: str = ""
+
+
+def source_in_memory(
+    name: str,
+    train: Part,
+    test: Part | None,
+    *,
+    kind: str | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    holdout: float = 0.2,
+    seed: int = 0,
+) -> Source:
+    """Arrange, check, split and standardise.
+
+    Args:
+        name: of the source.
+        train, test: the parts. Without a test part and with labels, a share of each class is held out.
+        kind: see `open_source`.
+        class_names: names by label, where the data have them.
+        image_size: side to which images are resized.
+        holdout, seed: see `open_source`.
+
+    Raises:
+        DataError: naming the place, and what was expected there.
+    """
+    chosen, x, notes = arrange(train.x, kind=kind, where=train.x_name)
+    _check_labels(train)
+    x_test: Tensor | None = None
+    if test is not None:
+        # Not `kind`: were the test part of another kind, inferring it again would hide that.
+        _, x_test, _ = arrange(test.x, kind=chosen, where=test.x_name)
+        _check_labels(test)
+        if x_test.shape[1:] != x.shape[1:]:
+            raise DataError(
+                f"{test.x_name} has samples of shape {tuple(x_test.shape[1:])}, {train.x_name} of "
+                f"{tuple(x.shape[1:])}; expected the same"
+            )
+    y, y_test, classes = _labels(train, test, class_names)
+    if test is None and y is not None:
+        kept, held = stratified_holdout(y.numpy(), holdout, seed)
+        if len(held):
+            notes.append(f"no test part: {len(held)} of {len(y)} samples held out, stratified, with seed {seed}")
+            x, x_test, y, y_test = x[kept], x[held], y[kept], y[held]
+    x, x_test, mean, std = _finish(chosen, x, x_test, image_size, notes)
+    return Source(
+        name=name,
+        kind=chosen,
+        input_shape=tuple(x.shape[1:]),
+        train=Samples(x, y),
+        test=None if x_test is None else Samples(x_test, y_test),
+        classes=classes,
+        mean=mean,
+        std=std,
+        notes=tuple(notes),
+    )
+
+
+def _check_labels(part: Part) -> None:
+    if part.y is not None and (part.y.ndim == 0 or len(part.y) != len(part.x)):
+        raise DataError(
+            f"{part.y_name} has shape {part.y.shape}, but {part.x_name} holds {len(part.x)} samples; "
+            "expected one label a sample"
+        )
+
+
+def _labels(
+    train: Part, test: Part | None, names: Sequence[str] | None
+) -> tuple[Tensor | None, Tensor | None, tuple[str, ...] | None]:
+    parts = [part for part in (train, test) if part is not None]
+    labels = [part.y for part in parts if part.y is not None]
+    if not labels:
+        return None, None, None
+    if len(labels) < len(parts):
+        have, lack = (train, parts[1]) if train.y is not None else (parts[1], train)
+        raise DataError(
+            f"{have.x_name} has labels ({have.y_name}) and {lack.x_name} has none; expected both or neither: "
+            "add the missing labels, or leave the others out"
+        )
+    codes, classes = encode_labels(labels, where=" and ".join(part.y_name for part in parts), names=names)
+    first, *rest = (torch.from_numpy(np.ascontiguousarray(part)) for part in codes)
+    return first, rest[0] if rest else None, classes
+
+
+def _finish(
+    kind: Kind, x: Tensor, x_test: Tensor | None, image_size: int | None, notes: list[str]
+) -> tuple[Tensor, Tensor | None, tuple[float, ...], tuple[float, ...]]:
+    """Resize images and measure them; standardise the rest."""
+    if kind == "image":
+        if image_size is not None:
+            x, x_test = resize(x, image_size), None if x_test is None else resize(x_test, image_size)
+        mean, std = channel_statistics(x, scale=255.0 if x.dtype == torch.uint8 else 1.0)
+        return x, x_test, mean, std
+    if image_size is not None:
+        notes.append(f"image_size={image_size} has no meaning for a {kind}")
+    mean, std = channel_statistics(x)
+    return standardise(x, mean, std), None if x_test is None else standardise(x_test, mean, std), mean, std

@@ -1,0 +1,59 @@
+"""`Samples`: a data set in memory that hands out a whole batch with one index-select."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+__all__ = ["Samples"]
+
+
+class _Batch(NamedTuple):
+    x: Tensor
+    y: Tensor | None
+
+
+def _unwrap(batches: list[_Batch], **_: Any) -> Any:
+    (batch,) = batches
+    return batch.x if batch.y is None else tuple(batch)
+
+
+# A loader passes the list that __getitems__ returns to its collate function, which expects one entry a
+# sample. Ours has one entry a batch, and this is torch's documented place to say how that is collated. So any
+# DataLoader over `Samples` (or a torch `Subset` of them) is fast, with no collate function to remember.
+default_collate_fn_map[_Batch] = _unwrap
+
+
+class Samples(Dataset[Any]):
+    """Samples and labels in memory.
+
+    Args:
+        x: [N, *input_shape].
+        y: labels [N], int64; None when there are none.
+
+    Example:
+        >>> samples = Samples(torch.arange(6).view(3, 2), torch.tensor([0, 1, 0]))
+        >>> samples[1]
+        (tensor([2, 3]), tensor(1))
+    """
+
+    def __init__(self, x: Tensor, y: Tensor | None = None) -> None:
+        if y is not None and len(x) != len(y):
+            raise ValueError(f"{len(x)} samples do not go with {len(y)} labels")
+        self.x = x
+        self.y = y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.x[index] if self.y is None else (self.x[index], self.y[index])
+
+    def __getitems__(self, indices: list[int]) -> list[_Batch]:
+        """Return one entry that holds the samples of all ``indices``."""
+        rows = torch.as_tensor(indices, dtype=torch.int64)
+        return [_Batch(self.x.index_select(0, rows), None if self.y is None else self.y.index_select(0, rows))]

@@ -1,0 +1,431 @@
+"""`SSLModule`: the one LightningModule. It owns the hard parts once and calls the method's hooks.
+
+What it takes care of, so that no method has to:
+
+- *steps*: `on_step_end` follows optimizer steps, never micro-batches, and counts them as Lightning's own
+  ``global_step``, which checkpoints restore;
+- *random numbers*: before each batch they are seeded from (seed, epoch, batch, rank) alone, so a resumed run draws
+  what an undisturbed one would have drawn;
+- *freezing*: only this module touches ``requires_grad`` and evaluation mode, and it gives back what it took;
+- *views*: any accepted batch becomes the list of views that the method asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from ssl_registry.backbones import Backbone, BackboneSpec
+from ssl_registry.batches import describe, read_batch
+from ssl_registry.checkpoint import RECORD_KEY, check_record, make_record
+from ssl_registry.context import Context, mix_seed
+from ssl_registry.contract import bind
+from ssl_registry.discovery import MethodInfo
+from ssl_registry.errors import BatchError, ConfigError, ContractError, did_you_mean
+from ssl_registry.nn import Frozen, FrozenModuleList, evaluating, freeze
+from ssl_registry.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
+from ssl_registry.overrides import Overrides
+from ssl_registry.views import Recipe
+
+__all__ = ["SSLModule", "assemble"]
+
+log = logging.getLogger(__name__)
+
+# Streams of random numbers that must not meet, whatever the epoch.
+TRAIN, EVALUATE, FIT_START = 0, 1, 2
+
+
+class SSLModule(LightningModule):
+    """A method on a backbone. Make one with ``registry.create``.
+
+    Calling it maps [batch, *input_shape], as the backbone takes it, to features [batch, feature_dim];
+    `embed` does the same from raw images and for single samples.
+
+    Args:
+        method: the method's instance; only its hooks and ``config`` are used.
+        info: where the method comes from.
+        backbone: maps [batch, *input_shape] to [batch, feature_dim].
+        feature_dim: the width of its output.
+        input_shape: of one sample.
+        heads: every other module by name.
+        recipe: how views are drawn.
+        record: what rebuilds the backbone, in plain values.
+        overridden: names of the heads that the user gave.
+        observers: objects whose hooks are called beside the method's.
+        seed: of every random draw of training.
+    """
+
+    def __init__(
+        self,
+        method: Any,
+        info: MethodInfo,
+        *,
+        backbone: nn.Module,
+        feature_dim: int,
+        input_shape: tuple[int, ...],
+        heads: dict[str, nn.Module],
+        recipe: Recipe,
+        record: dict[str, Any],
+        overridden: Sequence[str] = (),
+        observers: Sequence[object] = (),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.info = info
+        self.backbone = backbone
+        self.feature_dim = feature_dim
+        self.input_shape = input_shape
+        self.heads = nn.ModuleDict(heads)
+        self.recipe = recipe
+        self.backbone_record = record
+        self.overridden = tuple(sorted(overridden))
+        self.observers = list(observers)
+        self.seed = seed
+        self._hooks = bind(method, self.observers)
+        self._frozen: dict[str, Frozen] = {}
+        self._max_steps: int | None = None
+        self._generator: torch.Generator | None = None
+        self._checked_range = False
+
+    @property
+    def config(self) -> Any:
+        """The method's options."""
+        return self.method.config
+
+    @property
+    def hook(self) -> Any:
+        """pluggy's callers: ``model.hook.compute_loss(model=..., views=..., ctx=...)``."""
+        return self._hooks.hook
+
+    # --- features -----------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map prepared inputs [batch, *input_shape] to features [batch, feature_dim]."""
+        features: Tensor = self.backbone(x)
+        return features
+
+    @torch.no_grad()
+    def embed(self, x: Tensor) -> Tensor:
+        """Map raw inputs to features, in evaluation mode and without gradient.
+
+        Args:
+            x: [batch, *input_shape] or one sample of input_shape; images as uint8 or as floats in [0, 1], which
+                the recipe resizes and normalises as in training.
+
+        Returns:
+            [batch, feature_dim], or [feature_dim] for one sample, in float32.
+        """
+        single = x.ndim == len(self.input_shape)
+        (batch,) = read_batch(x.unsqueeze(0) if single else x, self.input_shape)
+        with evaluating(self.backbone):
+            features: Tensor = self.backbone(self._cast(self.recipe.prepare(batch.to(self.device)))).float()
+        return features[0] if single else features
+
+    # --- Lightning's steps --------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Draw the views, ask the method for the loss, and log now and then."""
+        ctx = self._context(TRAIN, batch_idx)
+        loss, values = self._loss(self._views(batch, ctx), ctx)
+        if not loss.requires_grad:
+            raise ContractError(
+                f"{self.info.name}: the loss has no gradient; was it detached, computed under no_grad, "
+                "or is everything frozen in this epoch?"
+            )
+        # Lightning writes every n steps and spends a millisecond on each call: call only when it writes.
+        if ctx.step == 0 or (ctx.step + 1) % self._log_interval == 0:
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({**values, "learning_rate": rate})
+            self.log("train_loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Log ``val_loss``, with the same views for a batch in every epoch."""
+        return self._evaluation_step(batch, batch_idx, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Log ``test_loss``."""
+        return self._evaluation_step(batch, batch_idx, "test")
+
+    def predict_step(self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
+        """Return the features [batch, feature_dim] of a batch's first view."""
+        return self.embed(read_batch(batch, self.input_shape)[0])
+
+    def _evaluation_step(self, batch: Any, batch_idx: int, stage: str) -> Tensor:
+        ctx = self._context(EVALUATE, batch_idx)
+        views = self._views(batch, ctx)
+        loss, _ = self._loss(views, ctx)
+        self.log(f"{stage}_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(views[0]))
+        return loss
+
+    def _loss(self, views: list[Tensor], ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
+        result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
+        values = dict(result) if isinstance(result, dict) else {"loss": result}
+        loss = values.pop("loss", None)
+        if not isinstance(loss, Tensor) or loss.ndim != 0:
+            came = describe(loss) if loss is not None else describe(result)
+            raise ContractError(
+                f"{self.info.name}: compute_loss must return a scalar tensor, or a dict with one under 'loss'; "
+                f"it returned {came}"
+            )
+        return loss, {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
+
+    def _views(self, batch: Any, ctx: Context) -> list[Tensor]:
+        given = read_batch(batch, self.input_shape)
+        if len(given) == 1:
+            self._check_range(given[0])
+            return [self._cast(view) for view in self.recipe.draw(given[0], ctx.generator)]
+        if len(given) != self.recipe.num_views:
+            raise BatchError(
+                f"{self.info.name} takes {self.recipe.num_views} view(s), the batch holds {len(given)}; "
+                "give that many, or a single one and let the recipe draw them"
+            )
+        return [self._cast(view) for view in given]
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
+        return x.to(self.dtype)
+
+    def _check_range(self, images: Tensor) -> None:
+        """Look once whether float images are in [0, 1], where colour steps and their clamping mean something."""
+        if self._checked_range or len(self.input_shape) != 3 or self.recipe.is_plain:
+            return
+        self._checked_range = True
+        if images.is_floating_point():
+            low, high = torch.aminmax(images)
+            if low < 0 or high > 1:
+                raise BatchError(
+                    f"views are drawn from images in [0, 1], these reach from {low:.3g} to {high:.3g}; give uint8 or "
+                    "floats in [0, 1], and the normalisation to the recipe: Recipe(..., mean=..., std=...)"
+                )
+
+    # --- where the run stands -----------------------------------------------------------------------------
+
+    def _context(self, stream: int, batch_idx: int = 0, *, steps_more: int = 0) -> Context:
+        """Make the context, with random numbers that depend on the seed and on where the run stands alone."""
+        attached = self._trainer is not None
+        epoch = self.current_epoch if attached and stream != EVALUATE else 0
+        rank = self.global_rank if attached else 0
+        seed = mix_seed(self.seed, stream, epoch, batch_idx, rank)
+        if self._generator is None or self._generator.device != self.device:
+            self._generator = torch.Generator(self.device)
+        self._generator.manual_seed(seed)
+        return Context(
+            epoch=self.current_epoch if attached else 0,
+            step=(self.global_step if attached else 0) + steps_more,
+            max_steps=self._max_steps,
+            rank=rank,
+            world_size=self.trainer.world_size if attached else 1,
+            generator=self._generator,
+            log=self._log_scalar,
+        )
+
+    @property
+    def _log_interval(self) -> int:
+        interval: int = getattr(self.trainer, "log_every_n_steps", 0)  # set in a helper: mypy does not see it
+        return max(1, interval)
+
+    def _log_scalar(self, name: str, value: Tensor | float) -> None:
+        if self._trainer is not None and self.trainer.training:
+            self.log(name, value)
+
+    # --- Lightning's fit ----------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Let DDP leave out what is frozen in some epochs; without this it waits for its gradients for ever."""
+        strategy = self.trainer.strategy
+        if self.hook.frozen_modules.get_hookimpls() and isinstance(strategy, DDPStrategy):
+            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer over the method's parameter groups, and the schedule if there is one."""
+        groups = self.hook.param_groups(model=self, config=self.config)
+        if groups is None:
+            groups = default_param_groups([self.backbone, self.heads])
+        optimizer = build_optimizer(groups, self.config)
+        # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.
+        scheduler = build_scheduler(optimizer, self.config, lambda: self._max_steps)
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Agree on one seed over all ranks."""
+        self.seed = int(self.trainer.strategy.broadcast(self.seed))
+        self._release()
+        lists = [part for part in self.modules() if isinstance(part, FrozenModuleList)]
+        meant = {id(part) for frozen in lists for part in frozen.modules()}
+        if meant and all(part.training or id(part) in meant for part in self.modules()):
+            # Lightning would call it unexpected that what never trains is in evaluation mode.
+            warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+
+    def on_train_start(self) -> None:
+        """Call the method's `on_fit_start` (a checkpoint is restored by now), and freeze for this epoch."""
+        steps = self.trainer.estimated_stepping_batches
+        self._max_steps = None if math.isinf(steps) else int(steps)
+        check_schedule(self.config, self._max_steps)
+        self.hook.on_fit_start(model=self, sample=self._sample, ctx=self._context(FIT_START))
+        # An epoch that is resumed in its midst has no `on_train_epoch_start`.
+        self._freeze_for_epoch()
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what the method wants frozen in this epoch."""
+        self._freeze_for_epoch()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed torch's global generators too: dropout and stochastic depth draw from them."""
+        torch.manual_seed(mix_seed(self.seed, TRAIN, self.current_epoch, batch_idx, self.global_rank))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make the step, then tell the method: this is the one place where an optimizer step ends."""
+        super().optimizer_step(*args, **kwargs)
+        batch_idx = args[1] if len(args) > 1 else kwargs["batch_idx"]
+        # Lightning counts the step only after this returns.
+        ctx = self._context(TRAIN, batch_idx, steps_more=1)
+        self.hook.on_step_end(model=self, ctx=ctx)
+        if self.hook.should_stop(model=self, ctx=ctx):
+            self.trainer.should_stop = True
+
+    def on_train_end(self) -> None:
+        """Give back what was frozen."""
+        self._release()
+
+    def _sample(self, count: int) -> Tensor:
+        """Return the first ``count`` training inputs of rank 0, prepared, on every rank."""
+        found: list[Tensor] = []
+        if self.global_rank == 0:
+            # The user's loader may draw from the global generators: training must not notice this look at it.
+            with torch.random.fork_rng():
+                for batch in self.trainer.train_dataloader or ():
+                    found.append(read_batch(batch, self.input_shape)[0])
+                    if sum(map(len, found)) >= count:
+                        break
+        inputs = torch.cat(found)[:count].cpu() if found else None
+        inputs = self.trainer.strategy.broadcast(inputs)
+        if inputs is None:
+            raise BatchError("the training source is empty: it gave no batch to choose from")
+        return self._cast(self.recipe.prepare(inputs.to(self.device)))
+
+    # --- freezing -----------------------------------------------------------------------------------------
+
+    def _freeze_for_epoch(self) -> None:
+        names = self.hook.frozen_modules(model=self, ctx=self._context(FIT_START)) or set()
+        known = {"backbone", *self.heads}
+        if unknown := sorted(set(names) - known):
+            raise ContractError(
+                f"{self.info.name}: frozen_modules names {unknown[0]!r}.{did_you_mean(unknown[0], known)} "
+                f"There are: {', '.join(sorted(known))}"
+            )
+        if set(names) == self._frozen.keys():
+            return
+        self._release()
+        self._frozen = {name: freeze(self._named(name)) for name in sorted(names)}
+
+    def _release(self) -> None:
+        for token in self._frozen.values():
+            token.restore()
+        self._frozen = {}
+
+    def _named(self, name: str) -> nn.Module:
+        return self.backbone if name == "backbone" else self.heads[name]
+
+    def train(self, mode: bool = True) -> SSLModule:
+        """Set training mode everywhere but in what is frozen now."""
+        super().train(mode)
+        for name in self.__dict__.get("_frozen", ()):
+            self._named(name).eval()
+        return self
+
+    # --- saving -------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record where the model comes from, in plain values."""
+        checkpoint[RECORD_KEY] = make_record(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another method's checkpoint, and go on with the seed that was saved."""
+        self.seed = check_record(checkpoint, self.info)["seed"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is rebuilt: the plugin manager and the generator."""
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"_hooks": None, "_generator": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the plugin manager."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._hooks = bind(self.method, self.observers)
+
+
+def assemble(
+    method: Any,
+    info: MethodInfo,
+    spec: BackboneSpec,
+    *,
+    overrides: dict[str, nn.Module],
+    recipe: Recipe | None,
+    observers: Sequence[object],
+    seed: int | None,
+) -> SSLModule:
+    """Build backbone, heads and recipe, and put them together; what `Registry.create` does after its checks.
+
+    Raises:
+        BackboneError, ConfigError, ContractError: as `Registry.create`.
+    """
+    hooks = bind(method, observers).hook
+    # Weights repeat with the seed, and the user's own random numbers go on as if nothing had been drawn.
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        built = spec.build()
+        heads = _build_heads(hooks, info, built, overrides)
+    if recipe is None:
+        size = built.input_shape[-1] if len(built.input_shape) == 3 else None
+        recipe = hooks.build_recipe(image_size=size) or Recipe.plain()
+    recipe = recipe.adapted(built.input_shape)
+    for note in recipe.notes(built.input_shape):
+        log.info("%s: %s", info.name, note)
+    return SSLModule(
+        method,
+        info,
+        backbone=built.module,
+        feature_dim=built.feature_dim,
+        input_shape=built.input_shape,
+        heads=heads,
+        recipe=recipe,
+        record=built.record,
+        overridden=list(overrides),
+        observers=observers,
+        seed=torch.initial_seed() % 2**63 if seed is None else seed,
+    )
+
+
+def _build_heads(
+    hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module]
+) -> dict[str, nn.Module]:
+    given = Overrides(overrides)
+    heads = hooks.build_heads(
+        backbone=built.module,
+        feature_dim=built.feature_dim,
+        input_shape=built.input_shape,
+        overrides=given,
+    )
+    if not isinstance(heads, dict) or not all(isinstance(head, nn.Module) for head in heads.values()):
+        raise ContractError(
+            f"{info.name}: build_heads must return a dict of nn.Modules by name, it returned {describe(heads)}"
+        )
+    if unknown := sorted(overrides.keys() - given.asked):
+        raise ConfigError(
+            f"{info.name} has neither a head nor an option {unknown[0]!r}.{did_you_mean(unknown[0], given.asked)} "
+            f"Heads that can be given: {', '.join(sorted(given.asked - {unknown[0]})) or 'none'}"
+        )
+    return heads

@@ -1,0 +1,323 @@
+"""`train`: from a method's name and a source of samples to a run on disk, in one call.
+
+The command line's ``train`` is this function behind a parser.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import yaml
+from lightning import __version__ as lightning_version
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ssl_registry import __version__
+from ssl_registry._registry import Registry
+from ssl_registry._registry import registry as default_registry
+from ssl_registry.callbacks import SaveOnInterrupt
+from ssl_registry.data import Source, SSLDataModule, open_source
+from ssl_registry.errors import BackboneError, CheckpointError, ConfigError, DataError
+from ssl_registry.evaluation import extract_features, knn_accuracy, pixels
+from ssl_registry.files import load_object
+from ssl_registry.module import SSLModule
+from ssl_registry.views import Recipe
+
+__all__ = ["TrainResult", "train"]
+
+DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
+# At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
+SMALL_IMAGE = 64
+# k-NN beside the training is a thermometer, not the evaluation: more neighbours than this tell no more.
+KNN_TRAIN_LIMIT = 20_000
+KNN_NEIGHBOURS = 20
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training left behind.
+
+    Args:
+        run: the run's folder.
+        model: the trained model; on ranks other than 0 too.
+        steps: optimizer steps done, over all resumptions.
+        seconds: spent in fitting, this time.
+        knn: accuracies in [0, 1] of weighted k-NN on the held-out part, by features: ``pixels`` (the raw input),
+            ``untrained`` and ``trained`` backbone; empty without labels.
+    """
+
+    run: Path
+    model: SSLModule
+    steps: int
+    seconds: float
+    knn: dict[str, float]
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+def train(
+    method: str,
+    *,
+    data: str = "digits",
+    backbone: str | None = None,
+    epochs: int | None = None,
+    batch_size: int = 256,
+    out: str | Path | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    data_root: str | None = None,
+    data_kind: str | None = None,
+    workers: int = 0,
+    low_resolution: bool | None = None,
+    pretrained: bool = False,
+    backbone_kwargs: dict[str, Any] | None = None,
+    knn: bool = True,
+    resume: bool = False,
+    trainer: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    registry: Registry = default_registry,
+    say: Callable[[str], None] = _silent,
+) -> TrainResult:
+    """Train a method and write a run.
+
+    Args:
+        method: its name.
+        data: a source of samples: ``digits``, a folder, an array file, or a torchvision data set.
+        backbone: a timm name, ``signal_encoder``, ``table_encoder``, or ``file.py:name`` of a callable that
+            returns a module; default: by the kind of samples.
+        epochs: passes over the data; default 100, unless ``trainer`` limits the run.
+        batch_size: samples a step and process.
+        out: the run's folder; default ``runs/METHOD-BACKBONE``, with a number where that is taken.
+        seed: of weights, order of samples, views and everything random.
+        image_size: side of the images in pixels; default: what suits the source.
+        data_root: where named data sets lie.
+        data_kind: ``image``, ``signal`` or ``table``, where an array's shape leaves it open.
+        workers: processes that load samples; in-memory sources need none.
+        low_resolution: a 3x3 stem for small images; default: for ResNets at 64 pixels and fewer.
+        pretrained: start from timm's pretrained weights.
+        backbone_kwargs: further arguments of the backbone.
+        knn: measure k-NN accuracy of untrained and trained backbone when the source has labels.
+        resume: go on from the last checkpoint in ``out``.
+        trainer: arguments of Lightning's Trainer.
+        options: the method's own options.
+        registry: where the method is looked up.
+        say: receives lines for a person to read.
+
+    Returns:
+        The run's folder, the model and the accuracies.
+
+    Raises:
+        SSLRegistryError: of the kind that fits, for every mistake in the arguments.
+    """
+    arguments = dict(trainer or {})
+    if epochs is not None and arguments.get("max_epochs") is not None:
+        raise ConfigError("give --epochs or --trainer.max_epochs, not both")
+    if epochs is not None:
+        arguments["max_epochs"] = epochs
+    elif all(arguments.get(limit) is None for limit in ("max_epochs", "max_time")) and (
+        arguments.get("max_steps") in (None, -1)
+    ):
+        arguments["max_epochs"] = 100
+
+    source = open_source(data, image_size=image_size, data_root=data_root, kind=data_kind, seed=seed)
+    name = backbone or DEFAULT_BACKBONE[source.kind]
+    if low_resolution is None:
+        low_resolution = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE and _is_plain_resnet(name)
+    model = registry.create(
+        method,
+        backbone=_own_backbone(name, backbone_kwargs, seed) if ".py:" in name else name,
+        input_shape=source.input_shape,
+        pretrained=pretrained,
+        low_resolution=low_resolution,
+        backbone_kwargs=None if ".py:" in name else backbone_kwargs,
+        seed=seed,
+        **(options or {}),
+    )
+    model.recipe = _recipe_for(model, source)
+    run = _run_folder(out, method, name, resume)
+    last = run / "checkpoints" / "last.ckpt"
+    lightning = _make_trainer(arguments, run)
+    main = lightning.is_global_zero
+    if resume and not last.is_file():
+        raise CheckpointError(f"{run} has no checkpoint to resume from; leave --resume out to start anew")
+    if main and not resume and (run / "checkpoints").exists():
+        raise ConfigError(f"{run} holds a run already; add --resume to go on with it, or give another --out")
+    if not main:
+        say = _silent
+    datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed)
+    for note in (*source.notes, *model.recipe.notes(source.input_shape)):
+        say(note)
+    say(_summary(method, name, source, model, lightning))
+    accuracies: dict[str, float] = {}
+    measured = main and knn and source.labelled and source.test is not None
+    if measured:
+        accuracies["pixels"] = _knn(pixels, datamodule, None)
+        accuracies["untrained"] = _knn(model.embed, datamodule, _to_device(model, lightning))
+        say(f"k-NN accuracy before: {accuracies['untrained']:.3f} (raw input: {accuracies['pixels']:.3f})")
+    if main:
+        run.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "method": method,
+            "data": data,
+            "backbone": name,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "seed": seed,
+            "image_size": image_size,
+            "data_root": data_root,
+            "data_kind": data_kind,
+            "workers": workers,
+            "low_resolution": low_resolution,
+            "pretrained": pretrained,
+            "backbone_kwargs": backbone_kwargs,
+            "knn": knn,
+            "trainer": {key: value for key, value in (trainer or {}).items() if value is not None},
+            **model.config.model_dump(mode="json"),
+        }
+        _write(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+
+    started = time.monotonic()
+    lightning.fit(model, datamodule=datamodule, ckpt_path=str(last) if resume else None, weights_only=True)
+    seconds = time.monotonic() - started
+    if measured:
+        accuracies["trained"] = _knn(model.embed, datamodule, _to_device(model, lightning))
+        say(f"k-NN accuracy after: {accuracies['trained']:.3f} (before: {accuracies['untrained']:.3f})")
+    result = TrainResult(run, model, lightning.global_step, seconds, accuracies)
+    if main:
+        facts = {
+            "steps": result.steps,
+            "seconds": round(seconds, 1),
+            "knn": accuracies,
+            "versions": _versions(model),
+            "command": sys.argv,
+        }
+        _write(run / "results.json", json.dumps(facts, indent=2))
+    say(f"Run: {run} ({result.steps} steps, {seconds:.0f} s)")
+    return result
+
+
+def _is_plain_resnet(name: str) -> bool:
+    return name.startswith(("resnet", "resnext", "wide_resnet"))
+
+
+def _own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
+    """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
+    factory = load_object(name)
+    if isinstance(factory, nn.Module):
+        return factory
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = factory(**(kwargs or {}))
+    if not isinstance(module, nn.Module):
+        raise BackboneError(f"{name} gives a {type(module).__name__}, not an nn.Module")
+    return module
+
+
+def _recipe_for(model: SSLModule, source: Source) -> Recipe:
+    """The method says how many views and how strong; the source, what leaves its samples' meaning alone."""
+    recipe = model.recipe if source.view is None else model.recipe.with_view(source.view)
+    if source.kind != "image":  # signals and tables are standardised by their source
+        return recipe
+    height, width = source.input_shape[1:]
+    # Images that are not square keep their shape, in every view.
+    size = width if height == width else None
+    return recipe.model_copy(update={"image_size": size, "mean": source.mean, "std": source.std})
+
+
+def _run_folder(out: str | Path | None, method: str, backbone: str, resume: bool) -> Path:
+    """Return the run's folder; two runs never share one."""
+    if out is not None:
+        run = Path(out)
+    elif resume:
+        raise ConfigError("--resume needs --out, the folder of the run to go on with")
+    else:
+        stem = f"{method.rpartition(':')[2]}-{Path(backbone.rpartition(':')[2]).stem}"
+        run, number = Path("runs") / stem, 1
+        while run.exists():
+            number += 1
+            run = Path("runs") / f"{stem}-{number}"
+    if run.exists() and not run.is_dir():
+        raise ConfigError(f"{run} is a file; --out takes a folder")
+    return run
+
+
+def _make_trainer(arguments: dict[str, Any], run: Path) -> Trainer:
+    """Build Lightning's Trainer: the user's arguments untouched, ours where he gave none."""
+    arguments = {key: value for key, value in arguments.items() if value is not None}
+    callbacks: list[Callback] = list(arguments.pop("callbacks", []))
+    if arguments.get("enable_checkpointing", True):
+        # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
+        # `save_top_k=0` would write it at the very end only.)
+        last = ModelCheckpoint(run / "checkpoints", "last", every_n_epochs=1, enable_version_counter=False)
+        callbacks.append(last)
+        callbacks.append(SaveOnInterrupt(run / "checkpoints" / "last.ckpt"))
+    if torch.cuda.is_available() and arguments.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
+        arguments.setdefault("precision", "bf16-mixed")
+    arguments.setdefault("logger", CSVLogger(run, name="metrics"))
+    arguments.setdefault("default_root_dir", run)
+    arguments.setdefault("log_every_n_steps", 10)
+    arguments.setdefault("enable_model_summary", False)
+    # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
+    arguments.setdefault("limit_val_batches", 0)
+    return Trainer(callbacks=callbacks, **arguments)
+
+
+def _to_device(model: SSLModule, trainer: Trainer) -> torch.device:
+    device = trainer.strategy.root_device
+    model.to(device)
+    return device
+
+
+def _knn(embed: Callable[[Tensor], Tensor], datamodule: SSLDataModule, device: torch.device | None) -> float:
+    bank, bank_labels = extract_features(embed, datamodule.train_eval_dataloader(limit=KNN_TRAIN_LIMIT), device=device)
+    queries, labels = extract_features(embed, datamodule.test_dataloader(), device=device)
+    if bank_labels is None or labels is None:
+        raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
+    return knn_accuracy(bank, bank_labels, queries, labels, k=KNN_NEIGHBOURS)
+
+
+def _summary(method: str, backbone: str, source: Source, model: SSLModule, trainer: Trainer) -> str:
+    millions = sum(p.numel() for p in model.backbone.parameters()) / 1e6
+    held_out = f", {_count(source.test)} held out" if source.test is not None else ""
+    shape = " x ".join(map(str, source.input_shape))
+    return (
+        f"{method} on {backbone} ({millions:.1f} M parameters, {model.feature_dim} features); "
+        f"{source.name}: {_count(source.train)} samples of {shape}{held_out}; "
+        f"{trainer.accelerator.name()} x {trainer.world_size}, {trainer.precision}"
+    )
+
+
+def _count(dataset: Dataset[Any]) -> int:
+    return len(dataset)  # type: ignore[arg-type]  # map-style data sets have a length
+
+
+def _versions(model: SSLModule) -> dict[str, str]:
+    return {
+        "ssl-registry": __version__,
+        model.info.distribution or model.info.name: model.info.version,
+        "torch": torch.__version__,
+        "lightning": lightning_version,
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader never sees half a file."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,75 @@
+"""What a view may do, as values: frozen, checked, and the same after JSON or YAML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["ImageView", "SignalView", "TableView", "View"]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    copies: int = Field(1, ge=1, description="Views drawn by this description, each anew.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the view is the sample itself: nothing but the number of copies differs from the defaults."""
+        return self.model_copy(update={"copies": 1}) == type(self)()
+
+
+class ImageView(_View):
+    """How one view of an image is drawn, every parameter anew for each image. Does nothing by default."""
+
+    kind: Literal["image"] = "image"
+    size: int | None = Field(None, ge=1, description="Side in pixels; default: the recipe's.")
+    crop_scale: tuple[Share, Share] | None = Field(None, description="Share of the area that a crop keeps.")
+    crop_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Width / height of a crop.")
+    flip: Share = Field(0.0, description="Probability of a horizontal flip.")
+    rotation: float = Field(0.0, ge=0, le=180, description="Greatest rotation, in degrees to either side.")
+    translation: Share = Field(0.0, description="Greatest shift, as a share of the side.")
+    zoom: tuple[float, float] | None = Field(None, description="Least and greatest magnification.")
+    jitter: Share = Field(0.0, description="Probability of colour jitter.")
+    brightness: float = Field(0.0, ge=0, description="Strength: factors within 1 +- this.")
+    contrast: float = Field(0.0, ge=0, description="Strength: factors within 1 +- this.")
+    saturation: float = Field(0.0, ge=0, description="Strength: factors within 1 +- this.")
+    hue: float = Field(0.0, ge=0, le=0.5, description="Strength: shares of a turn within +- this.")
+    grey: Share = Field(0.0, description="Probability of losing colour.")
+    blur: Share = Field(0.0, description="Probability of a Gaussian blur.")
+    blur_sigma: tuple[float, float] = Field((0.1, 2.0), description="Width of the blur, in pixels.")
+    solarize: Share = Field(0.0, description="Probability of inverting what is bright.")
+    solarize_threshold: Share = Field(0.5, description="From where on.")
+    noise: float = Field(0.0, ge=0, description="Standard deviation of added noise, on [0, 1].")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        for name in ("crop_scale", "crop_ratio", "zoom", "blur_sigma"):
+            pair = getattr(self, name)
+            if pair is not None and not 0 < pair[0] <= pair[1]:
+                raise ValueError(f"{name}={pair} must be positive and rising, (least, greatest)")
+        return self
+
+
+class SignalView(_View):
+    """How one view of a signal is drawn. Does nothing by default."""
+
+    kind: Literal["signal"] = "signal"
+    time_warp: float = Field(0.0, ge=0, description="Deviation of the logarithm of the speed of time.")
+    permutation: int = Field(0, ge=0, description="Pieces of time that change places; 0 or 1 for none.")
+    scaling: float = Field(0.0, ge=0, description="Deviation of a factor around 1, one for each channel.")
+    channel_dropout: Share = Field(0.0, description="Probability that a channel falls silent.")
+    jitter: float = Field(0.0, ge=0, description="Standard deviation of added noise.")
+
+
+class TableView(_View):
+    """How one view of a table's row is drawn. Does nothing by default."""
+
+    kind: Literal["table"] = "table"
+    corruption: Share = Field(0.0, description="Share of features taken from another row.")
+
+
+View = Annotated[ImageView | SignalView | TableView, Field(discriminator="kind")]

@@ -1,0 +1,241 @@
+"""``train`` from a shell: real data, a run on disk, resuming, own files, a wheel, two processes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from textwrap import dedent
+
+import pytest
+import torch
+import yaml
+
+from ssl_registry import registry
+from ssl_registry.cli import main
+from ssl_registry.files import load_object
+
+# A network that trains in a blink; the subject here is the command around it.
+NET = """
+from torch import nn
+
+class Tiny(nn.Sequential):
+    def __init__(self, width=8):
+        super().__init__(nn.Conv2d(1, width, 3, stride=2), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.1),
+                         nn.AdaptiveAvgPool2d(2), nn.Flatten())
+"""
+METHOD = """
+from torch import nn
+from ssl_registry import Field, MethodConfig, hookimpl, registry
+
+class Centre:
+    '''Pull two views together and keep their variance; a method for a test.'''
+    class Config(MethodConfig):
+        floor: float = Field(1.0, gt=0, description="Least standard deviation.")
+    def __init__(self, config):
+        self.config = config
+    @hookimpl
+    def build_heads(self, feature_dim):
+        return {"head": nn.Linear(feature_dim, 8)}
+    @hookimpl
+    def compute_loss(self, model, views):
+        z = model.heads["head"](model(views[0]))
+        return (self.config.floor - z.std(0)).relu().mean()
+"""
+SHORT = ["--backbone", "net.py:Tiny", "--batch-size", "64", "--trainer.enable_progress_bar", "false"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(dedent(NET))
+    return tmp_path
+
+
+def shell(*argv, **variables):
+    return subprocess.run(
+        [sys.executable, "-m", "ssl_registry.cli", *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variables},
+    )
+
+
+def small_heads(method):
+    return {
+        "byol": ["--hidden-dim", "32", "--projection-dim", "16"],
+        "simclr": ["--projection-dim", "16"],
+        "lfr": ["--num-candidates", "3", "--num-targets", "2"],
+    }[method]
+
+
+@pytest.mark.parametrize("method", ["byol", "simclr", "lfr"])
+def test_trains_on_digits_and_writes_a_run(method, capsys, folder):
+    """The embedded default: a run with configuration, metrics, checkpoint, and k-NN before and after."""
+    assert main(["train", method, *SHORT, *small_heads(method), "--epochs", "1", "--out", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "k-NN accuracy before" in out
+    assert "k-NN accuracy after" in out
+    run = folder / "run"
+    results = json.loads((run / "results.json").read_text())
+    assert set(results["knn"]) == {"pixels", "untrained", "trained"}
+    assert results["knn"]["pixels"] > 0.9
+    assert results["steps"] == 20
+    assert yaml.safe_load((run / "config.yaml").read_text())["method"] == method
+    assert "train_loss" in next((run / "metrics").rglob("metrics.csv")).read_text()
+    backbone = load_object("net.py:Tiny")()
+
+    assert registry.load(run, backbone=backbone).info.name == method
+
+
+def test_run_is_repeated_from_its_configuration(folder):
+    """`--config` of a run gives the same weights."""
+    assert main(["train", "simclr", *SHORT, "--epochs", "1", "--seed", "5", "--temperature", "0.2", "--out", "a"]) == 0
+    assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b"]) == 0
+    first, second = (torch.load(folder / name / "checkpoints/last.ckpt", weights_only=True) for name in "ab")
+    assert second["ssl_registry"]["config"]["temperature"] == 0.2
+    assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
+
+
+def test_resume_goes_on(capsys, folder):
+    """Two epochs, then four in the same folder, are four."""
+    run = ["train", "simclr", *SHORT, "--out", "run"]
+    assert main([*run, "--epochs", "2"]) == 0
+    assert main([*run, "--epochs", "4"]) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert main([*run, "--epochs", "4", "--resume"]) == 0
+    assert main(["train", "simclr", *SHORT, "--out", "whole", "--epochs", "4"]) == 0
+    first, second = (torch.load(folder / n / "checkpoints/last.ckpt", weights_only=True) for n in ("run", "whole"))
+    assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
+
+
+def test_default_folders_never_collide(folder):
+    """Without --out a second run gets a number."""
+    for _ in range(2):
+        assert main(["train", "simclr", *SHORT, "--epochs", "1", "--knn", "false"]) == 0
+    assert sorted(path.name for path in (folder / "runs").iterdir()) == ["simclr-Tiny", "simclr-Tiny-2"]
+
+
+def test_print_config_is_a_config(folder, capsys):
+    """What --print_config shows can be given back through --config."""
+    with pytest.raises(SystemExit) as done:
+        main(["train", "byol", "--momentum", "0.9", "--print_config"])
+    assert done.value.code == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["momentum"] == 0.9
+    (folder / "c.yaml").write_text(printed)
+    assert main(["train", "byol", "--config", "c.yaml", *SHORT, *small_heads("byol"), "--epochs", "1"]) == 0
+
+
+def test_help_shows_the_methods_own_options(capsys):
+    """Options of the method, of every method, and of Lightning's Trainer."""
+    with pytest.raises(SystemExit) as done:
+        main(["train", "byol", "--help"])
+    assert done.value.code == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert all(word in out for word in ("--momentum", "float >= 0 <= 1", "--learning_rate", "--trainer.max_epochs"))
+
+
+def test_method_of_a_local_file(folder, capsys):
+    """--plugin runs a file; what it registers trains like any other."""
+    (folder / "mine.py").write_text(dedent(METHOD) + 'registry.register("centre", Centre)\n')
+    try:
+        argv = [
+            "train",
+            "centre",
+            "--plugin",
+            "mine.py",
+            *SHORT,
+            "--floor",
+            "0.5",
+            "--epochs",
+            "1",
+            "--out",
+            "run",
+        ]
+        assert main(argv) == 0
+    finally:
+        registry.unregister("centre")
+    assert json.loads((folder / "run/results.json").read_text())["steps"] == 20
+
+
+def test_method_of_a_wheel(folder):
+    """A wheel that was built and installed into a folder of its own is found and trained by the same command."""
+    project = folder / "project"
+    (project / "ssl_centre").mkdir(parents=True)
+    (project / "ssl_centre/__init__.py").write_text(dedent(METHOD))
+    (project / "pyproject.toml").write_text(
+        dedent("""
+        [build-system]
+        requires = ["hatchling"]
+        build-backend = "hatchling.build"
+        [project]
+        name = "ssl-centre"
+        version = "0.3"
+        description = "Keep the variance."
+        dependencies = ["ssl-registry>=0.1"]
+        [project.entry-points."ssl_registry.methods"]
+        centre = "ssl_centre:Centre"
+        """)
+    )
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", "dist", str(project)], check=True)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", "site", str(wheel)], check=True)
+    listed = shell("list", "--json", PYTHONPATH="site")
+    assert {"centre"} < {row["name"] for row in json.loads(listed.stdout)}
+    done = shell("train", "centre", *SHORT, "--epochs", "1", "--out", "run", PYTHONPATH="site")
+    assert done.returncode == 0, done.stderr
+    record = torch.load("run/checkpoints/last.ckpt", weights_only=True)["ssl_registry"]
+    assert (record["distribution"], record["version"]) == ("ssl-centre", "0.3")
+
+
+@pytest.mark.parametrize("method", ["byol", "simclr", "lfr"])
+def test_two_processes_under_torchrun(method, folder):
+    """The same command on two processes (gloo): half the steps, one run, one set of weights."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    argv = [
+        "ssl_registry.cli",
+        "train",
+        method,
+        *SHORT,
+        *small_heads(method),
+        "--epochs",
+        "2",
+        "--out",
+        "run",
+    ]
+    limits = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
+    done = subprocess.run([*torchrun, *argv, *limits], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((folder / "run/results.json").read_text())
+    assert results["steps"] == 20
+    assert done.stdout.count("k-NN accuracy after") == 1
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_resumes(folder):
+    """SIGINT in the midst of training: exit code 130, and resuming ends where an undisturbed run ends."""
+    argv = ["train", "simclr", *SHORT, "--knn", "false", "--epochs", "30", "--trainer.log_every_n_steps", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ssl_registry.cli", *argv, "--out", "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    last = folder / "run/checkpoints/last.ckpt"
+    while not last.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode == 130, err
+    assert "--resume" in err
+    assert torch.load(last, weights_only=True)["global_step"] < 600
+    assert shell(*argv, "--out", "run", "--resume").returncode == 0
+    assert shell(*argv, "--out", "whole").returncode == 0
+    first, second = (torch.load(folder / n / "checkpoints/last.ckpt", weights_only=True) for n in ("run", "whole"))
+    assert first["global_step"] == second["global_step"] == 600
+    assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())

@@ -1,0 +1,62 @@
+"""Which source a word opens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssl_registry.data import open_source
+from ssl_registry.errors import DataError
+
+
+def test_a_path_decides_by_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file holds arrays, a folder images, relative or below the home folder."""
+    np.save(tmp_path / "x.npy", np.ones((3, 2)))
+    (tmp_path / "CIFAR10").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "CIFAR10" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert open_source("x.npy").kind == "table"
+    assert open_source("~/x.npy").kind == "table"
+    assert open_source("CIFAR10").name == "CIFAR10"  # the folder that is there, not the set of that name
+    assert len(open_source("CIFAR10").train) == 1
+
+
+def test_digits_are_the_built_in_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word means the same everywhere; a folder of that name is written as a path."""
+    (tmp_path / "digits").mkdir()
+    Image.new("L", (4, 4)).save(tmp_path / "digits" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_source("digits").train) == 1300
+    assert len(open_source("./digits").train) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("digit", "no data 'digit'.*Did you mean 'digits'"),
+        ("cifar10", "no data 'cifar10'.*Did you mean 'CIFAR10'"),
+        ("no/such/folder", "no file or folder 'no/such/folder' in /"),
+        ("missing.npz", "no file or folder 'missing.npz'"),
+        ("", "name is empty"),
+        (" ", "name is empty"),
+    ],
+)
+def test_unknown_words_are_answered_with_what_is_understood(spec: str, message: str) -> None:
+    """The error lists all that can be opened."""
+    with pytest.raises(DataError, match=rf"{message}.*'digits'.*folder of images.*\.npz.*torchvision:CIFAR10"):
+        open_source(spec)
+
+
+def test_origins_are_imported_when_used() -> None:
+    """Opening the package imports neither scikit-learn nor torchvision's sets."""
+    code = (
+        "import sys, ssl_registry.data.source, ssl_registry.data.arrays; "
+        "sys.exit('sklearn' in sys.modules or 'ssl_registry.data.torchvision_sets' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0

@@ -1,0 +1,93 @@
+"""Heads have the layers that they promise, at every width."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_registry.nn import MLP, prediction_head, projection_head
+
+
+def kinds(head: nn.Sequential) -> list[str]:
+    return [type(layer).__name__ for layer in head]
+
+
+@pytest.mark.parametrize("in_dim", [64, 512, 2048])
+def test_byol_heads(in_dim):
+    """Linear, BatchNorm, ReLU, Linear at the measured width; no bias in front of the BatchNorm."""
+    for head in (projection_head(in_dim), prediction_head(in_dim)):
+        assert kinds(head) == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+        assert head[0].in_features == in_dim
+        assert (head[0].out_features, head[3].in_features, head[3].out_features) == (4096, 4096, 256)
+        assert head[0].bias is None
+        assert head[3].bias is not None
+
+
+def test_prediction_head_takes_a_projection():
+    """Its default input is the projection head's default output."""
+    projection, prediction = projection_head(8, 16), prediction_head(hidden_dim=16)
+    assert prediction(projection(torch.randn(4, 8))).shape == (4, 256)
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ({"num_layers": 1}, ["Linear"]),
+        ({"num_layers": 3}, ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear"]),
+        ({"batch_norm": False}, ["Linear", "ReLU", "Linear"]),
+        ({"final_batch_norm": True}, ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]),
+    ],
+)
+def test_layers(options, layers):
+    """Depth and normalisation are as asked, and the output has its width."""
+    head = MLP(5, 7, 3, **options)
+    assert kinds(head) == layers
+    assert head(torch.randn(4, 5)).shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "last"),
+    [
+        ({}, True),
+        ({"final_batch_norm": True}, False),
+        ({"final_bias": False}, False),
+        ({"final_batch_norm": True, "final_bias": True}, True),
+    ],
+)
+def test_final_bias(options, last):
+    """The last bias is left out in front of a BatchNorm, unless the caller says otherwise."""
+    linears = [layer for layer in MLP(5, 7, 3, **options) if isinstance(layer, nn.Linear)]
+    assert (linears[-1].bias is not None) == last
+
+
+def test_hidden_bias_without_batch_norm():
+    """Without normalisation every layer has a bias."""
+    assert all(layer.bias is not None for layer in MLP(5, 7, 3, batch_norm=False) if isinstance(layer, nn.Linear))
+
+
+@pytest.mark.parametrize("name", ["in_dim", "hidden_dim", "out_dim", "num_layers"])
+def test_empty_sizes_are_refused(name):
+    """A size of zero is named."""
+    with pytest.raises(ValueError, match=f"{name}=0"):
+        MLP(**{"in_dim": 5, "hidden_dim": 7, "out_dim": 3, name: 0})
+
+
+def test_slices_are_sequential():
+    """A part of a head is a plain nn.Sequential with the same layers, and an index is a layer."""
+    head = MLP(5, 7, 3)
+    part = head[:-1]
+    assert type(part) is nn.Sequential
+    assert list(part) == [head[0], head[1], head[2]]
+    assert list(part.state_dict()) == [key for key in head.state_dict() if not key.startswith("3.")]
+
+
+@pytest.mark.parametrize("remake", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
+def test_copies_compute_the_same(remake):
+    """A head survives copying and pickling."""
+    head = MLP(5, 7, 3).eval()
+    x = torch.randn(4, 5)
+    assert torch.equal(remake(head)(x), head(x))

@@ -1,0 +1,239 @@
+"""The moving average follows its formula and notices changed networks; the schedule ends where it should."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from ssl_registry.nn import MomentumUpdater, cosine_schedule, deactivate_requires_grad, update_momentum
+
+properties = settings(deadline=None, derandomize=True, max_examples=60)
+momenta = st.floats(0, 1)
+values = st.floats(-10, 10)
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2, bias=False))
+
+
+def expected(online: nn.Module, target: nn.Module, m: float) -> list[torch.Tensor]:
+    pairs = zip(online.parameters(), target.parameters(), strict=True)
+    return [m * b.detach().double() + (1 - m) * a.detach().double() for a, b in pairs]
+
+
+def assert_is(module: nn.Module, wanted: list[torch.Tensor]) -> None:
+    torch.testing.assert_close([p.detach().double() for p in module.parameters()], wanted, rtol=1e-6, atol=1e-7)
+
+
+@properties
+@given(momenta, st.integers(0, 99))
+def test_update_is_the_formula(m, seed):
+    """Each parameter becomes m * ema + (1 - m) * parameter; the online network is left alone."""
+    online, target = network(seed), network(seed + 1)
+    before, wanted = copy.deepcopy(online.state_dict()), expected(online, target, m)
+    update_momentum(online, target, m)
+    assert_is(target, wanted)
+    torch.testing.assert_close(online.state_dict(), before, rtol=0, atol=0)
+
+
+@properties
+@given(st.lists(momenta, min_size=1, max_size=5))
+def test_updater_repeats_the_formula(course):
+    """An updater does the same at every step as the function."""
+    online, target = network(0), network(1)
+    twin = copy.deepcopy(target)
+    updater = MomentumUpdater(online, target)
+    for m in course:
+        updater.update(m)
+        update_momentum(online, twin, m)
+    torch.testing.assert_close(target.state_dict(), twin.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("m", "source"), [(0.0, "online"), (1.0, "target")])
+def test_ends_are_exact(m, source):
+    """Momentum 0 copies and momentum 1 keeps, to the last bit."""
+    networks = {"online": network(0), "target": network(1)}
+    wanted = [p.detach().clone() for p in networks[source].parameters()]
+    update_momentum(networks["online"], networks["target"], m)
+    assert all(map(torch.equal, networks["target"].parameters(), wanted))
+
+
+def test_buffers_stay_the_targets_own():
+    """BatchNorm's statistics are not averaged."""
+    online, target = network(0), network(1)
+    online(torch.randn(8, 3) + 5)
+    before = {name: buffer.clone() for name, buffer in target.named_buffers()}
+    update_momentum(online, target, 0.5)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in target.named_buffers())
+
+
+def test_update_leaves_no_graph():
+    """A target that requires gradients is still moved outside of autograd."""
+    online, target = network(0), network(1)
+    update_momentum(online, target, 0.5)
+    assert all(p.is_leaf and p.grad_fn is None and p.requires_grad for p in target.parameters())
+
+
+@pytest.mark.parametrize("m", [-0.1, 1.1, math.nan])
+def test_momentum_out_of_range_is_refused(m):
+    """A momentum outside [0, 1] is an error, not an extrapolation."""
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        update_momentum(network(), network(), m)
+
+
+@pytest.mark.parametrize("make", [update_momentum, MomentumUpdater])
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (nn.Linear(3, 4), "6 parameters|5 parameters"),
+        (
+            nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(2, 4, bias=False)),
+            r"2.weight of the target",
+        ),
+        (network().double(), "torch.float32 on cpu.*torch.float64 on cpu"),
+        (network().to("meta"), "on cpu.*on meta"),
+    ],
+    ids=["count", "shape", "dtype", "device"],
+)
+def test_networks_that_do_not_match_are_refused(make, target, words):
+    """The error names what differs before anything is moved."""
+    with pytest.raises(ValueError, match=words):
+        make(network(), target, *([0.5] if make is update_momentum else []))
+
+
+def test_updater_names_a_network_that_moved_alone():
+    """`.to()` keeps the parameters' identity; the error is still in words."""
+    online, target = network(0), network(1)
+    updater = MomentumUpdater(online, target)
+    online.double()
+    with pytest.raises(ValueError, match=r"torch\.float64.*torch\.float32"):
+        updater.update(0.5)
+    target.double()
+    wanted = expected(online, target, 0.5)
+    updater.update(0.5)
+    assert_is(target, wanted)
+
+
+def replace_parameter(model: nn.Sequential) -> None:
+    model[0].weight = nn.Parameter(torch.ones(4, 3))
+
+
+def replace_submodule(model: nn.Sequential) -> None:
+    model[3] = nn.Linear(4, 2, bias=False)
+
+
+def load_by_assignment(model: nn.Sequential) -> None:
+    model.load_state_dict(network(7).state_dict(), assign=True)
+
+
+@pytest.mark.parametrize("change", [replace_parameter, replace_submodule, load_by_assignment])
+@pytest.mark.parametrize("which", [0, 1], ids=["online", "target"])
+def test_updater_notices_replaced_parameters(change, which):
+    """Parameters that are no longer part of the network are not what is averaged."""
+    networks = network(0), network(1)
+    updater = MomentumUpdater(*networks)
+    updater.update(0.5)
+    change(networks[which])
+    wanted = expected(*networks, 0.9)
+    updater.update(0.9)
+    assert_is(networks[1], wanted)
+
+
+def test_updater_lists_once(monkeypatch):
+    """As long as nothing was replaced, the networks are not walked again."""
+    updater = MomentumUpdater(network(0), network(1))
+    monkeypatch.setattr(nn.Module, "named_modules", lambda *_: pytest.fail("walked through the modules"))
+    updater.update(0.5)
+
+
+class Model(nn.Module):
+    """A model that holds its updater, as training code would."""
+
+    def __init__(self):
+        super().__init__()
+        self.online, self.target = network(0), network(1)
+        self.updater = MomentumUpdater(self.online, self.target)
+
+
+@pytest.mark.parametrize("remake", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
+def test_copy_averages_the_copy(remake):
+    """A copied model's updater moves the copy's target and leaves the original's."""
+    model = Model()
+    twin = remake(model)
+    before = [p.detach().clone() for p in model.target.parameters()]
+    wanted = expected(twin.online, twin.target, 0.5)
+    twin.updater.update(0.5)
+    assert_is(twin.target, wanted)
+    assert all(map(torch.equal, model.target.parameters(), before))
+
+
+def test_deactivate_requires_grad():
+    """Every parameter's gradient is off, buffers and modes as they were."""
+    model = network()
+    deactivate_requires_grad(model)
+    assert not any(p.requires_grad for p in model.parameters())
+    assert model.training
+
+
+@properties
+@given(st.integers(0, 3000), st.integers(1, 2000), values, values)
+def test_schedule_is_the_formula(step, max_steps, start, end):
+    """Half a cosine over max_steps, and the end value from there on."""
+    k = min(step, max_steps)
+    wanted = end - (end - start) * (math.cos(math.pi * k / max_steps) + 1) / 2
+    assert cosine_schedule(step, max_steps, start, end) == pytest.approx(wanted, abs=1e-9)
+
+
+@properties
+@given(st.integers(1, 10**6), momenta, momenta, st.integers(0, 10**6))
+def test_schedule_begins_and_ends_exactly(max_steps, start, end, past):
+    """The first value is the start; the last is the end, and it never falls back."""
+    assert cosine_schedule(0, max_steps, start, end) == start
+    assert cosine_schedule(max_steps + past, max_steps, start, end) == end
+
+
+@properties
+@given(st.integers(1, 500), momenta)
+def test_schedule_rises_without_a_dip(max_steps, start):
+    """BYOL's momentum never decreases and stays below 1."""
+    course = [cosine_schedule(step, max_steps, start, 1.0) for step in range(max_steps + 3)]
+    assert all(b >= a - 1e-12 for a, b in pairwise(course))
+    assert start - 1e-12 <= min(course)
+    assert max(course) <= 1.0
+
+
+def test_schedule_of_one_step():
+    """A run of a single step has a beginning and an end."""
+    assert [cosine_schedule(step, 1, 0.9, 1.0) for step in (0, 1, 2)] == [0.9, 1.0, 1.0]
+
+
+@properties
+@given(st.integers(0, 500), st.integers(1, 50), values, values)
+def test_period_is_a_full_cycle(step, period, start, end):
+    """With a period the value follows a whole cosine, again and again, past max_steps too."""
+    wanted = end - (end - start) * (math.cos(2 * math.pi * step / period) + 1) / 2
+    assert cosine_schedule(step, 100, start, end, period=period) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_period_returns_and_turns():
+    """The end value is reached in the middle of the cycle, the start value at its end."""
+    assert [cosine_schedule(step, 5, 0.0, 1.0, period=8) for step in (0, 4, 8, 12)] == [0.0, 1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), [((-1, 10), "step=-1"), ((0, 0), "max_steps=0"), ((0, 10, 0), "period=0")]
+)
+def test_schedule_refuses_what_is_no_count(arguments, word):
+    """Negative steps and empty runs or periods are named."""
+    step, max_steps, *period = arguments
+    with pytest.raises(ValueError, match=word):
+        cosine_schedule(step, max_steps, 0.9, 1.0, *period)
