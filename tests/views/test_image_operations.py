@@ -97,10 +97,12 @@ def test_crop_and_resize(seed, size, data):
     x = images(seed=seed)
     boxes = draw_boxes(BATCH, 20, 24, (0.01, 1.0), (0.5, 2.0), Random(torch.Generator().manual_seed(seed), CPU))
     flip = torch.tensor(data.draw(st.lists(st.booleans(), min_size=BATCH, max_size=BATCH)))
-    expected = torch.stack([
-        reference.resized_crop(image, *box.tolist(), list(size), antialias=True)
-        for image, box in zip(x, boxes, strict=True)
-    ])
+    expected = torch.stack(
+        [
+            reference.resized_crop(image, *box.tolist(), list(size), antialias=True)
+            for image, box in zip(x, boxes, strict=True)
+        ]
+    )
     expected = torch.where(flip[:, None, None, None], expected.flip(3), expected)
     torch.testing.assert_close(crop_resize(x, boxes, size, flip), expected, atol=1e-5, rtol=0)
 
@@ -131,17 +133,19 @@ def test_affine(degrees, zooms, shift):
     x = images()
     moves = torch.tensor([[shift, -shift]] * BATCH, dtype=torch.float32)
     ours = affine(x, torch.tensor(degrees), moves, torch.tensor(zooms))
-    expected = torch.stack([
-        reference.affine(
-            image,
-            angle=-angle,
-            translate=[shift, -shift],
-            scale=zoom,
-            shear=[0.0, 0.0],
-            interpolation=v2.InterpolationMode.BILINEAR,
-        )
-        for image, angle, zoom in zip(x, degrees, zooms, strict=True)
-    ])
+    expected = torch.stack(
+        [
+            reference.affine(
+                image,
+                angle=-angle,
+                translate=[shift, -shift],
+                scale=zoom,
+                shear=[0.0, 0.0],
+                interpolation=v2.InterpolationMode.BILINEAR,
+            )
+            for image, angle, zoom in zip(x, degrees, zooms, strict=True)
+        ]
+    )
     # Where a source point falls on the border to within rounding, one of the two takes it for outside.
     assert ((ours - expected).abs() < 1e-3).float().mean() > 0.99
 

@@ -109,7 +109,10 @@ def test_each_sample_has_its_own_parameters():
     [
         (ImageView(flip=1.0), lambda x: x.flip(3)),
         (ImageView(solarize=1.0), lambda x: torch.where(x >= 0.5, 1 - x, x)),
-        (ImageView(grey=1.0), lambda x: (0.2989 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]).expand(-1, 3, -1, -1)),
+        (
+            ImageView(grey=1.0),
+            lambda x: (0.2989 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]).expand(-1, 3, -1, -1),
+        ),
         (ImageView(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0)), lambda x: x),
     ],
 )
@@ -137,7 +140,10 @@ def test_jitter_changes_the_order_of_its_steps():
 
 def test_multi_crop():
     """Views of different size and number from one recipe."""
-    large, small = ImageView(size=16, crop_scale=(0.4, 1.0), copies=2), ImageView(size=8, crop_scale=(0.05, 0.4), copies=4)
+    large, small = (
+        ImageView(size=16, crop_scale=(0.4, 1.0), copies=2),
+        ImageView(size=8, crop_scale=(0.05, 0.4), copies=4),
+    )
     views = draw(Recipe(views=(large, small)), torch.rand(3, 3, 32, 32))
     assert [view.shape[-1] for view in views] == [16, 16, 8, 8, 8, 8]
 
