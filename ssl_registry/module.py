@@ -241,9 +241,13 @@ class SSLModule(LightningModule):
     # --- Lightning's fit ----------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Let DDP leave out what is frozen in some epochs; without this it waits for its gradients for ever."""
+        """Choose the memory layout, and let DDP leave out what is frozen in some epochs."""
         strategy = self.trainer.strategy
+        if strategy.root_device.type == "cuda" and len(self.input_shape) == 3:
+            # Tensor cores want channels last. On a CPU it gains a tenth in float32 and loses a tenth in bf16.
+            self.to(memory_format=torch.channels_last)
         if self.hook.frozen_modules.get_hookimpls() and isinstance(strategy, DDPStrategy):
+            # Without this DDP waits for the gradients of what is frozen, for ever.
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
     def configure_optimizers(self) -> Any:

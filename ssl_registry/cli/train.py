@@ -184,7 +184,7 @@ def _train(method: str, config_class: type[MethodConfig], settings: dict[str, An
             **settings,
             trainer=trainer,
             options=options,
-            say=lambda line: console.print(line, highlight=False, markup=False),
+            say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         )
     except SystemExit:
         # Lightning leaves so after Ctrl-C; by then the checkpoint is written.
