@@ -5,34 +5,30 @@ The command line's ``train`` is this function behind a parser.
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-import yaml
-from lightning import __version__ as lightning_version
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ssl_registry import __version__
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.callbacks import SaveOnInterrupt
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.errors import BackboneError, CheckpointError, ConfigError, DataError
+from ssl_registry.data.samples import Samples
+from ssl_registry.errors import BackboneError, ConfigError, DataError
 from ssl_registry.evaluation import extract_features, knn_accuracy, pixels
 from ssl_registry.files import load_object
 from ssl_registry.module import SSLModule
+from ssl_registry.runs import Run
 from ssl_registry.views import Recipe
 
 __all__ = ["TrainResult", "train"]
@@ -40,6 +36,7 @@ __all__ = ["TrainResult", "train"]
 DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
 # At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
 SMALL_IMAGE = 64
+DEFAULT_EPOCHS = 100
 # k-NN beside the training is a thermometer, not the evaluation: more neighbours than this tell no more.
 KNN_TRAIN_LIMIT = 20_000
 KNN_NEIGHBOURS = 20
@@ -81,7 +78,7 @@ def train(
     image_size: int | None = None,
     data_root: str | None = None,
     data_kind: str | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     low_resolution: bool | None = None,
     pretrained: bool = False,
     backbone_kwargs: dict[str, Any] | None = None,
@@ -106,7 +103,7 @@ def train(
         image_size: side of the images in pixels; default: what suits the source.
         data_root: where named data sets lie.
         data_kind: ``image``, ``signal`` or ``table``, where an array's shape leaves it open.
-        workers: processes that load samples; in-memory sources need none.
+        workers: processes that load samples; default: none for what lies in memory, one a core for files, at most 8.
         low_resolution: a 3x3 stem for small images; default: for ResNets at 64 pixels and fewer.
         pretrained: start from timm's pretrained weights.
         backbone_kwargs: further arguments of the backbone.
@@ -123,45 +120,41 @@ def train(
     Raises:
         SSLRegistryError: of the kind that fits, for every mistake in the arguments.
     """
-    arguments = dict(trainer or {})
-    if epochs is not None and arguments.get("max_epochs") is not None:
-        raise ConfigError("give --epochs or --trainer.max_epochs, not both")
-    if epochs is not None:
-        arguments["max_epochs"] = epochs
-    elif all(arguments.get(limit) is None for limit in ("max_epochs", "max_time")) and (
-        arguments.get("max_steps") in (None, -1)
-    ):
-        arguments["max_epochs"] = 100
-
+    if resume and out is None:
+        raise ConfigError("--resume needs --out, the folder of the run to go on with")
+    limits = _limits(epochs, trainer or {})
     source = open_source(data, image_size=image_size, data_root=data_root, kind=data_kind, seed=seed)
     name = backbone or DEFAULT_BACKBONE[source.kind]
     if low_resolution is None:
         low_resolution = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE and _is_plain_resnet(name)
+    own = ".py:" in name
     model = registry.create(
         method,
-        backbone=_own_backbone(name, backbone_kwargs, seed) if ".py:" in name else name,
+        backbone=_own_backbone(name, backbone_kwargs, seed) if own else name,
         input_shape=source.input_shape,
         pretrained=pretrained,
         low_resolution=low_resolution,
-        backbone_kwargs=None if ".py:" in name else backbone_kwargs,
+        backbone_kwargs=None if own else backbone_kwargs,
         seed=seed,
         **(options or {}),
     )
     model.recipe = _recipe_for(model, source)
-    run = _run_folder(out, method, name, resume)
-    last = run / "checkpoints" / "last.ckpt"
-    lightning = _make_trainer(arguments, run)
+    run = Run.choose(out, method, name)
+    lightning = _make_trainer({**(trainer or {}), **limits}, run)
     main = lightning.is_global_zero
-    if resume and not last.is_file():
-        raise CheckpointError(f"{run} has no checkpoint to resume from; leave --resume out to start anew")
-    if main and not resume and (run / "checkpoints").exists():
-        raise ConfigError(f"{run} holds a run already; add --resume to go on with it, or give another --out")
+    if resume:
+        run.check_resumable()
+    elif main:
+        run.check_free()
     if not main:
         say = _silent
+    if workers is None:
+        workers = 0 if isinstance(source.train, Samples) else min(8, os.cpu_count() or 1)
     datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed)
     for note in (*source.notes, *model.recipe.notes(source.input_shape)):
         say(note)
     say(_summary(method, name, source, model, lightning))
+
     accuracies: dict[str, float] = {}
     measured = main and knn and source.labelled and source.test is not None
     if measured:
@@ -169,8 +162,7 @@ def train(
         accuracies["untrained"] = _knn(model.embed, datamodule, _to_device(model, lightning))
         say(f"k-NN accuracy before: {accuracies['untrained']:.3f} (raw input: {accuracies['pixels']:.3f})")
     if main:
-        run.mkdir(parents=True, exist_ok=True)
-        settings = {
+        given = {
             "method": method,
             "data": data,
             "backbone": name,
@@ -186,28 +178,30 @@ def train(
             "backbone_kwargs": backbone_kwargs,
             "knn": knn,
             "trainer": {key: value for key, value in (trainer or {}).items() if value is not None},
-            **model.config.model_dump(mode="json"),
         }
-        _write(run / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
-
+        run.write_settings(given | model.config.model_dump(mode="json"))
     started = time.monotonic()
-    lightning.fit(model, datamodule=datamodule, ckpt_path=str(last) if resume else None, weights_only=True)
+    checkpoint = str(run.last_checkpoint) if resume else None
+    lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     seconds = time.monotonic() - started
     if measured:
         accuracies["trained"] = _knn(model.embed, datamodule, _to_device(model, lightning))
         say(f"k-NN accuracy after: {accuracies['trained']:.3f} (before: {accuracies['untrained']:.3f})")
-    result = TrainResult(run, model, lightning.global_step, seconds, accuracies)
+    result = TrainResult(run.folder, model, lightning.global_step, seconds, accuracies)
     if main:
-        facts = {
-            "steps": result.steps,
-            "seconds": round(seconds, 1),
-            "knn": accuracies,
-            "versions": _versions(model),
-            "command": sys.argv,
-        }
-        _write(run / "results.json", json.dumps(facts, indent=2))
-    say(f"Run: {run} ({result.steps} steps, {seconds:.0f} s)")
+        run.write_results({"steps": result.steps, "seconds": round(seconds, 1), "knn": accuracies}, model)
+    say(f"Run: {run.folder} ({result.steps} steps, {seconds:.0f} s)")
     return result
+
+
+def _limits(epochs: int | None, trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Trainer's ``max_epochs``: as told, or a default where nothing limits the run."""
+    if epochs is not None:
+        if trainer.get("max_epochs") is not None:
+            raise ConfigError("give --epochs or --trainer.max_epochs, not both")
+        return {"max_epochs": epochs}
+    unlimited = trainer.get("max_epochs") is None and trainer.get("max_time") is None
+    return {"max_epochs": DEFAULT_EPOCHS} if unlimited and trainer.get("max_steps") in (None, -1) else {}
 
 
 def _is_plain_resnet(name: str) -> bool:
@@ -238,37 +232,19 @@ def _recipe_for(model: SSLModule, source: Source) -> Recipe:
     return recipe.model_copy(update={"image_size": size, "mean": source.mean, "std": source.std})
 
 
-def _run_folder(out: str | Path | None, method: str, backbone: str, resume: bool) -> Path:
-    """Return the run's folder; two runs never share one."""
-    if out is not None:
-        run = Path(out)
-    elif resume:
-        raise ConfigError("--resume needs --out, the folder of the run to go on with")
-    else:
-        stem = f"{method.rpartition(':')[2]}-{Path(backbone.rpartition(':')[2]).stem}"
-        run, number = Path("runs") / stem, 1
-        while run.exists():
-            number += 1
-            run = Path("runs") / f"{stem}-{number}"
-    if run.exists() and not run.is_dir():
-        raise ConfigError(f"{run} is a file; --out takes a folder")
-    return run
-
-
-def _make_trainer(arguments: dict[str, Any], run: Path) -> Trainer:
+def _make_trainer(arguments: dict[str, Any], run: Run) -> Trainer:
     """Build Lightning's Trainer: the user's arguments untouched, ours where he gave none."""
     arguments = {key: value for key, value in arguments.items() if value is not None}
     callbacks: list[Callback] = list(arguments.pop("callbacks", []))
     if arguments.get("enable_checkpointing", True):
         # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
         # `save_top_k=0` would write it at the very end only.)
-        last = ModelCheckpoint(run / "checkpoints", "last", every_n_epochs=1, enable_version_counter=False)
-        callbacks.append(last)
-        callbacks.append(SaveOnInterrupt(run / "checkpoints" / "last.ckpt"))
+        callbacks.append(ModelCheckpoint(run.checkpoints, "last", every_n_epochs=1, enable_version_counter=False))
+        callbacks.append(SaveOnInterrupt(run.last_checkpoint))
     if torch.cuda.is_available() and arguments.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
         arguments.setdefault("precision", "bf16-mixed")
-    arguments.setdefault("logger", CSVLogger(run, name="metrics"))
-    arguments.setdefault("default_root_dir", run)
+    arguments.setdefault("logger", CSVLogger(run.folder, name="metrics"))
+    arguments.setdefault("default_root_dir", run.folder)
     arguments.setdefault("log_every_n_steps", 10)
     arguments.setdefault("enable_model_summary", False)
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
@@ -303,21 +279,3 @@ def _summary(method: str, backbone: str, source: Source, model: SSLModule, train
 
 def _count(dataset: Dataset[Any]) -> int:
     return len(dataset)  # type: ignore[arg-type]  # map-style data sets have a length
-
-
-def _versions(model: SSLModule) -> dict[str, str]:
-    return {
-        "ssl-registry": __version__,
-        model.info.distribution or model.info.name: model.info.version,
-        "torch": torch.__version__,
-        "lightning": lightning_version,
-        "timm": timm.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _write(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -126,7 +126,7 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         default=None,
         help="image, signal or table, where an array leaves it open.",
     )
-    add("--workers", type=int, default=0, help="Processes that load samples.")
+    add("--workers", type=int | None, default=None, help="Processes that load samples (default: for files only).")
     add(
         "--low_resolution",
         type=bool | None,

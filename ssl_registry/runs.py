@@ -1,0 +1,98 @@
+"""A run: the folder that one training wrote, with its configuration, metrics, checkpoints and results."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ssl_registry import __version__
+from ssl_registry.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from ssl_registry.module import SSLModule
+
+__all__ = ["Run"]
+
+
+class Run:
+    """Where a training writes: ``config.yaml``, ``metrics/``, ``checkpoints/last.ckpt``, ``results.json``.
+
+    Args:
+        folder: of the run; made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+
+    @classmethod
+    def choose(cls, out: str | Path | None, method: str, backbone: str) -> Run:
+        """Return the run in ``out``, or in ``runs/METHOD-BACKBONE`` with a number where that is taken."""
+        if out is not None:
+            return cls(Path(out))
+        stem = f"{method.rpartition(':')[2]}-{Path(backbone.rpartition(':')[2]).stem}"
+        folder, number = Path("runs") / stem, 1
+        while folder.exists():
+            number += 1
+            folder = Path("runs") / f"{stem}-{number}"
+        return cls(folder)
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds a run already: two runs never share one.
+
+        Raises:
+            ConfigError: saying how to go on with it.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(f"{self.folder} is a file; --out takes a folder")
+        if self.checkpoints.exists():
+            raise ConfigError(
+                f"{self.folder} holds a run already; add --resume to go on with it, or give another --out"
+            )
+
+    def check_resumable(self) -> None:
+        """Refuse a folder without a checkpoint.
+
+        Raises:
+            CheckpointError: saying so.
+        """
+        if not self.last_checkpoint.is_file():
+            raise CheckpointError(f"{self.folder} has no checkpoint to resume from; leave --resume out to start anew")
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write ``config.yaml``, which ``train --config`` repeats."""
+        self._write("config.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
+
+    def write_results(self, results: Mapping[str, Any], model: SSLModule) -> None:
+        """Write ``results.json``: figures, the versions of what matters, and the command."""
+        facts = {**results, "versions": _versions(model), "command": sys.argv}
+        self._write("results.json", json.dumps(facts, indent=2))
+
+    def _write(self, name: str, text: str) -> None:
+        """Write beside, then rename: a reader never sees half a file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / f"{name}.part"
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.folder / name)
+
+
+def _versions(model: SSLModule) -> dict[str, str]:
+    import lightning
+    import timm
+    import torch
+
+    return {
+        "ssl-registry": __version__,
+        model.info.distribution or model.info.name: model.info.version,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+    }
