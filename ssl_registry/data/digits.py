@@ -42,6 +42,7 @@ def digits(image_size: int = 16) -> Source:
         images, scans.target, test_size=TEST_SCANS, stratify=scans.target, random_state=0
     )
     source = source_in_memory("digits", Part(x, y, "digits", "digits"), Part(x_test, y_test, "digits", "digits"))
-    # A digit stays itself when it leans, shifts or grows a little; mirrored it becomes another sign.
-    view = ImageView(rotation=15.0, translation=0.125, zoom=(0.8, 1.2), noise=0.1)
+    # A digit stays itself when it leans, shifts or grows a little; mirrored it becomes another sign. Much noise
+    # and little geometry: stronger geometry left BYOL 0.1 lower in k-NN accuracy after 200 steps.
+    view = ImageView(rotation=5.0, translation=0.03, zoom=(0.95, 1.05), noise=0.2)
     return replace(source, view=view)
