@@ -12,13 +12,12 @@ import warnings
 from typing import Any
 
 from ssl_registry._registry import registry
-from ssl_registry.config import MethodConfig, allowed_values
+from ssl_registry.cli.train_options import make_parser
+from ssl_registry.config import MethodConfig
 from ssl_registry.errors import ConfigError, did_you_mean
 
 __all__ = ["run"]
 
-# Set by `train` itself, from its own options.
-NOT_OURS = {"callbacks", "plugins", "profiler", "fast_dev_run"}
 HELP = """usage: ssl-registry train METHOD [--data SOURCE] [--backbone NAME] [--epochs N] [--out DIR] ...
 
 Train a method on unlabelled samples. METHOD is one of: {methods}
@@ -80,93 +79,6 @@ def _unknown_option(parser: Any, argv: list[str]) -> str | None:
         if word.startswith("--") and word[2:].partition("=")[0].partition(".")[0].rstrip("+") not in roots:
             return word[2:].partition("=")[0]
     return None
-
-
-def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
-    """Build the parser of ``train METHOD``: run, method's own, every method's, Trainer's options."""
-    from jsonargparse import ArgumentParser
-    from lightning.pytorch import Trainer
-
-    parser = ArgumentParser(
-        prog=f"ssl-registry train {method}",
-        description=f"Train {method}. What it is: ssl-registry show {method}",
-        exit_on_error=False,
-        default_env=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    add = parser.add_argument_group("run").add_argument
-    add(
-        "--data",
-        type=str,
-        default="digits",
-        help="digits, a folder, an array file (.npz, .npy, .pt), or a torchvision name.",
-    )
-    add(
-        "--backbone",
-        type=str | None,
-        default=None,
-        help="timm name, signal_encoder, table_encoder, or file.py:Name.",
-    )
-    add(
-        "--epochs",
-        type=int | None,
-        default=None,
-        help="Passes over the data (100 unless the trainer has a limit).",
-    )
-    add("--batch_size", type=int, default=256, help="Samples a step and process.")
-    add("--out", type=str | None, default=None, help="The run's folder (default: runs/METHOD-BACKBONE).")
-    add("--resume", action="store_true", help="Go on from the last checkpoint in --out.")
-    add("--seed", type=int, default=0, help="Of weights, order, views and everything random.")
-    add("--image_size", type=int | None, default=None, help="Side of the images in pixels.")
-    add("--data_root", type=str | None, default=None, help="Where torchvision's data sets lie.")
-    add(
-        "--data_kind",
-        type=str | None,
-        default=None,
-        help="image, signal or table, where an array leaves it open.",
-    )
-    add("--workers", type=int | None, default=None, help="Processes that load samples (default: for files only).")
-    add(
-        "--low_resolution",
-        type=bool | None,
-        default=None,
-        help="3x3 stem (default: ResNets at 64 pixels and fewer).",
-    )
-    add("--pretrained", type=bool, default=False, help="Start from timm's pretrained weights.")
-    add(
-        "--backbone_kwargs",
-        type=dict[str, Any] | None,
-        default=None,
-        help="Further arguments of the backbone.",
-    )
-    add(
-        "--knn",
-        type=bool,
-        default=True,
-        help="Measure k-NN accuracy before and after, when there are labels.",
-    )
-    add(
-        "--method",
-        type=str | None,
-        default=None,
-        help="Ignored but for its value; a run's configuration names it.",
-    )
-    own = [name for name in config_class.model_fields if name not in MethodConfig.model_fields]
-    for title, names in ((f"{method}'s own", own), ("every method's", list(MethodConfig.model_fields))):
-        group = parser.add_argument_group(title)
-        for name in names:
-            field = config_class.model_fields[name]
-            group.add_argument(
-                f"--{name}",
-                type=field.annotation,
-                default=field.get_default(call_default_factory=True),
-                help=f"{field.description or ''} [{allowed_values(config_class, name)}]".replace("%", "%%"),
-            )
-    parser.add_class_arguments(Trainer, "trainer", skip=NOT_OURS, instantiate=False)
-    # None means "as `train` sets it"; the Trainer's own default applies where it sets nothing.
-    parser.set_defaults({"trainer.logger": None})
-    return parser
 
 
 def _train(method: str, config_class: type[MethodConfig], settings: dict[str, Any]) -> int:

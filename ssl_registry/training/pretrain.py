@@ -1,7 +1,4 @@
-"""`train`: from a method's name and a source of samples to a run on disk, in one call.
-
-The command line's ``train`` is this function behind a parser.
-"""
+"""The sequence of a training: open, build, look, fit, look again, write."""
 
 from __future__ import annotations
 
@@ -14,32 +11,21 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.callbacks import SaveOnInterrupt
 from ssl_registry.data import Source, SSLDataModule, open_source
 from ssl_registry.data.samples import Samples
-from ssl_registry.errors import BackboneError, ConfigError, DataError
-from ssl_registry.evaluation import extract_features, knn_accuracy, pixels
-from ssl_registry.files import load_object
+from ssl_registry.errors import ConfigError
+from ssl_registry.evaluation import pixels
 from ssl_registry.module import SSLModule
 from ssl_registry.runs import Run
-from ssl_registry.views import Recipe
+from ssl_registry.training.building import build_model, default_backbone
+from ssl_registry.training.knn import measure_knn
+from ssl_registry.training.trainer import make_trainer, run_limits
 
 __all__ = ["TrainResult", "train"]
-
-DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
-# At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
-SMALL_IMAGE = 64
-DEFAULT_EPOCHS = 100
-# k-NN beside the training is a thermometer, not the evaluation: more neighbours than this tell no more.
-KNN_TRAIN_LIMIT = 20_000
-KNN_NEIGHBOURS = 20
 
 
 @dataclass(frozen=True)
@@ -122,25 +108,22 @@ def train(
     """
     if resume and out is None:
         raise ConfigError("--resume needs --out, the folder of the run to go on with")
-    limits = _limits(epochs, trainer or {})
+    limits = run_limits(epochs, trainer or {})
     source = open_source(data, image_size=image_size, data_root=data_root, kind=data_kind, seed=seed)
-    name = backbone or DEFAULT_BACKBONE[source.kind]
-    if low_resolution is None:
-        low_resolution = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE and _is_plain_resnet(name)
-    own = ".py:" in name
-    model = registry.create(
+    name = backbone or default_backbone(source)
+    model = build_model(
         method,
-        backbone=_own_backbone(name, backbone_kwargs, seed) if own else name,
-        input_shape=source.input_shape,
-        pretrained=pretrained,
+        source,
+        backbone=name,
         low_resolution=low_resolution,
-        backbone_kwargs=None if own else backbone_kwargs,
+        pretrained=pretrained,
+        backbone_kwargs=backbone_kwargs,
         seed=seed,
-        **(options or {}),
+        options=options or {},
+        registry=registry,
     )
-    model.recipe = _recipe_for(model, source)
     run = Run.choose(out, method, name)
-    lightning = _make_trainer({**(trainer or {}), **limits}, run)
+    lightning = make_trainer({**(trainer or {}), **limits}, run)
     main = lightning.is_global_zero
     if resume:
         run.check_resumable()
@@ -158,8 +141,8 @@ def train(
     accuracies: dict[str, float] = {}
     measured = main and knn and source.labelled and source.test is not None
     if measured:
-        accuracies["pixels"] = _knn(pixels, datamodule, None)
-        accuracies["untrained"] = _knn(model.embed, datamodule, _to_device(model, lightning))
+        accuracies["pixels"] = measure_knn(pixels, datamodule, None)
+        accuracies["untrained"] = measure_knn(model.embed, datamodule, _to_device(model, lightning))
         say(f"k-NN accuracy before: {accuracies['untrained']:.3f} (raw input: {accuracies['pixels']:.3f})")
     if main:
         given = {
@@ -173,7 +156,7 @@ def train(
             "data_root": data_root,
             "data_kind": data_kind,
             "workers": workers,
-            "low_resolution": low_resolution,
+            "low_resolution": model.backbone_record["low_resolution"],
             "pretrained": pretrained,
             "backbone_kwargs": backbone_kwargs,
             "knn": knn,
@@ -185,7 +168,7 @@ def train(
     lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     seconds = time.monotonic() - started
     if measured:
-        accuracies["trained"] = _knn(model.embed, datamodule, _to_device(model, lightning))
+        accuracies["trained"] = measure_knn(model.embed, datamodule, _to_device(model, lightning))
         say(f"k-NN accuracy after: {accuracies['trained']:.3f} (before: {accuracies['untrained']:.3f})")
     result = TrainResult(run.folder, model, lightning.global_step, seconds, accuracies)
     if main:
@@ -194,76 +177,10 @@ def train(
     return result
 
 
-def _limits(epochs: int | None, trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the Trainer's ``max_epochs``: as told, or a default where nothing limits the run."""
-    if epochs is not None:
-        if trainer.get("max_epochs") is not None:
-            raise ConfigError("give --epochs or --trainer.max_epochs, not both")
-        return {"max_epochs": epochs}
-    unlimited = trainer.get("max_epochs") is None and trainer.get("max_time") is None
-    return {"max_epochs": DEFAULT_EPOCHS} if unlimited and trainer.get("max_steps") in (None, -1) else {}
-
-
-def _is_plain_resnet(name: str) -> bool:
-    return name.startswith(("resnet", "resnext", "wide_resnet"))
-
-
-def _own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
-    """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
-    factory = load_object(name)
-    if isinstance(factory, nn.Module):
-        return factory
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = factory(**(kwargs or {}))
-    if not isinstance(module, nn.Module):
-        raise BackboneError(f"{name} gives a {type(module).__name__}, not an nn.Module")
-    return module
-
-
-def _recipe_for(model: SSLModule, source: Source) -> Recipe:
-    """The method says how many views and how strong; the source, what leaves its samples' meaning alone."""
-    recipe = model.recipe if source.view is None else model.recipe.with_view(source.view)
-    if source.kind != "image":  # signals and tables are standardised by their source
-        return recipe
-    height, width = source.input_shape[1:]
-    # Images that are not square keep their shape, in every view.
-    size = width if height == width else None
-    return recipe.model_copy(update={"image_size": size, "mean": source.mean, "std": source.std})
-
-
-def _make_trainer(arguments: dict[str, Any], run: Run) -> Trainer:
-    """Build Lightning's Trainer: the user's arguments untouched, ours where he gave none."""
-    arguments = {key: value for key, value in arguments.items() if value is not None}
-    callbacks: list[Callback] = list(arguments.pop("callbacks", []))
-    if arguments.get("enable_checkpointing", True):
-        # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
-        # `save_top_k=0` would write it at the very end only.)
-        callbacks.append(ModelCheckpoint(run.checkpoints, "last", every_n_epochs=1, enable_version_counter=False))
-        callbacks.append(SaveOnInterrupt(run.last_checkpoint))
-    if torch.cuda.is_available() and arguments.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
-        arguments.setdefault("precision", "bf16-mixed")
-    arguments.setdefault("logger", CSVLogger(run.folder, name="metrics"))
-    arguments.setdefault("default_root_dir", run.folder)
-    arguments.setdefault("log_every_n_steps", 10)
-    arguments.setdefault("enable_model_summary", False)
-    # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
-    arguments.setdefault("limit_val_batches", 0)
-    return Trainer(callbacks=callbacks, **arguments)
-
-
 def _to_device(model: SSLModule, trainer: Trainer) -> torch.device:
     device = trainer.strategy.root_device
     model.to(device)
     return device
-
-
-def _knn(embed: Callable[[Tensor], Tensor], datamodule: SSLDataModule, device: torch.device | None) -> float:
-    bank, bank_labels = extract_features(embed, datamodule.train_eval_dataloader(limit=KNN_TRAIN_LIMIT), device=device)
-    queries, labels = extract_features(embed, datamodule.test_dataloader(), device=device)
-    if bank_labels is None or labels is None:
-        raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
-    return knn_accuracy(bank, bank_labels, queries, labels, k=KNN_NEIGHBOURS)
 
 
 def _summary(method: str, backbone: str, source: Source, model: SSLModule, trainer: Trainer) -> str:

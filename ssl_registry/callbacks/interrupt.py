@@ -1,4 +1,4 @@
-"""Lightning callbacks of a run."""
+"""Ctrl-C in the midst of a run: a checkpoint first, then the end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,94 @@
+"""The model for a source: which backbone, which stem, which views where the user said nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ssl_registry._registry import Registry
+from ssl_registry.data import Source
+from ssl_registry.errors import BackboneError
+from ssl_registry.files import load_object
+from ssl_registry.module import SSLModule
+from ssl_registry.views import Recipe
+
+__all__ = ["build_model", "default_backbone"]
+
+DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
+# At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
+SMALL_IMAGE = 64
+
+
+def default_backbone(source: Source) -> str:
+    """Name the backbone for samples of a kind."""
+    return DEFAULT_BACKBONE[source.kind]
+
+
+def build_model(
+    method: str,
+    source: Source,
+    *,
+    backbone: str,
+    low_resolution: bool | None,
+    pretrained: bool,
+    backbone_kwargs: dict[str, Any] | None,
+    seed: int,
+    options: Mapping[str, Any],
+    registry: Registry,
+) -> SSLModule:
+    """Create the method on a backbone that takes the source's samples, with a recipe that suits them.
+
+    Args:
+        method: its name.
+        source: of the samples.
+        backbone: a timm name, an encoder of the core, or ``file.py:name``.
+        low_resolution: a 3x3 stem; None takes it for ResNets and small images.
+        pretrained: start from timm's weights.
+        backbone_kwargs: further arguments of the backbone.
+        seed: of the weights.
+        options: the method's own.
+        registry: where the method is looked up.
+    """
+    if low_resolution is None:
+        small = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE
+        low_resolution = small and backbone.startswith(("resnet", "resnext", "wide_resnet"))
+    own = ".py:" in backbone
+    model = registry.create(
+        method,
+        backbone=_own_backbone(backbone, backbone_kwargs, seed) if own else backbone,
+        input_shape=source.input_shape,
+        pretrained=pretrained,
+        low_resolution=low_resolution,
+        backbone_kwargs=None if own else backbone_kwargs,
+        seed=seed,
+        **options,
+    )
+    model.recipe = _recipe_for(model, source)
+    return model
+
+
+def _own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
+    """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
+    factory = load_object(name)
+    if isinstance(factory, nn.Module):
+        return factory
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = factory(**(kwargs or {}))
+    if not isinstance(module, nn.Module):
+        raise BackboneError(f"{name} gives a {type(module).__name__}, not an nn.Module")
+    return module
+
+
+def _recipe_for(model: SSLModule, source: Source) -> Recipe:
+    """The method says how many views and how strong; the source, what leaves its samples' meaning alone."""
+    recipe = model.recipe if source.view is None else model.recipe.with_view(source.view)
+    if source.kind != "image":  # signals and tables are standardised by their source
+        return recipe
+    height, width = source.input_shape[1:]
+    # Images that are not square keep their shape, in every view.
+    size = width if height == width else None
+    return recipe.model_copy(update={"image_size": size, "mean": source.mean, "std": source.std})

@@ -1,0 +1,58 @@
+"""Lightning's Trainer for a run: the user's arguments untouched, ours where he gave none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from ssl_registry.callbacks import SaveOnInterrupt
+from ssl_registry.errors import ConfigError
+from ssl_registry.runs import Run
+
+__all__ = ["make_trainer", "run_limits"]
+
+DEFAULT_EPOCHS = 100
+
+
+def run_limits(epochs: int | None, trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Trainer's ``max_epochs``: as told, or a default where nothing limits the run.
+
+    Raises:
+        ConfigError: if both say it.
+    """
+    if epochs is not None:
+        if trainer.get("max_epochs") is not None:
+            raise ConfigError("give --epochs or --trainer.max_epochs, not both")
+        return {"max_epochs": epochs}
+    unlimited = trainer.get("max_epochs") is None and trainer.get("max_time") is None
+    return {"max_epochs": DEFAULT_EPOCHS} if unlimited and trainer.get("max_steps") in (None, -1) else {}
+
+
+def make_trainer(arguments: Mapping[str, Any], run: Run) -> Trainer:
+    """Build the Trainer of a run.
+
+    Args:
+        arguments: Lightning's own; those that are None count as not given.
+        run: where it logs and saves.
+    """
+    given = {key: value for key, value in arguments.items() if value is not None}
+    callbacks: list[Callback] = list(given.pop("callbacks", []))
+    if given.get("enable_checkpointing", True):
+        # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
+        # `save_top_k=0` would write it at the very end only.)
+        callbacks.append(ModelCheckpoint(run.checkpoints, "last", every_n_epochs=1, enable_version_counter=False))
+        callbacks.append(SaveOnInterrupt(run.last_checkpoint))
+    if torch.cuda.is_available() and given.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
+        given.setdefault("precision", "bf16-mixed")
+    given.setdefault("logger", CSVLogger(run.folder, name="metrics"))
+    given.setdefault("default_root_dir", run.folder)
+    given.setdefault("log_every_n_steps", 10)
+    given.setdefault("enable_model_summary", False)
+    # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
+    given.setdefault("limit_val_batches", 0)
+    return Trainer(callbacks=callbacks, **given)
