@@ -5,14 +5,16 @@ The underscore keeps ``ssl_registry.registry`` for the object: a submodule of th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import importlib_metadata
 
-from ssl_registry.discovery import GROUP, MethodInfo, discover
+from ssl_registry.discovery import GROUP, MethodInfo, discover, normalized
 from ssl_registry.errors import ConfigError, MethodNotFoundError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -73,11 +75,12 @@ class Registry:
             return lambda decorated: self.register(name, decorated)
         if not name or name != name.strip() or ":" in name:
             raise ConfigError(f"{name!r} cannot name a method: it needs letters, no colon, no space around it")
-        self._local[name] = check_method_class(cls, source="registered in this process")
+        self._local[normalized(name)] = check_method_class(cls, source="registered in this process")
         return cls
 
     def unregister(self, name: str) -> None:
         """Forget a method that `register` was given."""
+        name = normalized(name)
         if name not in self._local:
             raise MethodNotFoundError(f"{name!r} was not registered here. Registered: {_listed(self._local)}")
         del self._local[name]
@@ -94,6 +97,7 @@ class Registry:
             MethodNotFoundError: if there is none, or several distributions have it.
             PluginError: if there is one that cannot be used here.
         """
+        name = normalized(name)
         if name in self._local:
             return _describe(name, self._local[name])
         installed = self._installed()
@@ -105,8 +109,9 @@ class Registry:
         if len(usable) == 1:
             return replace(usable[0], status="ok", problem="")
         if found:
-            kind = MethodNotFoundError if found[0].status == "conflict" else PluginError
-            raise kind(f"{name}: {found[0].problem}")
+            if found[0].status == "conflict":
+                raise MethodNotFoundError(f"{name}: {found[0].problem}")
+            raise PluginError(f"{name} ({found[0].distribution} {found[0].version}): {found[0].problem}")
         raise MethodNotFoundError(self._unknown(name, installed))
 
     def method_class(self, name: str) -> type[Any]:
@@ -123,8 +128,10 @@ class Registry:
             return self._local[info.name]
         source = f"{info.distribution} {info.version}"
         try:
-            cls = importlib_metadata.EntryPoint(info.name, info.target, GROUP).load()
-        except Exception as error:  # a plugin's import may raise anything; it breaks only itself
+            # What a plugin prints on import must not get into a command's output.
+            with redirect_stdout(sys.stderr):
+                cls = importlib_metadata.EntryPoint(info.name, info.target, GROUP).load()
+        except (Exception, SystemExit) as error:  # a plugin's import may raise anything; it breaks only itself
             raise PluginError(
                 f"{name}: {source} fails to import ({type(error).__name__}: {error}); "
                 f"repair it with: pip install --force-reinstall {info.distribution}"

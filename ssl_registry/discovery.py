@@ -6,14 +6,17 @@ Importing this module imports no torch either, so that ``ssl-registry list`` ans
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
 
 import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-__all__ = ["GROUP", "MethodInfo", "discover"]
+__all__ = ["GROUP", "MethodInfo", "discover", "normalized"]
 
 GROUP = "ssl_registry.methods"
 CORE = "ssl-registry"
@@ -34,7 +37,8 @@ class MethodInfo:
         target: the entry point's value, ``"package.module:Class"``.
         requires: the requirement on the core, such as ``"<0.2,>=0.1"``; empty when it states none.
         status: ``ok``, ``local`` (registered in this process), ``blocked`` (by the environment),
-            ``incompatible`` (with this core) or ``conflict`` (another distribution has the name too).
+            ``incompatible`` (with this core), ``conflict`` (another distribution has the name too) or ``broken``
+            (its metadata cannot be read; `ssl_registry.health` says so of plugins that fail to import, too).
         problem: what is wrong, in words, and what mends it; empty when nothing is.
     """
 
@@ -60,19 +64,64 @@ def discover() -> list[MethodInfo]:
     return [_mark_conflict(info, found) if usable.count(info.name) > 1 else info for info in found]
 
 
+def normalized(name: str) -> str:
+    """Return a name in the one spelling that Unicode has for it, so that what looks alike is alike."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _installed() -> Iterator[MethodInfo]:
-    for entry_point in importlib_metadata.entry_points(group=GROUP):
-        distribution = entry_point.dist
-        # Read once: each access parses the whole metadata file again.
-        metadata = distribution.metadata
-        yield MethodInfo(
-            name=entry_point.name,
+    providers: dict[str, None] = {}  # in order, each once
+    for distribution in importlib_metadata.distributions():
+        try:
+            # The text alone: to parse every distribution's entry points and metadata takes ten times as long.
+            if GROUP in (distribution.read_text("entry_points.txt") or ""):
+                providers[distribution.metadata["Name"] or ""] = None
+        except Exception as error:  # a foreign distribution's files may hold anything
+            yield from _unreadable(distribution, error)
+    for name in providers:
+        try:
+            # Of several copies on the path the first one is what an import would find.
+            yield from _methods_of(importlib_metadata.distribution(name))
+        except Exception as error:
+            yield _broken(name or "(no name)", error)
+
+
+# Any: importlib-metadata 8 and 10 disagree on the type of what they give.
+def _methods_of(distribution: Any) -> list[MethodInfo]:
+    # Read once: each access parses the whole metadata file again.
+    metadata = distribution.metadata
+    return [
+        MethodInfo(
+            name=normalized(entry_point.name),
             distribution=metadata["Name"],
-            version=metadata["Version"] or "",
-            summary=metadata["Summary"] or "",
+            version=_one_line(metadata["Version"]),
+            summary=_one_line(metadata["Summary"]),
             target=entry_point.value,
             requires=_core_requirement(metadata.get_all("Requires-Dist") or []),
         )
+        for entry_point in distribution.entry_points.select(group=GROUP)
+    ]
+
+
+def _unreadable(distribution: Any, error: Exception) -> Iterator[MethodInfo]:
+    """Tell of a distribution whose files cannot be read, if it is one of ours."""
+    folder = getattr(distribution, "_path", None)
+    try:
+        ours = folder is not None and GROUP.encode() in (folder / "entry_points.txt").read_bytes()
+    except OSError:
+        ours = False
+    if ours:
+        yield _broken(PurePath(str(folder)).name, error)
+
+
+def _broken(distribution: str, error: Exception) -> MethodInfo:
+    problem = f"its metadata cannot be read ({type(error).__name__}: {_one_line(str(error))}); install it again"
+    return MethodInfo("(unreadable)", distribution, "", "", "", status="broken", problem=problem)
+
+
+def _one_line(text: str | None) -> str:
+    """Metadata are foreign text: nothing in them may break a row or steer a terminal."""
+    return "".join(c for c in " ".join((text or "").split()) if c.isprintable())
 
 
 def _core_requirement(requirements: list[str]) -> str:
@@ -81,13 +130,16 @@ def _core_requirement(requirements: list[str]) -> str:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # another tool's dialect: it says nothing about the core
-        if canonicalize_name(requirement.name) == CORE:
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if canonicalize_name(requirement.name) == CORE and applies:
             return str(requirement.specifier)
     return ""
 
 
 def _judge(info: MethodInfo) -> MethodInfo:
     """Apply the environment's allow and block lists and the requirement on the core."""
+    if info.status != "ok":
+        return info
     names = {info.name, canonicalize_name(info.distribution or "")}
     allowed, blocked = _names(ALLOW_VARIABLE), _names(BLOCK_VARIABLE)
     if names & blocked:
@@ -107,6 +159,8 @@ def _mark_conflict(info: MethodInfo, found: list[MethodInfo]) -> MethodInfo:
     if info.status != "ok":
         return info
     rivals = [other.qualified for other in found if other.name == info.name and other.status == "ok"]
+    if len(set(rivals)) == 1:
+        return replace(info, status="broken", problem="it declares this name twice; tell its author")
     return replace(info, status="conflict", problem=f"several distributions have it; choose {' or '.join(rivals)}")
 
 

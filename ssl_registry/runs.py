@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,9 @@ class Run:
         """Return the run in ``out``, or in ``runs/METHOD-BACKBONE`` with a number where that is taken."""
         if out is not None:
             return cls(Path(out))
-        stem = f"{method.rpartition(':')[2]}-{Path(backbone.rpartition(':')[2]).stem}"
+        # A method's name may hold anything that metadata can; a folder's may not lead elsewhere.
+        stem = re.sub(r"[^\w.-]+", "_", f"{method.rpartition(':')[2]}-{Path(backbone.rpartition(':')[2]).stem}")
+        stem = stem.lstrip(".-")
         folder, number = Path("runs") / stem, 1
         while folder.exists():
             number += 1

@@ -7,6 +7,7 @@ A user's mistake is one line on stderr and exit code 2; ``--debug`` shows the tr
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,9 @@ commands:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a foreign name must not fail on a terminal that lacks its letters
+            stream.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [word for word in arguments if word != "--debug"]
@@ -62,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ssl-registry list | head`
         sys.stderr.close()
         return 1
+    except KeyboardInterrupt:
+        print(f"ssl-registry {command}: stopped", file=sys.stderr)
+        return 130
 
 
 def _run_plugin_files(arguments: list[str]) -> list[str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from ssl_registry._registry import FIRST_PARTY, registry
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.discovery import MethodInfo
+from ssl_registry.errors import SSLRegistryError
+from ssl_registry.health import DEFAULT_TIMEOUT, import_problem
 
-__all__ = ["run"]
+__all__ = ["checked", "run"]
 
 COLOURS = {"ok": "green", "local": "cyan", "blocked": "yellow"}
 
@@ -21,29 +21,31 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("list", "List the installed methods.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="import each plugin, apart, and tell which are broken")
+    parser.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds that --check gives each import (%(default)g)"
+    )
     options = parser.parse_args(argv)
-    rows = [asdict(info) for info in registry.methods()]
+    if not 0 < options.timeout < float("inf"):
+        raise SSLRegistryError(f"--timeout {options.timeout:g} must be a number of seconds above 0")
+    found = registry.methods()
     if options.check:
-        rows = [row | _check(MethodInfo(**row)) for row in rows]
+        found = [checked(info, options.timeout) for info in found]
+    rows = [asdict(info) for info in found]
     if options.json:
         print(json.dumps(rows, indent=2))
     elif rows:
         _print_table(rows)
     else:
         print(f"No method is installed. Methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}")
-    return int(any(row["status"] == "broken" for row in rows))
+    return int(options.check and any(info.status == "broken" for info in found))
 
 
-def _check(info: MethodInfo) -> dict[str, str]:
-    """Import one method in a process of its own: a plugin that crashes takes nothing with it."""
+def checked(info: MethodInfo, timeout: float) -> MethodInfo:
+    """Import one method in a process of its own, and mark it as broken if that fails."""
     if info.status not in ("ok", "conflict"):
-        return {}
-    code = "import sys; from ssl_registry import registry; registry.method_class(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", code, info.qualified], capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return {}
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return {"status": "broken", "problem": last.partition("Error: ")[2] or last}
+        return info
+    problem = import_problem(info, timeout=timeout)
+    return replace(info, status="broken", problem=problem) if problem else info
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:
