@@ -16,6 +16,7 @@ __all__ = [
     "ContractError",
     "DataError",
     "MethodNotFoundError",
+    "MissingExtraError",
     "PluginError",
     "SSLRegistryError",
     "did_you_mean",
@@ -52,6 +53,10 @@ class BatchError(SSLRegistryError, TypeError):
 
 class DataError(SSLRegistryError, ValueError):
     """A source of samples cannot be read or used."""
+
+
+class MissingExtraError(SSLRegistryError, ImportError):
+    """A library that one feature alone needs is not installed."""
 
 
 class CheckpointError(SSLRegistryError):

@@ -1,8 +1,9 @@
-"""Python files that a user names: methods to register, and backbones of his own."""
+"""Python files that a user names (methods to register, backbones of his own), and files written whole."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import Any
 
 from ssl_registry.errors import SSLRegistryError
 
-__all__ = ["load_object", "load_python_file"]
+__all__ = ["load_object", "load_python_file", "write_beside"]
 
 
 def load_python_file(path: str | Path) -> ModuleType:
@@ -52,3 +53,11 @@ def load_object(reference: str) -> Any:
         public = sorted(key for key in vars(module) if not key.startswith("_"))
         raise SSLRegistryError(f"{path} has no {name!r}; it has: {', '.join(public)}")
     return getattr(module, name)
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Write a file beside its place, then rename it: a reader never sees half of it, nor do two writers mix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -144,9 +144,14 @@ class SSLModule(LightningModule):
         # Lightning writes every n steps and spends a millisecond on each call: call only when it writes.
         if ctx.step == 0 or (ctx.step + 1) % self._log_interval == 0:
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({**values, "learning_rate": rate})
+            self.log_dict({**values, "learning_rate": rate, **self._data_wait()})
             self.log("train_loss", loss.detach(), prog_bar=True)
         return loss
+
+    def _data_wait(self) -> dict[str, float]:
+        """Return the share of the time since the last call that was spent waiting for a batch, where it is known."""
+        measure = getattr(self.trainer.train_dataloader, "wait_share", None)
+        return {} if measure is None else {"data_wait": measure()}
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Log ``val_loss``, with the same views for a batch in every epoch."""

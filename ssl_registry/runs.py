@@ -14,6 +14,7 @@ import yaml
 
 from ssl_registry import __version__
 from ssl_registry.errors import CheckpointError, ConfigError
+from ssl_registry.files import write_beside
 
 if TYPE_CHECKING:
     from ssl_registry.module import SSLModule
@@ -22,7 +23,8 @@ __all__ = ["Run"]
 
 
 class Run:
-    """Where a training writes: ``config.yaml``, ``metrics/``, ``checkpoints/last.ckpt``, ``results.json``.
+    """Where a training writes: ``config.yaml``, ``metrics/``, ``checkpoints/last.ckpt``, ``results.json``; and
+    ``broken.txt`` where images could not be read.
 
     Args:
         folder: of the run; made when something is written.
@@ -32,6 +34,7 @@ class Run:
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.broken = folder / "broken.txt"
 
     @classmethod
     def choose(cls, out: str | Path | None, method: str, backbone: str) -> Run:
@@ -71,19 +74,12 @@ class Run:
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
         """Write ``config.yaml``, which ``train --config`` repeats."""
-        self._write("config.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
+        write_beside(self.folder / "config.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
 
     def write_results(self, results: Mapping[str, Any], model: SSLModule) -> None:
         """Write ``results.json``: figures, the versions of what matters, and the command."""
         facts = {**results, "versions": _versions(model), "command": sys.argv}
-        self._write("results.json", json.dumps(facts, indent=2))
-
-    def _write(self, name: str, text: str) -> None:
-        """Write beside, then rename: a reader never sees half a file."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f"{name}.part"
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(self.folder / name)
+        write_beside(self.folder / "results.json", json.dumps(facts, indent=2))
 
 
 def _versions(model: SSLModule) -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 What lives where:
 
-- `source`: `Source`, what a data set is to the rest of the project, and `open_source`, which makes one
+- `source`: `Source`, what a data set is to the rest of the project. `opening`: `open_source`, which makes one
   from what a user writes.
-- One file for each origin: `digits` (built in), `arrays` (``.npz``, ``.npy``, ``.pt``), `folder` (image
-  files), `torchvision_sets` (data sets by name).
-- What they share: `memory` (arrays in memory become a `Source`), `shapes` (which array is an image, a
-  signal, a table), `labels` (classes and the hold-out), `statistics` (mean and std), `images` (decode and
-  resize), `files` (look through a folder), `samples` (the in-memory data set).
+- One file for each origin: `digits` (built in), `arrays` (``.npz``, ``.npy``, ``.pt``; `csv_files`), `folder`
+  (`image_files`), `shards` (`shard_index`, `shard_images`, `shard_order`), `parquet` and `hugging_face` (both
+  through `arrow`), `torchvision_sets` (data sets by name).
+- What arrays share: `memory` (arrays in memory become a `Source`), `samples` (their data set), `shapes`
+  (which array is an image, a signal, a table), `labels` (classes and the hold-out), `statistics`.
+- What images share: `encoded` (the data set that decodes on request, and broken ones), `images` (decode and
+  resize), `pixels` (channels and depth), `probing` (those of a set), `files` (look through a folder).
 - `loader`: batches in an order that is a pure function of seed, epoch, rank and world size, and that a
   checkpoint can continue in the middle of an epoch. `resume`: what Lightning's loops need for that.
 - `datamodule`: `SSLDataModule`, a source for Lightning's Trainer.
@@ -17,6 +19,8 @@ What lives where:
 from __future__ import annotations
 
 from ssl_registry.data.datamodule import SSLDataModule
-from ssl_registry.data.source import Source, open_source
+from ssl_registry.data.encoded import broken_samples
+from ssl_registry.data.opening import open_source
+from ssl_registry.data.source import Source
 
-__all__ = ["SSLDataModule", "Source", "open_source"]
+__all__ = ["SSLDataModule", "Source", "broken_samples", "open_source"]

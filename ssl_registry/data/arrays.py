@@ -1,4 +1,4 @@
-"""Array files: ``.npz``, ``.npy`` and ``.pt``, read without unpickling anything."""
+"""Array files: ``.npz``, ``.npy``, ``.pt`` and ``.csv``, read without unpickling anything."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ssl_registry.data.csv_files import read_csv
 from ssl_registry.data.memory import Part, source_in_memory
 from ssl_registry.data.source import UNDERSTOOD, Source
 from ssl_registry.errors import DataError
 
 __all__ = ["SUFFIXES", "array_file"]
 
-SUFFIXES = (".npz", ".npy", ".pt")
+SUFFIXES = (".npz", ".npy", ".pt", ".csv")
 SAMPLES = ("X", "x", "data", "images", "features", "X_train", "x_train")
 LABELS = ("y", "label", "labels", "target", "targets", "y_train")
 TEST_SAMPLES = ("X_test", "x_test")
@@ -38,7 +39,7 @@ def array_file(
     ``labels``, ``target``, ``targets``, ``y_train``; a test part under ``X_test`` or ``x_test`` and
     ``y_test``, or marked by the booleans ``is_test``; and the names of the classes under ``classes``. Other
     keys are left alone. An ``.npy``, or a single tensor, holds samples; a pair of tensors holds samples and
-    labels.
+    labels. A ``.csv`` holds a table, or signals: see `csv_files.read_csv`.
 
     Samples are tables [N, D], signals [N, C, T] of floats, grey images [N, H, W] of uint8, or images
     [N, C, H, W] or [N, H, W, C].
@@ -71,6 +72,9 @@ def array_file(
 
 def _read(path: Path) -> tuple[Arrays, list[str]]:
     """Return the arrays under the keys that are looked for, and the names of all keys."""
+    if path.suffix.lower() == ".csv":
+        table = read_csv(path, LABELS)
+        return table, list(table)
     where = str(path)
     try:
         if path.suffix.lower() == ".pt":

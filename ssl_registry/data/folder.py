@@ -9,14 +9,12 @@ import numpy as np
 
 from ssl_registry.data.files import IMAGE_SUFFIXES, Listing, find_parts, list_images
 from ssl_registry.data.image_files import ImageFiles
-from ssl_registry.data.images import GREY_STATISTICS, RGB_STATISTICS, channels_of
 from ssl_registry.data.labels import stratified_holdout
+from ssl_registry.data.probing import probe
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
 __all__ = ["folder"]
-
-PROBES = 16  # files whose header tells whether the images are grey
 
 
 def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int = 0) -> Source:
@@ -41,9 +39,9 @@ def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int
     for part, root in ((train, train_root), (test, test_root)):
         if part is not None and not part.files:
             raise DataError(_empty(root or path))
-    channels = _channels(train)
+    pixels, (mean, std) = probe(lambda index: train.files[index].read_bytes(), len(train.files), str(train.root))
     classes = tuple(sorted(set(train.labels))) if train.labels is not None else None
-    notes: list[str] = []
+    notes = [f"{link} leads back to a folder above it: not followed" for link in train.loops]
     kept, held = train, test
     if test is not None:
         held = _fit_test(train, test, test_root or path, notes)
@@ -56,13 +54,12 @@ def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int
 
     def dataset(part: Listing) -> ImageFiles:
         labels = [codes[name] for name in part.labels] if codes and part.labels is not None else None
-        return ImageFiles(part.files, labels, size=image_size, channels=channels)
+        return ImageFiles(part.files, labels, size=image_size, pixels=pixels)
 
-    mean, std = RGB_STATISTICS if channels == 3 else GREY_STATISTICS
     return Source(
         name=path.resolve().name,
         kind="image",
-        input_shape=(channels, image_size, image_size),
+        input_shape=(pixels.channels, image_size, image_size),
         train=dataset(kept),
         test=None if held is None else dataset(held),
         classes=classes,
@@ -70,23 +67,6 @@ def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int
         std=std,
         notes=tuple(notes),
     )
-
-
-def _channels(part: Listing) -> int:
-    """Return 1 if all of a few files, from all over the folder, are grey; else 3."""
-    found = []
-    # The first that can be read decide; broken files at the front are passed over.
-    every = max(1, len(part.files) // PROBES)
-    for path in [*part.files[::every], *part.files]:
-        try:
-            found.append(channels_of(path))
-        except Exception:  # Pillow's decoders raise nearly anything for a broken file; another one decides
-            continue
-        if len(found) >= min(PROBES, len(part.files)):
-            break
-    if not found:
-        raise DataError(f"none of the {len(part.files)} image files in {part.root} can be read; are they images?")
-    return max(found)
 
 
 def _fit_test(train: Listing, test: Listing, root: Path, notes: list[str]) -> Listing | None:
@@ -127,6 +107,9 @@ def _hold_out(whole: Listing, share: float, seed: int, notes: list[str]) -> tupl
 def _empty(root: Path) -> str:
     suffixes = Counter(path.suffix.lower() or "no suffix" for path in root.iterdir() if path.is_file())
     there = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "no file"
-    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in (".npz", ".npy", ".pt"))
+    for suffix, word in ((".tar", "shards"), (".parquet", "tables")):
+        if any(root.glob(f"*{suffix}")):
+            return f"{root} holds no images; for its {word} give {root / '*'!s}{suffix}"
+    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in (".npz", ".npy", ".pt", ".csv"))
     hint = f"; for its arrays give the file itself: {arrays[0]}" if arrays else ""
     return f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); directly in it: {there}{hint}"

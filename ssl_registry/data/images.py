@@ -1,16 +1,20 @@
-"""Images to uint8 tensors of one size: the centred square, resized with antialiasing."""
+"""Images to tensors of one size: the centred square, resized with antialiasing."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BytesIO
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-__all__ = ["GREY_STATISTICS", "RGB_STATISTICS", "channels_of", "decode", "resize", "to_tensor"]
+from ssl_registry.data.pixels import Pixels, fit, is_array, read_array
+
+__all__ = ["GREY_STATISTICS", "RGB_STATISTICS", "decode", "photograph", "resize", "to_tensor"]
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -18,34 +22,60 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 RGB_STATISTICS: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 GREY_STATISTICS: Statistics = ((0.449,), (0.226,))
 
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 CHUNK = 1024  # images resized at a time
 
 
-def decode(path: Path, *, size: int, channels: int) -> Tensor:
-    """Read an image file as uint8 [channels, size, size].
+def decode(data: bytes, *, size: int, pixels: Pixels) -> Tensor:
+    """Read an image as [channels, size, size]: uint8, or float32 in [0, 1] where 8 bits would lose something.
+
+    Args:
+        data: the bytes of an image file.
+        size: side in pixels of the centred square.
+        pixels: channels and depth.
 
     Raises:
-        Exception: whatever Pillow raises for a file that is no image, or a broken one.
+        Exception: whatever the readers raise for what is no image, or a broken one.
     """
-    with Image.open(path) as image:
+    if not pixels.usual or is_array(data):
+        whole = torch.from_numpy(np.ascontiguousarray(photograph(data, pixels).transpose(2, 0, 1)))
+        return resize(whole[None], size)[0]
+    with Image.open(BytesIO(data)) as image:
         # A JPEG can be decoded at a half, a quarter or an eighth of its size for a fraction of the time;
         # twice the wanted size is kept for the antialiased resize. Other formats ignore it.
-        image.draft("L" if channels == 1 else "RGB", (2 * size, 2 * size))
-        return to_tensor(image, size=size, channels=channels)
+        image.draft("L" if pixels.channels == 1 else "RGB", (2 * size, 2 * size))
+        return to_tensor(image, size=size, channels=pixels.channels)
+
+
+def photograph(data: bytes, pixels: Pixels) -> NDArray[Any]:
+    """Read an image whole and upright: [height, width, channels], uint8 or float32 in [0, 1].
+
+    Raises:
+        Exception: as `decode`.
+    """
+    if not pixels.usual or is_array(data):
+        return fit(read_array(data), pixels)
+    with Image.open(BytesIO(data)) as image:
+        return _as_array(_upright(image, pixels.channels), pixels.channels)
 
 
 def to_tensor(image: Image.Image, *, size: int, channels: int) -> Tensor:
     """Turn a Pillow image upright, take its centred square and resize it: uint8 [channels, size, size]."""
-    upright = ImageOps.exif_transpose(image)  # phones store the camera's turn beside the pixels
-    pixels = _convert(upright, "L" if channels == 1 else "RGB")
-    if pixels.size != (size, size):
-        side = min(pixels.size)
-        left, top = (pixels.width - side) / 2, (pixels.height - side) / 2
+    whole = _upright(image, channels)
+    if whole.size != (size, size):
+        side = min(whole.size)
+        left, top = (whole.width - side) / 2, (whole.height - side) / 2
         box = (left, top, left + side, top + side)
-        pixels = pixels.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    array = np.array(pixels).reshape(size, size, channels)
-    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+        whole = whole.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return torch.from_numpy(_as_array(whole, channels)).permute(2, 0, 1).contiguous()
+
+
+def _upright(image: Image.Image, channels: int) -> Image.Image:
+    # Phones store the camera's turn beside the pixels.
+    return _convert(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+
+
+def _as_array(image: Image.Image, channels: int) -> NDArray[Any]:
+    return np.array(image).reshape(image.height, image.width, channels)
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
@@ -55,16 +85,6 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image if image.mode == mode else image.convert(mode)
-
-
-def channels_of(path: Path) -> int:
-    """Return 1 for a grey image file, else 3, from its header alone.
-
-    Raises:
-        Exception: as `decode`.
-    """
-    with Image.open(path) as image:
-        return 1 if image.mode in GREY_MODES else 3
 
 
 def resize(images: Tensor, size: int, *, antialias: bool = True) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from ssl_registry.errors import CheckpointError
 
-__all__ = ["EpochSampler", "ResumableLoader", "training_loader"]
+__all__ = ["EpochSampler", "ResumableLoader", "mixed_seed", "training_loader"]
 
 
 class EpochSampler(DistributedSampler[int]):
@@ -48,15 +49,18 @@ def shuffled(count: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dty
     >>> shuffled(5, seed=0, epoch=0).tolist() == shuffled(5, seed=0, epoch=0).tolist()
     True
     """
-    generator = torch.Generator().manual_seed(_mixed(seed, epoch))
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
     order: np.ndarray[tuple[int], np.dtype[np.int64]] = torch.randperm(count, generator=generator).numpy()
     return order
 
 
-def _mixed(*numbers: int) -> int:
+def mixed_seed(*numbers: int) -> int:
     """Mix numbers to a seed. Not their sum: then the second epoch of seed 0 would be the first of seed 1."""
     # torch takes 63 bits on every platform
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
+
+
+_END = object()
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -79,6 +83,7 @@ class ResumableLoader(DataLoader[Any]):
         super().__init__(dataset, sampler=sampler, batch_size=batch_size, **{"generator": torch.Generator(), **options})
         self._position = {"epoch": 0, "batches": 0}
         self._pending: dict[str, int] | None = None
+        self._waited, self._since = 0.0, time.perf_counter()
 
     def __iter__(self) -> Any:
         pending, self._pending = self._pending, None
@@ -93,12 +98,31 @@ class ResumableLoader(DataLoader[Any]):
         else:
             skipped = done
         # Workers' seeds are drawn from here; as a function of the epoch they do not depend on a restart.
-        self.generator.manual_seed(_mixed(getattr(self.sampler, "seed", 0), epoch, getattr(self.sampler, "rank", 0)))
+        self.generator.manual_seed(
+            mixed_seed(getattr(self.sampler, "seed", 0), epoch, getattr(self.sampler, "rank", 0))
+        )
         # Any other sampler cannot begin in the midst: its batches are loaded and passed over.
-        for batch in islice(super().__iter__(), skipped, None):
+        batches = islice(super().__iter__(), skipped, None)
+        while (batch := self._next(batches)) is not _END:
             done += 1
             self._position = {"epoch": epoch, "batches": done}
             yield batch
+
+    def _next(self, batches: Iterator[Any]) -> Any:
+        asked = time.perf_counter()
+        batch = next(batches, _END)
+        self._waited += time.perf_counter() - asked
+        return batch
+
+    def wait_share(self) -> float:
+        """Return the share of the time since the last call in which a batch was waited for, in [0, 1].
+
+        It is the time of this process: nothing is synchronised, so a device may still have been at work meanwhile.
+        """
+        now = time.perf_counter()
+        share = self._waited / max(now - self._since, 1e-9)
+        self._waited, self._since = 0.0, now
+        return min(share, 1.0)
 
     def state_dict(self) -> dict[str, int]:
         """Return the position: batches handed out in which epoch, and what the order depends on."""
@@ -158,7 +182,12 @@ def training_loader(
         pin_memory: load into page-locked memory, for a CUDA device.
     """
     full = len(dataset) >= batch_size * world_size  # type: ignore[arg-type]  # map-style data sets have a length
-    sampler = EpochSampler(dataset, seed=seed, rank=rank, world_size=world_size, drop_last=full)
+    place: dict[str, int] = {"seed": seed, "rank": rank, "world_size": world_size}
+    make = getattr(dataset, "make_sampler", None)
+    if make is None:
+        sampler = EpochSampler(dataset, drop_last=full, **place)
+    else:  # a set that streams has an order of its own
+        sampler, num_workers = make(batch_size=batch_size, num_workers=num_workers, drop_last=full, **place)
     return ResumableLoader(
         dataset,
         sampler=sampler,  # by name, as Lightning replaces it by name

@@ -9,15 +9,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-__all__ = ["Samples"]
+__all__ = ["Batch", "Samples"]
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
+    """What `__getitems__` of a data set gives in its list: the samples of a whole batch, and their labels."""
+
     x: Tensor
     y: Tensor | None
 
 
-def _unwrap(batches: list[_Batch], **_: Any) -> Any:
+def _unwrap(batches: list[Batch], **_: Any) -> Any:
     (batch,) = batches
     return batch.x if batch.y is None else tuple(batch)
 
@@ -25,7 +27,7 @@ def _unwrap(batches: list[_Batch], **_: Any) -> Any:
 # A loader passes the list that __getitems__ returns to its collate function, which expects one entry a
 # sample. Ours has one entry a batch, and this is torch's documented place to say how that is collated. So any
 # DataLoader over `Samples` (or a torch `Subset` of them) is fast, with no collate function to remember.
-default_collate_fn_map[_Batch] = _unwrap
+default_collate_fn_map[Batch] = _unwrap
 
 
 class Samples(Dataset[Any]):
@@ -53,7 +55,7 @@ class Samples(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         return self.x[index] if self.y is None else (self.x[index], self.y[index])
 
-    def __getitems__(self, indices: list[int]) -> list[_Batch]:
+    def __getitems__(self, indices: list[int]) -> list[Batch]:
         """Return one entry that holds the samples of all ``indices``."""
         rows = torch.as_tensor(indices, dtype=torch.int64)
-        return [_Batch(self.x.index_select(0, rows), None if self.y is None else self.y.index_select(0, rows))]
+        return [Batch(self.x.index_select(0, rows), None if self.y is None else self.y.index_select(0, rows))]

@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from ssl_registry.data.images import GREY_MODES, GREY_STATISTICS, RGB_STATISTICS, to_tensor
+from ssl_registry.data.images import GREY_STATISTICS, RGB_STATISTICS, to_tensor
 from ssl_registry.data.labels import stratified_holdout
 from ssl_registry.data.memory import Part, source_in_memory
+from ssl_registry.data.pixels import GREY_MODES
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError, did_you_mean
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.data import Source, SSLDataModule, open_source
+from ssl_registry.data import Source, SSLDataModule, broken_samples, open_source
 from ssl_registry.data.samples import Samples
 from ssl_registry.errors import ConfigError
 from ssl_registry.evaluation import pixels
@@ -167,6 +167,8 @@ def train(
     checkpoint = str(run.last_checkpoint) if resume else None
     lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     seconds = time.monotonic() - started
+    if broken := broken_samples(source):
+        say(f"{len(broken)} images could not be read, and others took their places; they are named in {run.broken}")
     if measured:
         accuracies["trained"] = measure_knn(model.embed, datamodule, _to_device(model, lightning))
         say(f"k-NN accuracy after: {accuracies['trained']:.3f} (before: {accuracies['untrained']:.3f})")

@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from ssl_registry.callbacks import SaveOnInterrupt
+from ssl_registry.callbacks import NameBroken, SaveOnInterrupt
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs import Run
 
@@ -41,7 +41,7 @@ def make_trainer(arguments: Mapping[str, Any], run: Run) -> Trainer:
         run: where it logs and saves.
     """
     given = {key: value for key, value in arguments.items() if value is not None}
-    callbacks: list[Callback] = list(given.pop("callbacks", []))
+    callbacks: list[Callback] = [*given.pop("callbacks", []), NameBroken(run.broken)]
     if given.get("enable_checkpointing", True):
         # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
         # `save_top_k=0` would write it at the very end only.)

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from ssl_registry.data import images
-from ssl_registry.data.images import channels_of, decode, resize, to_tensor
+from ssl_registry.data.images import decode, resize, to_tensor
+from ssl_registry.data.pixels import Pixels, pixels_of
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (6, 6, 3), dtype=np.uint8)
 
@@ -18,7 +19,7 @@ PIXELS = np.random.default_rng(0).integers(0, 255, (6, 6, 3), dtype=np.uint8)
 def test_pixels_of_the_wanted_size_are_untouched(tmp_path: Path) -> None:
     """A lossless file of the right size comes out as it went in."""
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    found = decode(tmp_path / "a.png", size=6, channels=3)
+    found = decode((tmp_path / "a.png").read_bytes(), size=6, pixels=Pixels(3))
     assert found.dtype == torch.uint8
     assert found.is_contiguous()
     assert np.array_equal(found.permute(1, 2, 0).numpy(), PIXELS)
@@ -47,7 +48,9 @@ def test_large_jpeg_is_decoded_small_and_right(tmp_path: Path) -> None:
     Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=95)
     with Image.open(tmp_path / "a.jpg") as whole:
         expected = to_tensor(whole, size=20, channels=3)
-    assert (decode(tmp_path / "a.jpg", size=20, channels=3).int() - expected.int()).abs().max() <= 3
+    assert (
+        decode((tmp_path / "a.jpg").read_bytes(), size=20, pixels=Pixels(3)).int() - expected.int()
+    ).abs().max() <= 3
 
 
 def test_camera_turn_is_undone(tmp_path: Path) -> None:
@@ -56,7 +59,7 @@ def test_camera_turn_is_undone(tmp_path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     image.save(tmp_path / "a.png", exif=exif)
-    found = decode(tmp_path / "a.png", size=6, channels=3)
+    found = decode((tmp_path / "a.png").read_bytes(), size=6, pixels=Pixels(3))
     assert np.array_equal(found.permute(1, 2, 0).numpy(), np.rot90(PIXELS, -1))
 
 
@@ -64,24 +67,24 @@ def test_16_bit_grey_is_scaled(tmp_path: Path) -> None:
     """Depths beyond 8 bits are scaled, not cut off."""
     deep = np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)
     Image.fromarray(deep).save(tmp_path / "a.png")
-    assert channels_of(tmp_path / "a.png") == 1
-    assert decode(tmp_path / "a.png", size=2, channels=1).flatten().tolist() == [0, 100, 200, 255]
+    assert pixels_of((tmp_path / "a.png").read_bytes()) == Pixels(1, 16)
+    assert decode((tmp_path / "a.png").read_bytes(), size=2, pixels=Pixels(1)).flatten().tolist() == [0, 100, 200, 255]
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("1", 1), ("LA", 1), ("RGB", 3), ("RGBA", 3), ("P", 3)])
 def test_modes(mode: str, channels: int, tmp_path: Path) -> None:
     """Every mode is read as grey or as RGB."""
     Image.fromarray(PIXELS).convert(mode).save(tmp_path / "a.png")
-    assert channels_of(tmp_path / "a.png") == channels
+    assert pixels_of((tmp_path / "a.png").read_bytes()) == Pixels(channels)
     for wanted in (1, 3):
-        assert decode(tmp_path / "a.png", size=6, channels=wanted).shape == (wanted, 6, 6)
+        assert decode((tmp_path / "a.png").read_bytes(), size=6, pixels=Pixels(wanted)).shape == (wanted, 6, 6)
 
 
 def test_transparent_palette_is_read_without_a_warning(tmp_path: Path) -> None:
     """Pillow warns of palettes with transparency in bytes unless they are widened first."""
     image = Image.fromarray(PIXELS).convert("P")
     image.save(tmp_path / "a.png", transparency=bytes(range(256)))
-    assert decode(tmp_path / "a.png", size=6, channels=3).shape == (3, 6, 6)
+    assert decode((tmp_path / "a.png").read_bytes(), size=6, pixels=Pixels(3)).shape == (3, 6, 6)
 
 
 @pytest.mark.parametrize("antialias", [True, False])

@@ -1,0 +1,141 @@
+"""Images of every depth and number of bands become what their set has in common."""
+
+from __future__ import annotations
+
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ssl_registry.data import open_source
+from ssl_registry.data.images import decode
+from ssl_registry.data.pixels import Pixels, fit, pixels_of
+from ssl_registry.errors import DataError, MissingExtraError
+
+RANDOM = np.random.default_rng(0)
+BANDS16 = RANDOM.integers(0, 65535, (6, 8, 8), dtype=np.uint16)
+
+
+def tiff(array: NDArray[Any], **options: Any) -> bytes:
+    stream = BytesIO()
+    tifffile.imwrite(stream, array, **options)
+    return stream.getvalue()
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    stream = BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def pillow(mode: str, suffix: str) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(RANDOM.integers(0, 255, (8, 8, 3), dtype=np.uint8)).convert(mode).save(stream, suffix)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        (tiff(BANDS16[0], photometric="minisblack"), Pixels(1, 16)),
+        (tiff(BANDS16, photometric="minisblack", planarconfig="separate"), Pixels(6, 16)),
+        (tiff(BANDS16.transpose(1, 2, 0), photometric="minisblack"), Pixels(6, 16)),
+        (tiff(BANDS16[:3].transpose(1, 2, 0), photometric="rgb"), Pixels(3, 16)),
+        (
+            tiff(BANDS16[:4].transpose(1, 2, 0).astype(np.uint8), photometric="rgb", extrasamples=["unspecified"]),
+            Pixels(4),
+        ),
+        (npy(BANDS16.astype(np.uint8)), Pixels(6)),
+        (npy(BANDS16.transpose(1, 2, 0) / 65535), Pixels(6, 16)),
+        (npy(BANDS16[0]), Pixels(1, 16)),
+        (pillow("RGBA", "TIFF"), Pixels(3)),
+        (pillow("CMYK", "JPEG"), Pixels(3)),
+        (pillow("L", "PNG"), Pixels(1)),
+    ],
+)
+def test_channels_and_depth(data: bytes, pixels: Pixels) -> None:
+    """The header tells both, and decoding gives a square of that kind."""
+    assert pixels_of(data) == pixels
+    image = decode(data, size=5, pixels=pixels)
+    assert image.shape == (pixels.channels, 5, 5)
+    assert image.dtype == (torch.uint8 if pixels.depth == 8 else torch.float32)
+
+
+def test_sixteen_bits_are_kept() -> None:
+    """In a 16-bit set, every one of the 65,536 levels has a float of its own."""
+    image = decode(tiff(BANDS16, photometric="minisblack"), size=8, pixels=Pixels(6, 16))
+    assert np.array_equal((image.double() * 65535).round().numpy().astype(np.uint16), BANDS16)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.array([[[0], [255]]], np.uint8), [0, 255]),
+        (np.array([[[0], [65535]]], np.uint16), [0, 255]),
+        (np.array([[[0.0], [1.0]]]), [0, 255]),
+        (np.array([[[False], [True]]]), [0, 255]),
+        (np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8), [0, 255]),
+    ],
+)
+def test_every_type_reaches_the_whole_range(array: NDArray[Any], expected: list[int]) -> None:
+    """The least and the greatest value stay that, in 8 and in 16 bits."""
+    assert fit(array, Pixels(1)).ravel().tolist() == expected
+    assert fit(array, Pixels(1, 16)).ravel().tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("array", "channels", "message"),
+    [
+        (np.zeros((2, 2, 5), np.uint8), 3, "it has 5 channels, the set has 3"),
+        (np.full((2, 2, 1), -1.5), 1, r"from -1.5 to -1.5; expected 0 to 65,535, or floats in \[0, 1\]"),
+        (np.full((2, 2, 1), np.nan), 1, "expected"),
+        (np.full((2, 2, 1), 70_000, np.int32), 1, "to 70000; expected"),
+    ],
+)
+def test_what_does_not_fit_is_told(array: NDArray[Any], channels: int, message: str) -> None:
+    """Other bands, and numbers out of range, are no image of this set."""
+    with pytest.raises(DataError, match=message):
+        fit(array, Pixels(channels))
+
+
+def test_a_folder_of_bands(tmp_path: Path) -> None:
+    """Many-band TIFFs are a source like photographs; mean and std are measured, since none are published."""
+    for number in range(3):
+        (tmp_path / f"{number}.tif").write_bytes(tiff(BANDS16 // 4, photometric="minisblack"))
+    source = open_source(str(tmp_path), image_size=8)
+    assert source.input_shape == source.train[0].shape == (6, 8, 8)
+    assert source.mean == pytest.approx((BANDS16 // 4 / 65535).mean((1, 2)), abs=0.02)
+
+
+def test_a_folder_of_arrays(tmp_path: Path) -> None:
+    """Several .npy files and no other image are one image each."""
+    for number in range(3):
+        (tmp_path / f"{number}.npy").write_bytes(npy(np.full((8, 8, 5), number, np.uint8)))
+    source = open_source(str(tmp_path), image_size=4)
+    assert source.input_shape == (5, 4, 4)
+    assert [int(source.train[index].max()) for index in range(3)] == [0, 1, 2]
+
+
+def test_one_deep_image_among_photographs(tmp_path: Path) -> None:
+    """A set is 16-bit only where all its images are; a single one is scaled to 8 bits."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((4, 4), 65535, np.uint16)).save(tmp_path / "b.png")
+    source = open_source(str(tmp_path), image_size=4)
+    assert source.input_shape == (3, 4, 4)
+    assert source.train[1].dtype == torch.uint8
+    assert source.train[1].unique().tolist() == [255]
+
+
+def test_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that installs it is told at once, not for every file."""
+    (tmp_path / "a.tif").write_bytes(tiff(BANDS16, photometric="minisblack"))
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(MissingExtraError, match=r"needs tifffile; run: pip install 'ssl-registry\[tiff\]'"):
+        open_source(str(tmp_path))
