@@ -16,7 +16,7 @@ from ssl_registry.cli.train_options import make_parser
 from ssl_registry.config import MethodConfig
 from ssl_registry.errors import ConfigError, did_you_mean
 
-__all__ = ["run"]
+__all__ = ["quieten", "run"]
 
 HELP = """usage: ssl-registry train METHOD [--data SOURCE] [--backbone NAME] [--epochs N] [--out DIR] ...
 
@@ -86,7 +86,7 @@ def _train(method: str, config_class: type[MethodConfig], settings: dict[str, An
 
     from ssl_registry.training import train
 
-    _quieten()
+    quieten()
     console = Console()
     options = {name: settings.pop(name) for name in config_class.model_fields}
     trainer = {key: value for key, value in settings.pop("trainer").items() if value is not None}
@@ -109,7 +109,7 @@ def _train(method: str, config_class: type[MethodConfig], settings: dict[str, An
     return 0
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Keep Lightning's banners and its advice about what this command decides out of a person's sight."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -30,7 +30,7 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         "--data",
         type=str,
         default="digits",
-        help="digits, a folder, an array file (.npz, .npy, .pt), or a torchvision name.",
+        help="digits, a folder, a file (.npz, .npy, .pt, .csv, .parquet), shards, hf:NAME, a torchvision name.",
     )
     add(
         "--backbone",
@@ -56,6 +56,7 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         default=None,
         help="image, signal or table, where an array leaves it open.",
     )
+    add("--cache", type=str | None, default=None, help="Folder for images decoded and resized once.")
     add("--workers", type=int | None, default=None, help="Processes that load samples (default: for files only).")
     add(
         "--low_resolution",

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ssl_registry.data.loader import ResumableLoader, training_loader
+from ssl_registry.data.resident import on_device
 from ssl_registry.data.resume import mend_loops
 from ssl_registry.data.source import Source
 from ssl_registry.errors import ConfigError, DataError
@@ -20,7 +21,8 @@ class SSLDataModule(LightningDataModule):
     """Load a source: shuffled for training, in order for evaluation.
 
     Training batches are a pure function of seed, epoch, rank and world size, whatever ``num_workers`` is, and
-    a run that is resumed from a checkpoint made at any step continues with the batches that were to come.
+    a run that is resumed from a checkpoint made at any step continues with the batches that were to come. A set that
+    fits into a quarter of a CUDA device's free memory is kept there, and needs no workers.
 
     Args:
         source: what `open_source` gave.
@@ -52,6 +54,7 @@ class SSLDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self._resident: Dataset[Any] | None = None  # the training part, on the device if it fits there
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches of this rank; full ones, where there are samples for one."""
@@ -59,14 +62,20 @@ class SSLDataModule(LightningDataModule):
         if self.trainer is not None:
             mend_loops(self.trainer)
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        train, workers, pins = self.source.train, self.num_workers, self._pins_memory()
+        if self.trainer is not None:
+            if self._resident is None:
+                self._resident = on_device(train, self.trainer.strategy.root_device)
+            if self._resident is not train:
+                train, workers, pins = self._resident, 0, False
         return training_loader(
-            self.source.train,
+            train,
             batch_size=self.batch_size,
             seed=self.seed,
             rank=rank,
             world_size=world_size,
-            num_workers=self.num_workers,
-            pin_memory=self._pins_memory(),
+            num_workers=workers,
+            pin_memory=pins,
         )
 
     def train_eval_dataloader(self, limit: int | None = None) -> DataLoader[Any]:

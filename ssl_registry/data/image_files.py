@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from ssl_registry.data.encoded import EncodedImages
 from ssl_registry.data.pixels import Pixels
@@ -21,20 +24,30 @@ class ImageFiles(EncodedImages):
 
     def __init__(self, files: Sequence[Path], labels: Sequence[int] | None, *, size: int, pixels: Pixels) -> None:
         super().__init__(len(files), labels, size=size, pixels=pixels)
-        self.files = list(files)
+        # One array, and no million Python objects: each of those has a count of references, and workers that only look
+        # at them would copy the memory of all of them, page by page.
+        self._paths = np.array([os.fsencode(path) for path in files])
+
+    @property
+    def files(self) -> list[Path]:
+        """Their paths."""
+        return [self._path(index) for index in range(len(self))]
+
+    def _path(self, index: int) -> Path:
+        return Path(os.fsdecode(self._paths[index]))
 
     def encoded(self, index: int) -> bytes:
         """Read a file."""
-        return self.files[index].read_bytes()
+        return self._path(index).read_bytes()
 
     def name(self, index: int) -> str:
         """Return its path."""
-        return str(self.files[index])
+        return str(self._path(index))
 
     def stamp(self, index: int) -> tuple[int, int]:
         """Return its size and time."""
         try:
-            found = self.files[index].stat()
+            found = self._path(index).stat()
         except OSError:
             return (0, 0)
         return found.st_size, found.st_mtime_ns

@@ -31,7 +31,7 @@ default_collate_fn_map[Batch] = _unwrap
 
 
 class Samples(Dataset[Any]):
-    """Samples and labels in memory.
+    """Samples and labels in memory, the host's or a device's.
 
     Args:
         x: [N, *input_shape].
@@ -57,5 +57,5 @@ class Samples(Dataset[Any]):
 
     def __getitems__(self, indices: list[int]) -> list[Batch]:
         """Return one entry that holds the samples of all ``indices``."""
-        rows = torch.as_tensor(indices, dtype=torch.int64)
+        rows = torch.as_tensor(indices, dtype=torch.int64).to(self.x.device)
         return [Batch(self.x.index_select(0, rows), None if self.y is None else self.y.index_select(0, rows))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from torch.utils.data import Dataset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.data import Source, SSLDataModule, broken_samples, open_source
-from ssl_registry.data.samples import Samples
+from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source, open_source
 from ssl_registry.errors import ConfigError
 from ssl_registry.evaluation import pixels
 from ssl_registry.module import SSLModule
@@ -24,6 +22,7 @@ from ssl_registry.runs import Run
 from ssl_registry.training.building import build_model, default_backbone
 from ssl_registry.training.knn import measure_knn
 from ssl_registry.training.trainer import make_trainer, run_limits
+from ssl_registry.training.workers import default_workers
 
 __all__ = ["TrainResult", "train"]
 
@@ -64,6 +63,7 @@ def train(
     image_size: int | None = None,
     data_root: str | None = None,
     data_kind: str | None = None,
+    cache: str | None = None,
     workers: int | None = None,
     low_resolution: bool | None = None,
     pretrained: bool = False,
@@ -89,6 +89,7 @@ def train(
         image_size: side of the images in pixels; default: what suits the source.
         data_root: where named data sets lie.
         data_kind: ``image``, ``signal`` or ``table``, where an array's shape leaves it open.
+        cache: a folder for images that are decoded and resized once, for all epochs and runs.
         workers: processes that load samples; default: none for what lies in memory, one a core for files, at most 8.
         low_resolution: a 3x3 stem for small images; default: for ResNets at 64 pixels and fewer.
         pretrained: start from timm's pretrained weights.
@@ -132,7 +133,9 @@ def train(
     if not main:
         say = _silent
     if workers is None:
-        workers = 0 if isinstance(source.train, Samples) else min(8, os.cpu_count() or 1)
+        workers = default_workers(source)
+    if cache is not None:
+        source = cache_source(source, cache, workers=workers, say=say)
     datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed)
     for note in (*source.notes, *model.recipe.notes(source.input_shape)):
         say(note)
@@ -155,6 +158,7 @@ def train(
             "image_size": image_size,
             "data_root": data_root,
             "data_kind": data_kind,
+            "cache": cache,
             "workers": workers,
             "low_resolution": model.backbone_record["low_resolution"],
             "pretrained": pretrained,
