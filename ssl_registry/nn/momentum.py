@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import is_
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MomentumUpdater", "cosine_schedule", "deactivate_requires_grad", "update_momentum"]
+__all__ = ["cosine_schedule", "deactivate_requires_grad", "update_momentum"]
 
 
 def cosine_schedule(
@@ -64,113 +65,83 @@ def deactivate_requires_grad(model: nn.Module) -> None:
         parameter.requires_grad = False
 
 
-def update_momentum(model: nn.Module, model_ema: nn.Module, m: float) -> None:
+def update_momentum(model: nn.Module | Sequence[nn.Module], model_ema: nn.Module, m: float) -> None:
     """Move a network's moving average: ema = m * ema + (1 - m) * parameter.
 
-    Parameters only: buffers, such as BatchNorm's statistics, stay ``model_ema``'s own. Use a
-    `MomentumUpdater` to do this at every step.
+    Parameters only: buffers, such as BatchNorm's statistics, stay ``model_ema``'s own.
+
+    The lists of parameters are remembered for ``model_ema``, so to call this at every step costs no walk
+    through the modules. They are made again when a parameter or a submodule was replaced, which is noticed by
+    identity; nothing is kept in the modules, so a copy of a network has lists of its own.
 
     Source: Grill et al., 2020, arXiv:2006.07733, section 3.1, equation 1.
 
     Args:
-        model: the online network.
+        model: the online network, or its parts in the order of the target's.
         model_ema: the target, with the same parameters in the same order.
         m: the momentum, from 0 (copy) to 1 (keep).
 
     Raises:
         ValueError: if ``m`` is out of range, or the two differ in structure, device or dtype.
-    """
-    _lerp(*_pair(model, model_ema), m)
-
-
-class MomentumUpdater:
-    """`update_momentum` for every step: the lists of parameters are made once.
-
-    They are made again when a parameter or a submodule was replaced, which is noticed by identity. The
-    updater can be pickled and copied along with its networks.
-
-    Args:
-        online: the network trained by gradient.
-        target: its moving average.
-
-    Raises:
-        ValueError: if the two differ in structure, device or dtype.
 
     Example:
         >>> online, target = nn.Linear(1, 1), nn.Linear(1, 1)
-        >>> updater = MomentumUpdater(online, target)
-        >>> updater.update(0.0)
+        >>> update_momentum(online, target, 0.0)
         >>> torch.equal(online.weight, target.weight)
         True
     """
-
-    def __init__(self, online: nn.Module, target: nn.Module) -> None:
-        self.online = online
-        self.target = target
-        self._refresh()
-
-    def update(self, m: float) -> None:
-        """Move the target: target = m * target + (1 - m) * online.
-
-        Args:
-            m: the momentum, from 0 (copy) to 1 (keep).
-
-        Raises:
-            ValueError: if ``m`` is out of range, or the two differ in structure, device or dtype by now.
-        """
-        if self._watch is None or self._watch.has_changed():
-            self._refresh()
-        try:
-            _lerp(self._parameters[0], self._parameters[1], m)
-        except RuntimeError:
-            # `.to()` keeps a parameter's identity, so one network can have moved without the other.
-            _pair(self.online, self.target)
-            raise
-
-    def _refresh(self) -> None:
-        self._parameters = _pair(self.online, self.target)
-        self._watch: _Watch | None = _Watch(self.online, self.target)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"online": self.online, "target": self.target}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.online, self.target = state["online"], state["target"]
-        # Listed at first use: the networks may not be whole yet while a model is being unpickled.
-        self._watch = None
+    if not 0.0 <= m <= 1.0:
+        raise ValueError(f"m={m} is no momentum; it must lie between 0 and 1")
+    online = (model,) if isinstance(model, nn.Module) else tuple(model)
+    lists = _remembered.get(model_ema)
+    if lists is None or not lists.hold(online):
+        lists = _remembered[model_ema] = _Lists(online, model_ema)
+    if not lists.target:
+        return
+    try:
+        with torch.no_grad():
+            torch._foreach_lerp_(lists.target, lists.online, 1.0 - m)
+    except RuntimeError:
+        # `.to()` keeps a parameter's identity, so one network can have moved without the other.
+        _pair(online, model_ema)
+        raise
 
 
-class _Watch:
-    """Notices that a parameter or submodule was added, removed or replaced.
+class _Lists:
+    """The parameters of both networks, and what tells that one was added, removed or replaced.
 
-    It remembers the modules' own dicts, because looking through them is far cheaper than walking the tree.
+    It remembers the modules' own dicts, because looking through them is far cheaper than walking the tree. It
+    holds neither network itself: that would keep the target, by which it is remembered, alive for ever.
     """
 
-    def __init__(self, *networks: nn.Module) -> None:
-        parts = [part for network in networks for part in network.modules()]
+    def __init__(self, online: tuple[nn.Module, ...], target: nn.Module) -> None:
+        self.online, self.target = _pair(online, target)
+        self._roots = [ref(root) for root in online]
+        parts = [part for network in (*online, target) for part in network.modules()]
         self._dicts: list[dict[str, Any]] = [part._parameters for part in parts]
         self._dicts += [part._modules for part in parts]
         self._entries = list(self._current())
 
+    def hold(self, online: tuple[nn.Module, ...]) -> bool:
+        """Whether these are still the parameters of both."""
+        return (
+            len(online) == len(self._roots)
+            and all(root() is given for root, given in zip(self._roots, online, strict=True))
+            and sum(map(len, self._dicts)) == len(self._entries)
+            and all(map(is_, self._current(), self._entries))
+        )
+
     def _current(self) -> Iterator[object]:
         return chain.from_iterable(map(dict[str, Any].values, self._dicts))
 
-    def has_changed(self) -> bool:
-        same = sum(map(len, self._dicts)) == len(self._entries)
-        return not (same and all(map(is_, self._current(), self._entries)))
+
+_remembered: WeakKeyDictionary[nn.Module, _Lists] = WeakKeyDictionary()
 
 
-def _lerp(online: list[Tensor], target: list[Tensor], m: float) -> None:
-    if not 0.0 <= m <= 1.0:
-        raise ValueError(f"m={m} is no momentum; it must lie between 0 and 1")
-    if target:
-        with torch.no_grad():
-            torch._foreach_lerp_(target, online, 1.0 - m)
-
-
-def _pair(online: nn.Module, target: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+def _pair(online: tuple[nn.Module, ...], target: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Return the parameters of both; raise a ValueError that names the first in which they differ."""
-    ours, theirs = list(online.named_parameters()), list(target.named_parameters())
+    ours = [named for part in online for named in part.named_parameters()]
+    theirs = list(target.named_parameters())
     if len(ours) != len(theirs):
         raise ValueError(
             f"the online network has {len(ours)} parameters and the target {len(theirs)}; "

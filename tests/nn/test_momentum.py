@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import pickle
+import weakref
 from itertools import pairwise
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
-from ssl_registry.nn import MomentumUpdater, cosine_schedule, deactivate_requires_grad, update_momentum
+from ssl_registry.nn import cosine_schedule, deactivate_requires_grad, update_momentum
 
 properties = settings(deadline=None, derandomize=True, max_examples=60)
 momenta = st.floats(0, 1)
@@ -45,17 +50,13 @@ def test_update_is_the_formula(m, seed):
     torch.testing.assert_close(online.state_dict(), before, rtol=0, atol=0)
 
 
-@properties
-@given(st.lists(momenta, min_size=1, max_size=5))
-def test_updater_repeats_the_formula(course):
-    """An updater does the same at every step as the function."""
-    online, target = network(0), network(1)
-    twin = copy.deepcopy(target)
-    updater = MomentumUpdater(online, target)
-    for m in course:
-        updater.update(m)
-        update_momentum(online, twin, m)
-    torch.testing.assert_close(target.state_dict(), twin.state_dict(), rtol=0, atol=0)
+def test_parts_are_averaged_in_their_order():
+    """The online network may be given as its parts, of which a target is one whole."""
+    parts = network(0), nn.Linear(2, 3)
+    target = nn.Sequential(network(1), nn.Linear(2, 3))
+    wanted = expected(nn.Sequential(*parts), target, 0.3)
+    update_momentum(parts, target, 0.3)
+    assert_is(target, wanted)
 
 
 @pytest.mark.parametrize(("m", "source"), [(0.0, "online"), (1.0, "target")])
@@ -90,7 +91,6 @@ def test_momentum_out_of_range_is_refused(m):
         update_momentum(network(), network(), m)
 
 
-@pytest.mark.parametrize("make", [update_momentum, MomentumUpdater])
 @pytest.mark.parametrize(
     ("target", "words"),
     [
@@ -104,22 +104,22 @@ def test_momentum_out_of_range_is_refused(m):
     ],
     ids=["count", "shape", "dtype", "device"],
 )
-def test_networks_that_do_not_match_are_refused(make, target, words):
+def test_networks_that_do_not_match_are_refused(target, words):
     """The error names what differs before anything is moved."""
     with pytest.raises(ValueError, match=words):
-        make(network(), target, *([0.5] if make is update_momentum else []))
+        update_momentum(network(), target, 0.5)
 
 
-def test_updater_names_a_network_that_moved_alone():
+def test_network_that_moved_alone_is_named():
     """`.to()` keeps the parameters' identity; the error is still in words."""
     online, target = network(0), network(1)
-    updater = MomentumUpdater(online, target)
+    update_momentum(online, target, 0.5)
     online.double()
     with pytest.raises(ValueError, match=r"torch\.float64.*torch\.float32"):
-        updater.update(0.5)
+        update_momentum(online, target, 0.5)
     target.double()
     wanted = expected(online, target, 0.5)
-    updater.update(0.5)
+    update_momentum(online, target, 0.5)
     assert_is(target, wanted)
 
 
@@ -137,43 +137,71 @@ def load_by_assignment(model: nn.Sequential) -> None:
 
 @pytest.mark.parametrize("change", [replace_parameter, replace_submodule, load_by_assignment])
 @pytest.mark.parametrize("which", [0, 1], ids=["online", "target"])
-def test_updater_notices_replaced_parameters(change, which):
+def test_replaced_parameters_are_noticed(change, which):
     """Parameters that are no longer part of the network are not what is averaged."""
     networks = network(0), network(1)
-    updater = MomentumUpdater(*networks)
-    updater.update(0.5)
+    update_momentum(*networks, 0.5)
     change(networks[which])
     wanted = expected(*networks, 0.9)
-    updater.update(0.9)
+    update_momentum(*networks, 0.9)
     assert_is(networks[1], wanted)
 
 
-def test_updater_lists_once(monkeypatch):
+def test_another_online_network_is_noticed():
+    """One target may follow one network and then another."""
+    first, second, target = network(0), network(1), network(2)
+    update_momentum(first, target, 0.5)
+    wanted = expected(second, target, 0.9)
+    update_momentum(second, target, 0.9)
+    assert_is(target, wanted)
+
+
+def test_lists_are_made_once(monkeypatch):
     """As long as nothing was replaced, the networks are not walked again."""
-    updater = MomentumUpdater(network(0), network(1))
+    parts, target = (network(0), nn.Linear(2, 3)), nn.Sequential(network(1), nn.Linear(2, 3))
+    update_momentum(parts, target, 0.5)
     monkeypatch.setattr(nn.Module, "named_modules", lambda *_: pytest.fail("walked through the modules"))
-    updater.update(0.5)
+    update_momentum(parts, target, 0.5)
 
 
-class Model(nn.Module):
-    """A model that holds its updater, as training code would."""
-
-    def __init__(self):
-        super().__init__()
-        self.online, self.target = network(0), network(1)
-        self.updater = MomentumUpdater(self.online, self.target)
+def test_networks_are_not_kept_alive():
+    """What is remembered goes with the target."""
+    online, target = network(0), network(1)
+    update_momentum(online, target, 0.5)
+    gone = weakref.ref(online), weakref.ref(target)
+    del online, target
+    gc.collect()
+    assert [reference() for reference in gone] == [None, None]
 
 
 @pytest.mark.parametrize("remake", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
 def test_copy_averages_the_copy(remake):
-    """A copied model's updater moves the copy's target and leaves the original's."""
-    model = Model()
+    """A copied model's update moves the copy's target and leaves the original's."""
+    model = nn.ModuleDict({"online": network(0), "target": network(1)})
+    update_momentum(model["online"], model["target"], 0.5)
     twin = remake(model)
-    before = [p.detach().clone() for p in model.target.parameters()]
-    wanted = expected(twin.online, twin.target, 0.5)
-    twin.updater.update(0.5)
-    assert_is(twin.target, wanted)
-    assert all(map(torch.equal, model.target.parameters(), before))
+    before = [p.detach().clone() for p in model["target"].parameters()]
+    wanted = expected(twin["online"], twin["target"], 0.5)
+    update_momentum(twin["online"], twin["target"], 0.5)
+    assert_is(twin["target"], wanted)
+    assert all(map(torch.equal, model["target"].parameters(), before))
+
+
+def test_follows_sharded_networks(tmp_path):
+    """Fully sharded networks have other parameters; they are noticed and averaged shard by shard."""
+    online, target = network(0), network(1)
+    update_momentum(online, target, 0.5)
+    wanted = expected(online, target, 0.9)
+    dist.init_process_group("gloo", f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        for part in (online, target):
+            fully_shard(part, mesh=mesh)
+        update_momentum(online, target, 0.9)
+        found = [p.detach().full_tensor().double() for p in target.parameters()]
+    finally:
+        dist.destroy_process_group()
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
 
 
 def test_deactivate_requires_grad():

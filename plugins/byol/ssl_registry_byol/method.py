@@ -99,7 +99,8 @@ class BYOL:
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
         """Move the target towards the online network."""
-        update_momentum(self.online(model), model.heads["target"], self.momentum_at(ctx.step - 1, ctx.max_steps))
+        online = model.backbone, model.heads["projection_head"]
+        update_momentum(online, model.heads["target"], self.momentum_at(ctx.step - 1, ctx.max_steps))
 
     def momentum_at(self, step: int, max_steps: int | None) -> float:
         """Return the momentum of optimizer step ``step``, counted from 0; without a known end it stays constant."""
@@ -109,11 +110,6 @@ class BYOL:
         return cosine_schedule(
             step, length or 1, self.config.momentum, self.config.final_momentum, period=self.config.period
         )
-
-    @staticmethod
-    def online(model: SSLModule) -> nn.Sequential:
-        """Return what the target averages: backbone and projection head."""
-        return nn.Sequential(model.backbone, model.heads["projection_head"])
 
     @staticmethod
     def forward(model: SSLModule, x: Tensor) -> Tensor:
