@@ -2,10 +2,11 @@
 
 - `heads`: `MLP`, `projection_head`, `prediction_head`
 - `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for
-- `momentum`: `MomentumUpdater`, `update_momentum`, `cosine_schedule`, `deactivate_requires_grad`
+- `momentum`: `update_momentum`, `cosine_schedule`, `deactivate_requires_grad`
 - `freezing`: `freeze` and its token `Frozen`, `FrozenModuleList`, `evaluating`
 - `gather`: `gather` with gradient, `rank`, `world_size`
 - `repeated`: `RepeatedModuleList`
+- `stacked`: `apply_each`, networks of one architecture computed together
 - `functions`: `as_module`, a function in a module's clothes
 
 Nothing here knows a method, Lightning or the registry.
@@ -19,22 +20,22 @@ from ssl_registry.nn.functions import FunctionModule, as_module
 from ssl_registry.nn.gather import gather, rank, world_size
 from ssl_registry.nn.heads import MLP, prediction_head, projection_head
 from ssl_registry.nn.momentum import (
-    MomentumUpdater,
     cosine_schedule,
     deactivate_requires_grad,
     update_momentum,
 )
 from ssl_registry.nn.repeated import RepeatedModuleList
+from ssl_registry.nn.stacked import apply_each
 
 __all__ = [
     "MLP",
     "Frozen",
     "FrozenModuleList",
     "FunctionModule",
-    "MomentumUpdater",
     "RepeatedModuleList",
     "SignalEncoder",
     "TableEncoder",
+    "apply_each",
     "as_module",
     "cosine_schedule",
     "deactivate_requires_grad",

@@ -63,9 +63,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        # A copy: autograd may have handed the same tensor to other consumers. All-reduce, not
-        # reduce-scatter, because every backend has it and these tensors are small.
-        total = grad.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total, op=dist.ReduceOp.SUM)
-        start = rank() * ctx.batch
-        return total[start : start + ctx.batch]
+        # Each rank needs the sum for its own slice alone.
+        mine = grad.new_empty((ctx.batch, *grad.shape[1:]))
+        dist.reduce_scatter_tensor(mine, grad.contiguous(), op=dist.ReduceOp.SUM)
+        return mine

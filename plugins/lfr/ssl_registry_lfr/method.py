@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
 from ssl_registry.errors import ConfigError
-from ssl_registry.nn import FrozenModuleList, RepeatedModuleList
+from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, apply_each
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
 from ssl_registry_lfr.projectors import random_projectors
 from ssl_registry_lfr.selection import TargetSelection, select
@@ -133,6 +133,10 @@ class LFR:
         """Average the loss over the chosen targets."""
         predictions, targets = self.forward(model, views[0])
         criterion = model.heads["criterion"]
+        together = isinstance(predictions, Tensor) and isinstance(targets, Tensor)
+        if together and isinstance(criterion, BatchWiseBarlowTwinsLoss):
+            loss: Tensor = criterion(predictions, targets)
+            return loss
         losses = [criterion(prediction, target) for prediction, target in zip(predictions, targets, strict=True)]
         return torch.stack(losses).mean()
 
@@ -148,14 +152,24 @@ class LFR:
         limit = self.config.max_backbone_training_steps
         return limit is not None and limit > 0 and int(model.heads["selection"].backbone_steps) >= limit
 
-    def forward(self, model: SSLModule, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, model: SSLModule, x: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the K predictions and the K targets of [batch, *input_shape], each [batch, projection_dim]."""
         chosen = model.heads["selection"].as_list()
+        projectors, predictors = model.heads["projectors"], model.heads["predictors"]
         features = self._flat(model.heads["adapter"](model(x)))
-        predictions = [self._flat(model.heads["predictors"][index](features)) for index in chosen]
+        predictions = apply_each([predictors[index] for index in chosen], features)
         with torch.no_grad():
-            targets = [self._flat(model.heads["projectors"][index](x)) for index in chosen]
-        return predictions, targets
+            # One by one: what lies between a projector's layers stays in the cache.
+            targets = [projectors[index](x) for index in chosen]
+        return self._together(predictions), self._together(targets)
+
+    def _together(self, outputs: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+        """Flatten each output if told so, and put those of one shape together."""
+        if isinstance(outputs, Tensor):  # [K, batch, features] already
+            return outputs
+        flat = [self._flat(output) for output in outputs]
+        one_shape = flat[0].ndim == 2 and all(output.shape == flat[0].shape for output in flat)
+        return torch.stack(flat) if one_shape else flat
 
     def _flat(self, x: Tensor) -> Tensor:
         return x.flatten(1) if self.config.flatten else x

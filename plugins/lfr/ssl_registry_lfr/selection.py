@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ __all__ = ["TargetSelection", "greedy_dpp", "select", "similarity_signatures"]
 
 # Gains that differ by less than this share of the kernel's largest entry on the diagonal are equal.
 TOLERANCE = 1e-9
+NOT_FINITE = "the kernel has entries that are not finite; look for NaN in the candidates' outputs"
+# Entries of the similarity matrices that are made at once (8 MiB in float64).
+AT_ONCE = 1 << 20
 
 
 def select(outputs: Sequence[Tensor], k: int) -> list[int]:
@@ -37,7 +40,8 @@ def select(outputs: Sequence[Tensor], k: int) -> list[int]:
         [0, 2]
     """
     signatures = similarity_signatures(outputs)
-    return greedy_dpp(signatures @ signatures.T, k)
+    # The kernel is signatures @ signatures.T; only the rows of what is chosen are made.
+    return _greedy(signatures.square().sum(1), lambda index: signatures @ signatures[index], k)
 
 
 def similarity_signatures(outputs: Sequence[Tensor]) -> Tensor:
@@ -56,11 +60,17 @@ def similarity_signatures(outputs: Sequence[Tensor]) -> Tensor:
         raise ValueError("there are no candidates to choose from; give the outputs of at least one")
     if len({len(output) for output in outputs}) != 1:
         raise ValueError(f"the outputs are of different batches: {[len(output) for output in outputs]} samples")
-    signatures = []
-    for output in outputs:
-        rows = F.normalize(output.detach().double().flatten(1), dim=1)  # [batch, features]
-        signatures.append(F.normalize((rows @ rows.T).flatten(), dim=0))
-    return torch.stack(signatures)
+    batch = len(outputs[0])
+    signatures = outputs[0].new_empty(len(outputs), batch * batch, dtype=torch.float64)
+    rows = [output.detach().flatten(1) for output in outputs]  # [batch, features]
+    for width in {row.shape[1] for row in rows}:
+        alike = [number for number, row in enumerate(rows) if row.shape[1] == width]
+        block = max(1, AT_ONCE // max(1, batch * max(batch, width)))
+        for start in range(0, len(alike), block):
+            some = alike[start : start + block]
+            unit = F.normalize(torch.stack([rows[number] for number in some]).double(), dim=2)
+            signatures[some] = F.normalize((unit @ unit.mT).flatten(1), dim=1)
+    return signatures
 
 
 def greedy_dpp(kernel: Tensor, k: int) -> list[int]:
@@ -92,13 +102,20 @@ def greedy_dpp(kernel: Tensor, k: int) -> list[int]:
     """
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
         raise ValueError(f"the kernel must be square, and has shape {list(kernel.shape)}")
-    if not 1 <= k <= len(kernel):
-        raise ValueError(f"{k} of {len(kernel)} candidates cannot be chosen; k must be from 1 to {len(kernel)}")
     matrix = kernel.detach().to("cpu", torch.float64)
     if not matrix.isfinite().all():
-        raise ValueError("the kernel has entries that are not finite; look for NaN in the candidates' outputs")
-    gains = matrix.diagonal().clone()  # d_i^2 of the paper
-    factor = matrix.new_zeros(k, len(matrix))  # column i is c_i of the paper
+        raise ValueError(NOT_FINITE)
+    return _greedy(matrix.diagonal(), matrix.__getitem__, k)
+
+
+def _greedy(diagonal: Tensor, row: Callable[[int], Tensor], k: int) -> list[int]:
+    """Do what `greedy_dpp` says, of a kernel given by its diagonal and, when it is asked for, a row."""
+    if not 1 <= k <= len(diagonal):
+        raise ValueError(f"{k} of {len(diagonal)} candidates cannot be chosen; k must be from 1 to {len(diagonal)}")
+    if not diagonal.isfinite().all():
+        raise ValueError(NOT_FINITE)
+    gains = diagonal.cpu().clone()  # d_i^2 of the paper
+    factor = gains.new_zeros(k, len(gains))  # row step holds entry step of every c_i of the paper
     tolerance = TOLERANCE * float(gains.abs().max())
     chosen: list[int] = []
     for step in range(k):
@@ -109,7 +126,7 @@ def greedy_dpp(kernel: Tensor, k: int) -> list[int]:
         chosen.append(best)
         # A gain this small is rounding; dividing by its root would blow it up into the other gains.
         if gain > tolerance:
-            factor[step] = (matrix[best] - factor[:step, best] @ factor[:step]) / gain**0.5
+            factor[step] = (row(best).cpu() - factor[:step, best] @ factor[:step]) / gain**0.5
             gains -= factor[step].square()
     return chosen
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ssl_registry_lfr import loss as loss_module
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
 from torch import Tensor
+from torch.nn import functional as F
 
 properties = settings(deadline=None, derandomize=True, max_examples=60)
 seeds = st.integers(0, 10**6)
@@ -57,11 +59,62 @@ def test_default_weight():
     assert BatchWiseBarlowTwinsLoss()(pred, target).item() == pytest.approx(reference(pred, target, 0.01))
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (2, 4, 3)])
+SHAPES = [(4, 3), (2, 4, 3), (9, 3), (3, 9, 2)]  # the last two are wide enough for Gram matrices
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_gradient(shape):
     """Analytical and numerical gradients agree, for both arguments."""
     pred, target = (x.requires_grad_() for x in pair(0, *shape))
     assert torch.autograd.gradcheck(BatchWiseBarlowTwinsLoss(0.3), (pred, target))
+
+
+def plain(pred: Tensor, target: Tensor, lambd: float = 0.01) -> Tensor:
+    """The formula with whole matrices, for autograd."""
+    c = F.normalize(pred, dim=-1) @ F.normalize(target, dim=-1).mT
+    weights = torch.full_like(c, lambd).diagonal_scatter(torch.ones(c.shape[:-1], dtype=c.dtype), 0, -2, -1)
+    return (weights * (c - torch.eye(c.shape[-1], dtype=c.dtype)).square()).sum((-2, -1)).mean()
+
+
+@pytest.mark.parametrize("at_once", [1, 1 << 18])
+@pytest.mark.parametrize("shape", [*SHAPES, (7, 40, 50), (7, 60, 8)])
+def test_fast_ways_are_the_plain_one(shape, at_once, monkeypatch):
+    """A few matrices at a time, or Gram matrices: value and both gradients in float64."""
+    monkeypatch.setitem(loss_module.AT_ONCE, "cpu", at_once)
+    found, wanted = ([x.clone().requires_grad_() for x in pair(1, *shape)] for _ in range(2))
+    ours, theirs = BatchWiseBarlowTwinsLoss()(*found), plain(*wanted)
+    torch.testing.assert_close(ours, theirs)
+    (3 * ours).backward()
+    (3 * theirs).backward()
+    torch.testing.assert_close([x.grad for x in found], [x.grad for x in wanted])
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 32), (2, 64, 8)])
+def test_float32_is_near_float64(shape):
+    """Neither way loses the gradient to rounding."""
+    pred, target = pair(2, *shape)
+    single, double = pred.float().requires_grad_(), pred.clone().requires_grad_()
+    found, wanted = BatchWiseBarlowTwinsLoss()(single, target.float()), BatchWiseBarlowTwinsLoss()(double, target)
+    found.backward()
+    wanted.backward()
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+    assert (single.grad - double.grad).norm() < 1e-5 * double.grad.norm()
+
+
+def test_strided_predictions():
+    """Predictions that lie side by side, [batch, K, dim] in memory, are taken as they are."""
+    pred, target = pair(3, 6, 3, 4)
+    wanted = plain(pred.transpose(0, 1), target.transpose(0, 1))
+    torch.testing.assert_close(BatchWiseBarlowTwinsLoss()(pred.transpose(0, 1), target.transpose(0, 1)), wanted)
+
+
+def test_no_gradient_for_targets_that_want_none():
+    """A frozen projector's output gets none."""
+    pred, target = pair(0, 5, 4)
+    pred.requires_grad_()
+    BatchWiseBarlowTwinsLoss()(pred, target).backward()
+    assert pred.grad is not None
+    assert target.grad is None
 
 
 @pytest.mark.parametrize("batch", [1, 4, 64])

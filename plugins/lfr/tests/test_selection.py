@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ssl_registry_lfr import selection
 from ssl_registry_lfr.selection import TargetSelection, greedy_dpp, select, similarity_signatures
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -129,6 +130,24 @@ def test_signature_is_the_flattened_cosine_matrix(seed, candidates, batch):
         flat = output.double().flatten(1)
         cosines = torch.stack([F.cosine_similarity(one[None], flat) for one in flat]).flatten()
         torch.testing.assert_close(row, cosines / cosines.norm())
+
+
+@properties
+@given(seeds, st.integers(1, 12), st.data())
+def test_rows_choose_what_the_whole_kernel_chooses(seed, candidates, data):
+    """Only rows of chosen candidates are made; the picks are those of the full matrix."""
+    k = data.draw(st.integers(1, candidates))
+    outputs = outputs_of(seed, candidates, 5)
+    signatures = similarity_signatures(outputs)
+    assert select(outputs, k) == greedy_dpp(signatures @ signatures.T, k)
+
+
+def test_signatures_are_made_some_at_a_time(monkeypatch):
+    """Blocks of candidates give what all at once give."""
+    outputs = outputs_of(0, 9, 4)
+    wanted = similarity_signatures(outputs)
+    monkeypatch.setattr(selection, "AT_ONCE", 40)
+    torch.testing.assert_close(similarity_signatures(outputs), wanted)
 
 
 def test_equal_candidates_are_chosen_once():
