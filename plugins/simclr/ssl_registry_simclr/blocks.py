@@ -15,7 +15,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-__all__ = ["Visit", "by_rows", "by_tiles", "is_tiled"]
+__all__ = ["Visit", "by_rows", "by_tiles", "is_tiled", "row_blocks"]
 
 # Unit vectors have similarities in [-1/T, 1/T]. Below this width exp() of all of them, and sums of millions,
 # are normal numbers of float32, and no maximum has to be subtracted first.
@@ -55,6 +55,12 @@ def is_tiled(rows: Tensor, visit: Visit) -> bool:
     return visit.is_safe and len(rows) > _tile(rows, visit)
 
 
+def row_blocks(rows: Tensor, keys: Tensor, block: int | None = None) -> list[slice]:
+    """Cut rows into blocks whose similarities to all keys fit in a cache, or keep a device busy."""
+    entries = ROW_ENTRIES.get(rows.device.type, ROW_ENTRIES_DEFAULT)
+    return _slices(len(rows), block or max(64, entries // len(keys)))
+
+
 def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Compute the mean loss of rows against keys, and its gradients.
 
@@ -67,7 +73,6 @@ def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | 
         The loss, and the gradients of rows and keys or None.
     """
     count = len(rows)
-    block = visit.block or max(64, ROW_ENTRIES.get(rows.device.type, ROW_ENTRIES_DEFAULT) // len(keys))
     number = torch.arange(count, device=rows.device)
     itself = number + visit.first
     other = (number + count // 2) % count + visit.first
@@ -75,8 +80,9 @@ def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | 
     grad_rows = torch.empty_like(rows) if visit.needs_grad else None
     grad_keys = torch.zeros_like(keys) if visit.needs_grad else None
     scaled = rows / visit.temperature
-    memory = rows.new_empty(min(block, count), len(keys))
-    for some in _slices(count, block):
+    blocks = row_blocks(rows, keys, visit.block)
+    memory = rows.new_empty(blocks[0].stop, len(keys))
+    for some in blocks:
         line = number[: some.stop - some.start]
         weights = torch.mm(scaled[some], keys.T, out=memory[: len(line)])  # [b, K]
         weights[line, itself[some]] = -torch.inf
