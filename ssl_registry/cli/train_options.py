@@ -71,6 +71,7 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         default=None,
         help="Further arguments of the backbone.",
     )
+    add("--compile", type=bool, default=False, help="torch.compile backbone and heads; for long runs.")
     add(
         "--knn",
         type=bool,

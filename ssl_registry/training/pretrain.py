@@ -68,6 +68,7 @@ def train(
     low_resolution: bool | None = None,
     pretrained: bool = False,
     backbone_kwargs: dict[str, Any] | None = None,
+    compile: bool = False,
     knn: bool = True,
     resume: bool = False,
     trainer: Mapping[str, Any] | None = None,
@@ -94,6 +95,7 @@ def train(
         low_resolution: a 3x3 stem for small images; default: for ResNets at 64 pixels and fewer.
         pretrained: start from timm's pretrained weights.
         backbone_kwargs: further arguments of the backbone.
+        compile: let torch.compile speed up backbone and heads; worth its minutes in long runs.
         knn: measure k-NN accuracy of untrained and trained backbone when the source has labels.
         resume: go on from the last checkpoint in ``out``.
         trainer: arguments of Lightning's Trainer.
@@ -123,6 +125,8 @@ def train(
         options=options or {},
         registry=registry,
     )
+    if compile:
+        model.compile_networks()
     run = Run.choose(out, method, name)
     lightning = make_trainer({**(trainer or {}), **limits}, run)
     main = lightning.is_global_zero
@@ -163,6 +167,7 @@ def train(
             "low_resolution": model.backbone_record["low_resolution"],
             "pretrained": pretrained,
             "backbone_kwargs": backbone_kwargs,
+            "compile": compile,
             "knn": knn,
             "trainer": {key: value for key, value in (trainer or {}).items() if value is not None},
         }
