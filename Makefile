@@ -7,7 +7,9 @@ INSTALLED := $(VENV)/.installed
 METHOD ?= byol
 SEED ?= 0
 
-.PHONY: setup demo lint test test-all clean
+BENCHMARKS ?= ntxent momentum lfr step overhead scaling startup
+
+.PHONY: setup demo lint test test-all bench clean
 
 setup: $(INSTALLED)
 
@@ -34,6 +36,12 @@ test: $(INSTALLED)
 
 test-all: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# Side by side with peers (an extra of the benchmarks alone), on all cores, in under fifteen minutes.
+bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json runs/bench/$$name.json || exit 1; done
+	$(BIN)/python benchmarks/table.py docs/performance.md $(BENCHMARKS:%=runs/bench/%.json)
 
 clean:
 	rm -rf $(VENV) runs

@@ -1,20 +1,16 @@
-"""How long a user waits before anything happens: medians of fresh processes, interleaved.
-
-Run it with the environment's own Python: python benchmarks/startup.py [--rounds 7] [--json FILE]
-"""
+"""How long a user waits before anything happens: fresh processes, and the creation of a model."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
+import copy
 import subprocess
 import sys
-import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+
+from harness import Work, arguments, run
 
 COMMANDS = {
-    "python -c pass": ["-c", "pass"],
     "ssl-registry list": ["-m", "ssl_registry.cli", "list"],
     "ssl-registry show byol": ["-m", "ssl_registry.cli", "show", "byol"],
     "ssl-registry train --help": ["-m", "ssl_registry.cli", "train", "--help"],
@@ -24,23 +20,31 @@ COMMANDS = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for _ in range(options.rounds):
-        for name, arguments in COMMANDS.items():
-            started = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-            seconds[name].append(time.perf_counter() - started)
-    print(f"{'command':<34}{'median s':>10}{'least s':>10}")
-    for name, measured in seconds.items():
-        print(f"{name:<34}{statistics.median(measured):>10.3f}{min(measured):>10.3f}")
-    if options.json:
-        options.json.write_text(json.dumps(seconds, indent=2))
+def process(command: list[str]) -> Callable[[], object]:
+    return lambda: subprocess.run([sys.executable, *command], check=True, capture_output=True)
+
+
+def works(options: argparse.Namespace) -> Iterator[Work]:
+    calls = {name: process(command) for name, command in COMMANDS.items()}
+    yield Work("a command, from nothing", calls, "Start-up")
+
+    import timm
+
+    from ssl_registry import registry
+    from ssl_registry.nn import prediction_head, projection_head
+
+    def ours() -> object:
+        return registry.create("byol", backbone="resnet50")
+
+    def by_hand() -> object:
+        backbone = timm.create_model("resnet50", num_classes=0)
+        head = projection_head(backbone.num_features, 4096, 256)
+        return copy.deepcopy(backbone), copy.deepcopy(head), head, prediction_head(256, 4096, 256)
+
+    calls = {"registry.create": ours, "timm, heads and copies by hand": by_hand}
+    yield Work("BYOL on a ResNet-50", calls, "Creation", goal={"timm, heads and copies by hand": 0.9})
 
 
 if __name__ == "__main__":
-    main()
+    options = arguments(__doc__)
+    run(works(options), options)
