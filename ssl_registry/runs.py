@@ -15,6 +15,7 @@ import yaml
 from ssl_registry import __version__
 from ssl_registry.errors import CheckpointError, ConfigError
 from ssl_registry.files import write_beside
+from ssl_registry.recipes.reading import flatten
 
 if TYPE_CHECKING:
     from ssl_registry.module import SSLModule
@@ -23,8 +24,10 @@ __all__ = ["Run"]
 
 
 class Run:
-    """Where a training writes: ``config.yaml``, ``metrics/``, ``checkpoints/last.ckpt``, ``results.json``; and
-    ``broken.txt`` where images could not be read.
+    """Where a training writes.
+
+    ``config.yaml`` and where its values came from (``origins.json``), ``metrics/``, ``checkpoints/last.ckpt``,
+    ``results.json``; and ``broken.txt`` where images could not be read.
 
     Args:
         folder: of the run; made when something is written.
@@ -72,9 +75,12 @@ class Run:
         if not self.last_checkpoint.is_file():
             raise CheckpointError(f"{self.folder} has no checkpoint to resume from; leave --resume out to start anew")
 
-    def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Write ``config.yaml``, which ``train --config`` repeats."""
+    def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
+        """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""
         write_beside(self.folder / "config.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
+        if origins is not None:
+            known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
+            write_beside(self.folder / "origins.json", json.dumps(known, indent=2))
 
     def write_results(self, results: Mapping[str, Any], model: SSLModule) -> None:
         """Write ``results.json``: figures, the versions of what matters, and the command."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "show": ("show", "one method: its paper, options and hooks"),
     "backbones": ("backbones", "names of backbones, by pattern"),
     "train": ("train", "train a method on a source of samples"),
+    "explain": ("explain", "where each value of a run or a command comes from"),
 }
 
 USAGE = """usage: ssl-registry COMMAND ...

@@ -10,6 +10,7 @@ from ssl_registry._registry import registry
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.config import MethodConfig, allowed_values
 from ssl_registry.contract import implemented_hooks
+from ssl_registry.recipes.finding import find_recipes
 
 __all__ = ["run"]
 
@@ -29,6 +30,7 @@ def run(argv: list[str]) -> int:
         "documentation": inspect.getdoc(cls) or "",
         "hooks": sorted(implemented_hooks(cls)),
         "options": describe_options(cls.Config),
+        "recipes": {name: recipe.summary for name, recipe in find_recipes(info).items()},
     }
     if options.json:
         print(json.dumps(facts, indent=2, default=str))
@@ -68,3 +70,5 @@ def _print(facts: dict[str, Any]) -> None:
     console.print()
     console.print(table)
     console.print(f"\n[bold]hooks[/]  {', '.join(facts['hooks'])}")
+    for name, summary in facts["recipes"].items():
+        console.print(f"[bold]--recipe {escape(name)}[/]  {escape(summary)}", highlight=False)

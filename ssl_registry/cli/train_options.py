@@ -27,6 +27,12 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
     parser.add_argument("--config", action="config", help="YAML file with any of these options.")
     add = parser.add_argument_group("run").add_argument
     add(
+        "--recipe",
+        type=str | None,
+        default=None,
+        help="A recipe that the method ships (see `ssl-registry show`), or the path of your own .yaml.",
+    )
+    add(
         "--data",
         type=str,
         default="digits",

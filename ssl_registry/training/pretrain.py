@@ -73,6 +73,7 @@ def train(
     resume: bool = False,
     trainer: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    origins: Mapping[str, str] | None = None,
     registry: Registry = default_registry,
     say: Callable[[str], None] = _silent,
 ) -> TrainResult:
@@ -100,6 +101,7 @@ def train(
         resume: go on from the last checkpoint in ``out``.
         trainer: arguments of Lightning's Trainer.
         options: the method's own options.
+        origins: where each option came from, in words, for the run's record; one that is missing has its default.
         registry: where the method is looked up.
         say: receives lines for a person to read.
 
@@ -171,7 +173,7 @@ def train(
             "knn": knn,
             "trainer": {key: value for key, value in (trainer or {}).items() if value is not None},
         }
-        run.write_settings(given | model.config.model_dump(mode="json"))
+        run.write_settings(given | model.config.model_dump(mode="json"), origins)
     started = time.monotonic()
     checkpoint = str(run.last_checkpoint) if resume else None
     lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)

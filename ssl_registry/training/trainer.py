@@ -14,7 +14,7 @@ from ssl_registry.callbacks import NameBroken, SaveOnInterrupt
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs import Run
 
-__all__ = ["make_trainer", "run_limits"]
+__all__ = ["count_processes", "make_trainer", "run_limits"]
 
 DEFAULT_EPOCHS = 100
 
@@ -56,3 +56,10 @@ def make_trainer(arguments: Mapping[str, Any], run: Run) -> Trainer:
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
     given.setdefault("limit_val_batches", 0)
     return Trainer(callbacks=callbacks, **given)
+
+
+def count_processes(arguments: Mapping[str, Any]) -> int:
+    """Tell in how many processes, over all nodes, a Trainer with these arguments trains here."""
+    deciding = ("accelerator", "strategy", "devices", "num_nodes")
+    given = {key: arguments[key] for key in deciding if arguments.get(key) is not None}
+    return Trainer(**given, logger=False, enable_checkpointing=False, enable_progress_bar=False).world_size

@@ -1,0 +1,84 @@
+"""``ssl-registry explain``: every option of a run, or of a ``train`` command, and where its value comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ssl_registry.errors import ConfigError
+
+__all__ = ["run"]
+
+HELP = """usage: ssl-registry explain RUN [--json]
+       ssl-registry explain METHOD [OPTIONS OF TRAIN] [--json]
+
+Show every option with its value and where that comes from: default, recipe (with its source), file or flag.
+
+  ssl-registry explain runs/byol-resnet18
+  ssl-registry explain byol --recipe cifar10 --batch-size 512"""
+
+
+def run(argv: list[str]) -> int:
+    """Print the table."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    words = [word for word in argv if word != "--json"]
+    rows = _of_run(Path(words[0]), words[1:]) if Path(words[0]).is_dir() else _of_command(words[0], words[1:])
+    if "--json" in argv:
+        print(json.dumps({option: {"value": value, "from": place} for option, value, place in rows}, indent=2))
+    else:
+        _print_table(rows)
+    return 0
+
+
+def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
+    from ssl_registry.recipes.reading import flatten, read_yaml
+
+    if rest:
+        raise ConfigError(f"{folder} is a run, which takes no further options: {' '.join(rest)}")
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{folder} is no run: it has no config.yaml")
+    record = folder / "origins.json"
+    origins = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    settings = read_yaml(folder / "config.yaml")
+    return [(option, value, origins.get(option, "not recorded")) for option, value in flatten(settings)]
+
+
+def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
+    from ssl_registry._registry import registry
+    from ssl_registry.cli.settings import resolve
+    from ssl_registry.cli.train import quieten
+    from ssl_registry.recipes.reading import flatten
+
+    quieten()
+    settings = resolve(method, registry.method_class(method).Config, rest)
+    # None of the Trainer's stands for what `train` and Lightning decide.
+    return [
+        (option, value, settings.origins.get(option, "default"))
+        for option, value in flatten(settings.values)
+        if not (option.startswith("trainer.") and option not in settings.origins)
+    ]
+
+
+def _print_table(rows: list[tuple[str, Any, str]]) -> None:
+    """Print the rows; a recipe's sources are long and repeat themselves, so they become footnotes."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("option", "value", "from"):
+        table.add_column(column, overflow="fold")
+    notes: list[str] = []
+    for option, value, place in rows:
+        kind, colon, note = place.partition(": ")
+        if colon and note not in notes:
+            notes.append(note)
+        where = f"{kind} [{notes.index(note) + 1}]" if colon else place
+        table.add_row(option, escape(str(value)), escape(where), style="dim" if place == "default" else "")
+    console = Console()
+    console.print(table, highlight=False)
+    for number, note in enumerate(notes, 1):
+        console.print(escape(f"[{number}] {note}"), highlight=False)
