@@ -71,7 +71,8 @@ class MethodSpec:
 
         Args:
             model: the backbone and the heads.
-            views: as many tensors as the recipe has views, each [batch, *input_shape], on the model's device.
+            views: as many tensors as the recipe has views, each [batch, *input_shape], on the model's device. Where
+                the recipe gives an image view a size of its own, height and width are that.
             ctx: where the run stands, and ``gather``, ``generator`` and ``log``.
 
         Returns:
@@ -109,6 +110,7 @@ class MethodSpec:
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
         """Act after an optimizer step, never after a mere micro-batch. A momentum update lives here.
 
+        What `compute_loss` saw of the batches reaches it through a head: `ssl_registry.nn.StepCollector`.
         ``ctx.step`` counts the steps done, this one included.
         """
 

@@ -7,6 +7,7 @@
 - `gather`: `gather` with gradient, `rank`, `world_size`
 - `repeated`: `RepeatedModuleList`
 - `stacked`: `apply_each`, networks of one architecture computed together
+- `collect`: `StepCollector`, from the micro-batches of a step to its end
 - `functions`: `as_module`, a function in a module's clothes
 
 Nothing here knows a method, Lightning or the registry.
@@ -14,6 +15,7 @@ Nothing here knows a method, Lightning or the registry.
 
 from __future__ import annotations
 
+from ssl_registry.nn.collect import StepCollector
 from ssl_registry.nn.encoders import SignalEncoder, TableEncoder
 from ssl_registry.nn.freezing import Frozen, FrozenModuleList, evaluating, freeze
 from ssl_registry.nn.functions import FunctionModule, as_module
@@ -34,6 +36,7 @@ __all__ = [
     "FunctionModule",
     "RepeatedModuleList",
     "SignalEncoder",
+    "StepCollector",
     "TableEncoder",
     "apply_each",
     "as_module",

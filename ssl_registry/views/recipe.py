@@ -54,6 +54,12 @@ class Recipe(BaseModel):
         return sum(view.copies for view in self.views)
 
     @property
+    def own_sizes(self) -> set[int]:
+        """Sides of the image views that have a size of their own, other than `image_size`."""
+        sizes = {view.size for view in self.views if isinstance(view, ImageView) and view.size is not None}
+        return sizes - {self.image_size}
+
+    @property
     def is_plain(self) -> bool:
         """Whether every view is the sample itself."""
         return all(view.is_plain for view in self.views)
