@@ -7,7 +7,7 @@ attribute: ``num_features`` is wrong for several models, and absent from a user'
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.nn import SignalEncoder, TableEncoder, evaluating
 
-__all__ = ["Backbone", "BackboneSpec", "FeaturePool", "list_backbones"]
+__all__ = ["WEIGHT_SOURCES", "Backbone", "BackboneSpec", "FeaturePool", "check_sizes", "list_backbones"]
 
 # The core's own small encoders for what timm has none for; each takes the number of input channels.
 ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
+# Arguments of timm that say where weights come from, and nothing of the network's shape.
+WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
 
 
 class FeaturePool(nn.Module):
@@ -130,7 +132,8 @@ class BackboneSpec:
             "input_shape": list(shape),
             "low_resolution": self.low_resolution,
             "pooling": self.pooling,
-            "kwargs": self.kwargs,
+            # A record rebuilds the architecture; the weights are beside it.
+            "kwargs": {key: value for key, value in self.kwargs.items() if key not in WEIGHT_SOURCES},
         }
         return Backbone(module, feature_dim, shape, record)
 
@@ -171,6 +174,8 @@ class BackboneSpec:
             raise BackboneError(
                 f"{name} takes images, not samples of shape {self.input_shape}; use backbone={encoder!r} or a module"
             )
+        if "pretrained" in self.kwargs:
+            raise BackboneError("give pretrained as an option of its own, not inside backbone_kwargs")
         config = None if ":" in name else timm.models.get_pretrained_cfg(name)
         made_for = (config.input_size if config else None) or (3, 224, 224)
         if self.input_shape is not None:
@@ -185,7 +190,7 @@ class BackboneSpec:
         return _call(timm.create_model, name, name, pretrained=self.pretrained, **arguments), shape
 
 
-def _call(factory: Any, name: str, *args: Any, **kwargs: Any) -> nn.Module:
+def _call(factory: Any, name: str, /, *args: Any, **kwargs: Any) -> nn.Module:
     """Build a model; what its constructor says against the arguments becomes an error with the name."""
     try:
         module: nn.Module = factory(*args, **kwargs)
@@ -229,6 +234,29 @@ def _measure(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[n
     if out.ndim != 2 or len(out) != 2 or out.shape[1] == 0:
         raise BackboneError(f"the backbone maps two samples to shape {tuple(out.shape)}, not to (2, feature_dim)")
     return module, out.shape[1]
+
+
+def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable[int]) -> None:
+    """Try a backbone on views of other sizes than it was built for, as multi-crop methods draw them.
+
+    Args:
+        module: of a `Backbone`.
+        input_shape: that it was built for.
+        sizes: sides of square views, in pixels.
+
+    Raises:
+        BackboneError: if it does not take one of them.
+    """
+    for size in sorted(set(sizes)):
+        shape = (input_shape[0], size, size)
+        try:
+            _measure(module, shape, "avg")
+        except BackboneError as error:
+            raise BackboneError(
+                f"the method draws views of {size} pixels, which this backbone does not take: it was built for "
+                f"{input_shape[-1]}. A vision transformer takes all multiples of its patch with "
+                "backbone_kwargs={'dynamic_img_size': True}; a convolutional network takes any size"
+            ) from error
 
 
 def list_backbones(pattern: str = "*") -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "MethodNotFoundError",
     "MissingExtraError",
     "PluginError",
+    "RunError",
     "SSLRegistryError",
     "did_you_mean",
 ]
@@ -60,7 +61,11 @@ class MissingExtraError(SSLRegistryError, ImportError):
 
 
 class CheckpointError(SSLRegistryError):
-    """A checkpoint cannot be reopened."""
+    """A checkpoint cannot be reopened, or cannot be written."""
+
+
+class RunError(SSLRegistryError):
+    """A run's folder can no longer be written."""
 
 
 def did_you_mean(wrong: str, known: Iterable[str], *, most: int = 3) -> str:

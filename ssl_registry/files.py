@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ssl_registry.atomic import replacing
 from ssl_registry.errors import SSLRegistryError
 
 __all__ = ["load_object", "load_python_file", "write_beside"]
@@ -57,7 +57,5 @@ def load_object(reference: str) -> Any:
 
 def write_beside(path: Path, text: str) -> None:
     """Write a file beside its place, then rename it: a reader never sees half of it, nor do two writers mix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))

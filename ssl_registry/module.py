@@ -23,7 +23,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from ssl_registry.backbones import Backbone, BackboneSpec
+from ssl_registry.backbones import Backbone, BackboneSpec, check_sizes
 from ssl_registry.batches import describe, read_batch
 from ssl_registry.checkpoint import RECORD_KEY, check_record, make_record
 from ssl_registry.context import Context, mix_seed
@@ -183,7 +183,15 @@ class SSLModule(LightningModule):
         return loss
 
     def _loss(self, views: list[Tensor], ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
-        result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
+        try:
+            result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
+        except ValueError as error:
+            if len(views[0]) == 1 and "more than 1 value per channel" in str(error):
+                raise BatchError(
+                    "a batch of one sample cannot go through BatchNorm, whose statistics it does not have; give a "
+                    "batch_size of at least 2, and a source of at least 2 samples"
+                ) from error
+            raise
         values = dict(result) if isinstance(result, dict) else {"loss": result}
         loss = values.pop("loss", None)
         if not isinstance(loss, Tensor) or loss.ndim != 0:
@@ -217,7 +225,7 @@ class SSLModule(LightningModule):
         self._checked_range = True
         if images.is_floating_point():
             low, high = torch.aminmax(images)
-            if low < 0 or high > 1:
+            if not (low >= 0 and high <= 1):  # said so, it holds for NaN too
                 raise BatchError(
                     f"views are drawn from images in [0, 1], these reach from {low:.3g} to {high:.3g}; give uint8 or "
                     "floats in [0, 1], and the normalisation to the recipe: Recipe(..., mean=..., std=...)"
@@ -421,6 +429,7 @@ def assemble(
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
         recipe = hooks.build_recipe(image_size=size) or Recipe.plain()
     recipe = recipe.adapted(built.input_shape)
+    check_sizes(built.module, built.input_shape, recipe.own_sizes)
     for note in recipe.notes(built.input_shape):
         log.info("%s: %s", info.name, note)
     return SSLModule(

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ssl_registry import __version__
-from ssl_registry.errors import CheckpointError, ConfigError
+from ssl_registry.errors import CheckpointError, ConfigError, RunError
 from ssl_registry.files import write_beside
+from ssl_registry.lock import locked
 from ssl_registry.recipes.reading import flatten
 
 if TYPE_CHECKING:
     from ssl_registry.module import SSLModule
 
-__all__ = ["Run"]
+__all__ = ["Run", "plain_values"]
+
+SETTINGS = "config.yaml"
+# What a full, read-only or vanished disk answers.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE}
 
 
 class Run:
@@ -53,6 +60,38 @@ class Run:
             folder = Path("runs") / f"{stem}-{number}"
         return cls(folder)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a training began here, even if it was stopped before its first checkpoint."""
+        return self.last_checkpoint.is_file() or (self.folder / SETTINGS).is_file()
+
+    @contextmanager
+    def claim(self, *, resume: bool) -> Iterator[None]:
+        """Hold the folder for this process alone while the block runs; whatever is refused leaves no trace.
+
+        Args:
+            resume: go on with the run in it, rather than begin one.
+
+        Raises:
+            ConfigError: if it holds a run already, another process is writing it, or it cannot be written.
+            CheckpointError: if there is no run to go on with.
+        """
+        check = self.check_resumable if resume else self.check_free
+        check()
+        with locked(self.folder):
+            check()  # another process may have been faster
+            try:
+                yield
+            except OSError as error:
+                # With a name it is about that file: a sample that cannot be read is not the run's.
+                elsewhere = error.filename and not Path(error.filename).is_relative_to(self.folder)
+                if error.errno not in DISK_ERRORS or elsewhere:
+                    raise
+                raise RunError(
+                    f"cannot write the run {self.folder}: {error.strerror}; its last checkpoint is whole. Make room "
+                    "or choose another --out, and go on with --resume"
+                ) from error
+
     def check_free(self) -> None:
         """Refuse a folder that holds a run already: two runs never share one.
 
@@ -61,23 +100,23 @@ class Run:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise ConfigError(f"{self.folder} is a file; --out takes a folder")
-        if self.checkpoints.exists():
+        if self.last_checkpoint.exists():
             raise ConfigError(
                 f"{self.folder} holds a run already; add --resume to go on with it, or give another --out"
             )
 
     def check_resumable(self) -> None:
-        """Refuse a folder without a checkpoint.
+        """Refuse a folder without a run; one that was killed before its first checkpoint begins anew.
 
         Raises:
             CheckpointError: saying so.
         """
-        if not self.last_checkpoint.is_file():
+        if not self.has_begun:
             raise CheckpointError(f"{self.folder} has no checkpoint to resume from; leave --resume out to start anew")
 
     def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
         """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""
-        write_beside(self.folder / "config.yaml", yaml.safe_dump(dict(settings), sort_keys=False))
+        write_beside(self.folder / SETTINGS, yaml.safe_dump(dict(settings), sort_keys=False))
         if origins is not None:
             known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
             write_beside(self.folder / "origins.json", json.dumps(known, indent=2))
@@ -86,6 +125,16 @@ class Run:
         """Write ``results.json``: figures, the versions of what matters, and the command."""
         facts = {**results, "versions": _versions(model), "command": sys.argv}
         write_beside(self.folder / "results.json", json.dumps(facts, indent=2))
+
+
+def plain_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are given and that a file can hold: no callbacks and the like."""
+    found = {}
+    for key, value in arguments.items():
+        with suppress(yaml.representer.RepresenterError):
+            yaml.safe_dump(value)
+            found[key] = value
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _versions(model: SSLModule) -> dict[str, str]:

@@ -46,6 +46,7 @@ def run(argv: list[str]) -> int:
 def _train(method: str, config_class: type[MethodConfig], settings: Settings) -> int:
     from rich.console import Console
 
+    from ssl_registry.callbacks.interrupt import TERMINATED
     from ssl_registry.training import train
 
     console = Console()
@@ -61,14 +62,14 @@ def _train(method: str, config_class: type[MethodConfig], settings: Settings) ->
             origins=settings.origins,
             say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         )
-    except SystemExit:
-        # Lightning leaves so after Ctrl-C; by then the checkpoint is written.
+    except SystemExit as stop:
+        # Lightning leaves so after a signal; by then the checkpoint is written.
         out = values["out"]
         print(
             f"Stopped. Go on with the same command and --resume{'' if out else ' --out FOLDER'}.",
             file=sys.stderr,
         )
-        return 130
+        return TERMINATED if stop.code == TERMINATED else 130
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from ssl_registry._registry import registry as default_registry
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source, open_source
 from ssl_registry.errors import ConfigError
 from ssl_registry.evaluation import pixels
+from ssl_registry.lock import hold, releasing
 from ssl_registry.module import SSLModule
-from ssl_registry.runs import Run
+from ssl_registry.runs import Run, plain_values
 from ssl_registry.training.building import build_model, default_backbone
 from ssl_registry.training.knn import measure_knn
 from ssl_registry.training.trainer import make_trainer, run_limits
@@ -51,6 +53,7 @@ def _silent(line: str) -> None:
     """Say nothing."""
 
 
+@releasing
 def train(
     method: str,
     *,
@@ -98,7 +101,7 @@ def train(
         backbone_kwargs: further arguments of the backbone.
         compile: let torch.compile speed up backbone and heads; worth its minutes in long runs.
         knn: measure k-NN accuracy of untrained and trained backbone when the source has labels.
-        resume: go on from the last checkpoint in ``out``.
+        resume: go on from the last checkpoint in ``out``; a job that SLURM requeued does so by itself.
         trainer: arguments of Lightning's Trainer.
         options: the method's own options.
         origins: where each option came from, in words, for the run's record; one that is missing has its default.
@@ -113,6 +116,8 @@ def train(
     """
     if resume and out is None:
         raise ConfigError("--resume needs --out, the folder of the run to go on with")
+    if out is not None and _was_requeued():
+        resume = resume or Run(Path(out)).has_begun
     limits = run_limits(epochs, trainer or {})
     source = open_source(data, image_size=image_size, data_root=data_root, kind=data_kind, seed=seed)
     name = backbone or default_backbone(source)
@@ -132,10 +137,8 @@ def train(
     run = Run.choose(out, method, name)
     lightning = make_trainer({**(trainer or {}), **limits}, run)
     main = lightning.is_global_zero
-    if resume:
-        run.check_resumable()
-    elif main:
-        run.check_free()
+    if main:
+        hold(run.claim(resume=resume))
     if not main:
         say = _silent
     if workers is None:
@@ -171,11 +174,13 @@ def train(
             "backbone_kwargs": backbone_kwargs,
             "compile": compile,
             "knn": knn,
-            "trainer": {key: value for key, value in (trainer or {}).items() if value is not None},
+            "trainer": plain_values(trainer or {}),
         }
         run.write_settings(given | model.config.model_dump(mode="json"), origins)
     started = time.monotonic()
-    checkpoint = str(run.last_checkpoint) if resume else None
+    checkpoint = str(run.last_checkpoint) if resume and run.last_checkpoint.is_file() else None
+    if resume and checkpoint is None:
+        say("The run was stopped before its first checkpoint: it begins anew.")
     lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
     seconds = time.monotonic() - started
     if broken := broken_samples(source):
@@ -188,6 +193,11 @@ def train(
         run.write_results({"steps": result.steps, "seconds": round(seconds, 1), "knn": accuracies}, model)
     say(f"Run: {run.folder} ({result.steps} steps, {seconds:.0f} s)")
     return result
+
+
+def _was_requeued() -> bool:
+    """Tell whether SLURM started this job again, with the command line of the first time."""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
 def _to_device(model: SSLModule, trainer: Trainer) -> torch.device:

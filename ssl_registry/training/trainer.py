@@ -9,8 +9,10 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import CheckpointIO
 
 from ssl_registry.callbacks import NameBroken, SaveOnInterrupt
+from ssl_registry.checkpoint_io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs import Run
 
@@ -47,6 +49,10 @@ def make_trainer(arguments: Mapping[str, Any], run: Run) -> Trainer:
         # `save_top_k=0` would write it at the very end only.)
         callbacks.append(ModelCheckpoint(run.checkpoints, "last", every_n_epochs=1, enable_version_counter=False))
         callbacks.append(SaveOnInterrupt(run.last_checkpoint))
+        plugins = given.get("plugins") or []
+        plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            given["plugins"] = [*plugins, AtomicCheckpointIO()]
     if torch.cuda.is_available() and given.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
         given.setdefault("precision", "bf16-mixed")
     given.setdefault("logger", CSVLogger(run.folder, name="metrics"))

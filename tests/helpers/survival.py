@@ -1,0 +1,78 @@
+"""Runs in processes of their own that can be killed at any moment; what `test_survival` works with."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+# A network that trains in a blink; dropout and BatchNorm make its end depend on every random number and buffer.
+NET = """
+from torch import nn
+
+class Tiny(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(1, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.1),
+                         nn.AdaptiveAvgPool2d(2), nn.Flatten())
+"""
+ARGV = (
+    *("train", "simclr", "--backbone", "net.py:Tiny", "--batch_size", "64", "--epochs", "4", "--knn", "false"),
+    *("--trainer.enable_progress_bar", "false", "--projection_dim", "8", "--lr_schedule", "cosine"),
+)
+
+
+def context() -> Any:
+    """Return where processes come from: a server that has everything imported, so that each starts at once."""
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(["ssl_registry.training", "ssl_registry.cli.train", "ssl_registry_simclr"])
+    return found
+
+
+def start(folder: Path, *argv: str, limit: int | None = None) -> Any:
+    """Start the command in a folder; ``limit`` is the largest file it can write, in bytes, as on a full disk."""
+    process = context().Process(target=_run, args=(str(folder), [*ARGV, *argv], limit))
+    process.start()
+    return process
+
+
+def _run(folder: str, argv: list[str], limit: int | None) -> None:
+    import resource
+    import sys
+    import warnings
+
+    from ssl_registry.cli import main
+
+    warnings.simplefilter("ignore")
+    os.chdir(folder)
+    with open("err.txt", "a") as err, open(os.devnull, "w") as out:
+        sys.stdout, sys.stderr = out, err
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        code = main(argv)
+        err.flush()
+        os._exit(code)
+
+
+def finish(process: Any) -> int:
+    """Wait for its end and return the exit code, negative for a signal."""
+    process.join()
+    code: int = process.exitcode
+    return code
+
+
+def timed(folder: Path, *argv: str) -> float:
+    """Run the command to its end and return the seconds it took."""
+    began = time.monotonic()
+    assert finish(start(folder, *argv)) == 0, (folder / "err.txt").read_text()
+    return time.monotonic() - began
+
+
+def hold(folder: Path, seconds: float) -> None:
+    """Hold a folder, and write the file ``held`` into it once it is held."""
+    from ssl_registry.lock import locked
+
+    with locked(folder):
+        (folder / "held").write_text("")
+        time.sleep(seconds)
