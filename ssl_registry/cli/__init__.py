@@ -21,6 +21,8 @@ COMMANDS = {
     "backbones": ("backbones", "names of backbones, by pattern"),
     "train": ("train", "train a method on a source of samples"),
     "explain": ("explain", "where each value of a run or a command comes from"),
+    "new": ("new", "write a plugin for a method of your own"),
+    "doctor": ("doctor", "versions, accelerator and plugins, for a bug report"),
 }
 
 USAGE = """usage: ssl-registry COMMAND ...
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SSLRegistryError as error:
         if debug:
             raise
-        print(f"ssl-registry {command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(" ".join(f"ssl-registry {command}: {error}".split()), file=sys.stderr)
         return 2
     except BrokenPipeError:  # `ssl-registry list | head`
         sys.stderr.close()

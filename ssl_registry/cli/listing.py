@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentTypeError
 from dataclasses import asdict, replace
 
 from ssl_registry._registry import FIRST_PARTY, registry
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.discovery import MethodInfo
-from ssl_registry.errors import SSLRegistryError
 from ssl_registry.health import DEFAULT_TIMEOUT, import_problem
 
-__all__ = ["checked", "run"]
+__all__ = ["add_timeout", "checked", "run"]
 
 COLOURS = {"ok": "green", "local": "cyan", "blocked": "yellow"}
 
@@ -21,12 +21,8 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("list", "List the installed methods.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="import each plugin, apart, and tell which are broken")
-    parser.add_argument(
-        "--timeout", type=float, default=DEFAULT_TIMEOUT, help="seconds that --check gives each import (%(default)g)"
-    )
+    add_timeout(parser)
     options = parser.parse_args(argv)
-    if not 0 < options.timeout < float("inf"):
-        raise SSLRegistryError(f"--timeout {options.timeout:g} must be a number of seconds above 0")
     found = registry.methods()
     if options.check:
         found = [checked(info, options.timeout) for info in found]
@@ -38,6 +34,23 @@ def run(argv: list[str]) -> int:
     else:
         print(f"No method is installed. Methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}")
     return int(options.check and any(info.status == "broken" for info in found))
+
+
+def add_timeout(parser: QuickParser) -> None:
+    """Give a command the option ``--timeout``."""
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT,
+        help="seconds that a plugin's import may take (%(default)g)",
+    )
+
+
+def _seconds(word: str) -> float:
+    seconds = float(word)
+    if not 0 < seconds < float("inf"):
+        raise ArgumentTypeError(f"{word} is no number of seconds above 0")
+    return seconds
 
 
 def checked(info: MethodInfo, timeout: float) -> MethodInfo:

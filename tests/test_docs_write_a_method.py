@@ -1,0 +1,103 @@
+"""The guide for authors is followed word by word: every block of code and every command that needs no network."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUIDE = (Path(__file__).parents[1] / "docs/write-a-method.md").read_text()
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", GUIDE, flags=re.DOTALL)
+
+
+def code(start):
+    """Return the Python blocks from the one that begins so to the end of its section, joined."""
+    blocks = [text for language, text in BLOCKS if language == "python"]
+    first = next(number for number, text in enumerate(blocks) if text.startswith(start))
+    return blocks[first:]
+
+
+METHOD = code('"""The method."""')
+TESTS = code('"""The conformance kit on VICReg')
+METHOD = METHOD[: len(METHOD) - len(TESTS)]
+
+
+def commands():
+    return [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
+
+
+@pytest.fixture
+def guide(tmp_path, monkeypatch):
+    """An empty folder in which the guide's files are written, with a shell that finds this Python's commands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    path = [str(tmp_path / "site"), str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+    def run(command):
+        if command.startswith("pip install") and "-e ." not in command:
+            return  # it needs a network; all of it is installed
+        command = command.replace("-e .", "--quiet --target site --upgrade .").replace("/tmp/", "runs/")
+        command = re.sub(r"^(pip|python|pytest)\b", lambda word: f"{sys.executable} -m {word[1]}", command)
+        command = command.replace(f"{sys.executable} -m python", sys.executable)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+    return run
+
+
+@pytest.mark.slow
+def test_guide_works_word_by_word(guide, tmp_path):
+    """From the empty folder to a built distribution, in the order of the text."""
+    for command in commands():
+        if "pytest -q" in command:
+            (tmp_path / "ssl_registry_vicreg/method.py").write_text("\n\n".join(METHOD))
+            (tmp_path / "tests/test_ssl_registry_vicreg.py").write_text("".join(TESTS))
+            guide("pip install --no-build-isolation --no-deps -e .")
+        if "-m build" in command:
+            command = "pip wheel --no-deps --no-build-isolation -w dist ."  # `build` wants a network
+        guide(command)
+    assert list((tmp_path / "dist").glob("ssl_registry_vicreg-0.1.0-*.whl"))
+
+
+def test_guides_method_is_the_examples(tmp_path):
+    """The guide and the example give the same loss."""
+    import torch
+    from ssl_registry_vicreg import VICReg
+
+    from ssl_registry import Registry
+
+    scope = {"__name__": "guide"}
+    exec("\n".join(METHOD).replace("from __future__ import annotations\n", ""), scope)
+    registry = Registry(entry_points=False)
+    registry.register("guide", scope["Vicreg"])
+    registry.register("example", VICReg)
+    losses = []
+    for name in ("guide", "example"):
+        torch.manual_seed(0)
+        model = registry.create(name, backbone=torch.nn.Linear(4, 6), input_shape=(4,), seed=0, projection_dim=8)
+        views = [torch.randn(16, 4, generator=torch.Generator().manual_seed(n)) for n in range(2)]
+        context = model._context(0)
+        losses.append(model.hook.compute_loss(model=model, views=views, ctx=context)["loss"].item())
+    assert losses[0] == pytest.approx(losses[1])
+
+
+def test_guides_own_tests_pass(monkeypatch):
+    """The equations' tests of section 4, on the loss of section 2."""
+    scope = {"__name__": "guide"}
+    exec(METHOD[0].replace("from __future__ import annotations\n", ""), scope)
+    text = "".join(TESTS)
+    for name in re.findall(r"def (test_(?:variance|covariance)\w*)", text):
+        body = text[text.index(f"def {name}") :].partition("\n\n\n")[0]
+        exec(f"import pytest\n{body}", scope)
+        scope[name]()
+
+
+def test_links_lead_somewhere():
+    """Every relative link is a file of the repository."""
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)", re.sub(r"```.*?```", "", GUIDE, flags=re.DOTALL)):
+        assert (Path(__file__).parents[1] / "docs" / path).exists(), path
