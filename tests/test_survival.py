@@ -215,7 +215,8 @@ def test_lightnings_own_write_is_not_atomic_across_disks(tmp_path, monkeypatch):
 
 def test_full_disk_at_the_start_is_told_before_training(folder, monkeypatch, capsys):
     """The configuration is the first file; where it cannot be written nothing is trained."""
-    monkeypatch.setattr("ssl_registry.runs.write_beside", lambda path, text: _raise(OSError(errno.ENOSPC, "No space left")))
+    full = OSError(errno.ENOSPC, "No space left")
+    monkeypatch.setattr("ssl_registry.runs.write_beside", lambda path, text: _raise(full))
     assert main([*survival.ARGV, "--out", "run"]) == 2
     assert "cannot write the run run: No space left" in capsys.readouterr().err
 
