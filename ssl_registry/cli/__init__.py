@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": ("explain", "where each value of a run or a command comes from"),
     "new": ("new", "write a plugin for a method of your own"),
     "doctor": ("doctor", "versions, accelerator and plugins, for a bug report"),
+    "check": ("check", "check a method against the contract and known mistakes"),
 }
 
 USAGE = """usage: ssl-registry COMMAND ...

@@ -1,0 +1,85 @@
+"""``ssl-registry check METHOD``: the conformance kit on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from ssl_registry._registry import registry
+from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_registry.testing import CheckResult
+
+__all__ = ["run"]
+
+COLOURS = {"passed": "green", "expected": "yellow", "skipped": "dim"}
+
+
+def run(argv: list[str]) -> int:
+    """Print a row for each check as it ends; exit code 1 when the method does not pass."""
+    parser = QuickParser("check", "Check a method against the contract and the mistakes that toolboxes shipped.")
+    parser.add_argument("method", help="its name, as `ssl-registry list` gives it")
+    parser.add_argument("--all", action="store_true", help="also the checks that take a minute: processes, compiling")
+    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="these checks alone")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="OPTION=VALUE", help="options of the method, such as hidden_dim=64"
+    )
+    parser.add_argument(
+        "--expect", nargs="+", default=[], metavar="CHECK=REASON", help="checks that it fails, each with the reason"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    info = registry.info(options.method)
+    registry.method_class(options.method)  # a method that breaks the contract is told before anything is loaded
+
+    import yaml
+
+    from ssl_registry.config import parse_config
+    from ssl_registry.testing import run_checks
+
+    given = {name: yaml.safe_load(value) for name, value in _pairs("--set", options.set)}
+    parse_config(registry.method_class(options.method).Config, given, owner=options.method)
+    results = run_checks(
+        options.method,
+        expected_failures=dict(_pairs("--expect", options.expect)),
+        slow=options.all,
+        only=options.only,
+        options=given,
+    )
+    if options.json:
+        rows = [asdict(result) for result in results]
+        good = all(row["status"] not in ("failed", "unexpected") for row in rows)
+        print(json.dumps({"method": info.qualified, "version": info.version, "passed": good, "checks": rows}, indent=2))
+        return int(not good)
+    return int(not _print_table(results))
+
+
+def _pairs(flag: str, words: list[str]) -> list[tuple[str, str]]:
+    for word in words:
+        if "=" not in word:
+            raise ConfigError(f"{flag} takes NAME=VALUE, not {word!r}")
+    return [(name, value) for name, _, value in (word.partition("=") for word in words)]
+
+
+def _print_table(results: Iterable[CheckResult]) -> bool:
+    """Print each result as it comes, and a summary; return whether all is as it should be."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    counts: dict[str, int] = {}
+    good = True
+    for result in results:
+        counts[result.status] = counts.get(result.status, 0) + 1
+        good = good and result.is_good
+        colour = COLOURS.get(result.status, "red")
+        console.print(f"{result.check:<26}[{colour}]{result.status:<11}[/]{result.seconds:6.1f} s")
+        if result.reason:
+            console.print(f"    {escape(result.reason)}", style=colour)
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    console.print(f"\n{told}. {'It conforms.' if good else 'It does not conform.'}")
+    return good

@@ -1,0 +1,56 @@
+"""Validation and prediction."""
+
+from __future__ import annotations
+
+import torch
+
+from ssl_registry.testing.check import CheckFailure, check
+from ssl_registry.testing.checks.repeating import first_difference
+from ssl_registry.testing.subject import Subject, global_seed, loader, make_trainer, quietly
+
+
+@check()
+def validating(subject: Subject) -> None:
+    """Validation works with one view a sample, repeats, and changes nothing: no weight, no statistic, no queue.
+
+    Why: held-out samples that end up in a queue or a centre take part in training, unnoticed.
+    Usual cause: `compute_loss` updates a buffer without asking `model.training`.
+    """
+    model = subject.model()
+    subject.fit(model, max_epochs=2)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    losses = []
+    for seed in (1, 2):
+        with quietly(), global_seed(seed):
+            (metrics,) = make_trainer(limit_val_batches=1.0).validate(
+                model, datamodule=subject.data(model), verbose=False
+            )
+        losses.append(metrics["val_loss"])
+    if difference := first_difference(before, model.state_dict()):
+        raise CheckFailure(f"validation changes {difference}; update it only if model.training")
+    if not torch.tensor(losses).isfinite().all():
+        raise CheckFailure(f"the validation loss is {losses[0]}")
+    if losses[0] != losses[1]:
+        raise CheckFailure(f"the validation loss does not repeat: {losses[0]:.6g}, then {losses[1]:.6g}")
+
+
+@check()
+def predicting(subject: Subject) -> None:
+    """Prediction gives [batch, feature_dim] for one view a sample, by itself or in a batch, and changes nothing.
+
+    Why: prediction is what a pretrained backbone is for, and its batches hold one view.
+    Usual cause: a method that needs its training views to be drawn, or that put a part of the backbone in train mode.
+    """
+    model = subject.model()
+    subject.fit(model)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    x = subject.batch(count=5)
+    with quietly():
+        found = torch.cat(make_trainer().predict(model, loader([x[:3], x[3:]])))  # type: ignore[arg-type]
+    if found.shape != (5, model.feature_dim):
+        raise CheckFailure(f"prediction gives {list(found.shape)} for 5 samples, not [5, {model.feature_dim}]")
+    alone = torch.stack([model.embed(sample) for sample in x])
+    if not torch.allclose(found, alone, rtol=1e-4, atol=1e-5):
+        raise CheckFailure("a sample's features depend on the batch it is in; the backbone is not in evaluation mode")
+    if difference := first_difference(before, model.state_dict()):
+        raise CheckFailure(f"prediction changes {difference}")

@@ -1,0 +1,109 @@
+"""Whether it learns: on images, signals and tables, and without collapse."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from ssl_registry.data.source import Kind
+from ssl_registry.testing.check import CheckFailure, NotApplicable, check
+from ssl_registry.testing.material import digits
+from ssl_registry.testing.subject import Subject, loader, ready_made
+
+STEPS, WINDOW, LEAST_FALL = 60, 10, 0.003
+SAMPLES, BATCH = 256, 32
+
+
+class _Losses(Callback):
+    """Keeps every loss."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.values.append(float(outputs["loss"]))
+
+
+def _learns(subject: Subject, kind: Kind) -> None:
+    if problem := subject.support[kind]:
+        raise NotApplicable(f"it refuses {kind}s: {problem}")
+    model, losses = subject.model(kind), _Losses()
+    # The same views again and again: on fresh ones some methods need thousands of steps to rise above the noise.
+    batches = [ready_made(model, subject.views(model, BATCH, seed=seed)) for seed in (0, 1)]
+    subject.fit(model, data=loader(batches * (STEPS // 12)), max_steps=STEPS, max_epochs=-1, callbacks=[losses])
+    values = losses.values
+    if wrong := [step for step, value in enumerate(values) if not math.isfinite(value)]:
+        raise CheckFailure(f"the loss on {kind}s is {values[wrong[0]]} at step {wrong[0] + 1}")
+    first, last = (sum(part) / len(part) for part in (values[:WINDOW], values[-WINDOW:]))
+    if not last < first - LEAST_FALL * abs(first):
+        raise CheckFailure(
+            f"the loss on {kind}s does not fall in {STEPS} steps over two batches: {first:.4g} at first, "
+            f"{last:.4g} at last"
+        )
+
+
+@check()
+def learns_images(subject: Subject) -> None:
+    """The loss on images of digits is finite, and falls within sixty steps over two batches.
+
+    Why: a sign, a learning rate or a loss that overflows shows here before it shows after a week.
+    Usual cause: a similarity that should be maximised and is minimised. A method that does not take images says so
+    with a `ConfigError` from `build_heads`, which gets the `input_shape`.
+    """
+    _learns(subject, "image")
+
+
+@check()
+def learns_signals(subject: Subject) -> None:
+    """The loss on signals, [batch, channels, time], is finite, and falls within sixty steps over two batches.
+
+    Why and usual cause: as for images; besides, layers or views that are made for two axes of space.
+    """
+    _learns(subject, "signal")
+
+
+@check()
+def learns_tables(subject: Subject) -> None:
+    """The loss on tables, [batch, features], is finite, and falls within sixty steps over two batches.
+
+    Why and usual cause: as for images; besides, layers or views that are made for two axes of space.
+    """
+    _learns(subject, "table")
+
+
+def effective_rank(features: Tensor) -> float:
+    """Return the number of directions that centred features [N, D] spread over: exp of the spectrum's entropy."""
+    spectrum = torch.linalg.svdvals((features - features.mean(0)).double()).square()
+    share = spectrum / spectrum.sum().clamp_min(1e-30)
+    return float(torch.exp(-(share * share.clamp_min(1e-30).log()).sum()))
+
+
+def spread(features: Tensor) -> float:
+    """Return how far features [N, D] scatter around their mean, relative to their length."""
+    return float((features - features.mean(0)).norm() / features.norm().clamp_min(1e-30))
+
+
+@check()
+def no_collapse(subject: Subject) -> None:
+    """After sixty steps over 256 digits the backbone still tells samples apart, in several directions.
+
+    Why: the easiest way to make two views alike is to make everything alike; the loss falls, and the features are
+    worth nothing.
+    Usual cause: nothing that repels: no negatives, no variance term, no prediction head, a target with a gradient.
+    """
+    model = subject.model()
+    x = digits(subject.kind, train=SAMPLES, test=256).test.x  # type: ignore[union-attr]  # a Samples
+    before = model.embed(x)
+    subject.fit(model, samples=SAMPLES, batch_size=BATCH, max_steps=STEPS, max_epochs=-1)
+    after = model.embed(x)
+    if not after.isfinite().all():
+        raise CheckFailure("the features are not finite after sixty steps")
+    measures = (("spread", spread, 0.2), ("effective rank", effective_rank, 0.25))
+    for name, measure, least in measures:
+        old, new = measure(before), measure(after)
+        if new < least * old:
+            raise CheckFailure(f"the features collapse: their {name} fell from {old:.3g} to {new:.3g} in {STEPS} steps")

@@ -1,0 +1,227 @@
+"""`Subject`: the method under test, as a check sees it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ssl_registry._registry import Registry
+from ssl_registry.data import SSLDataModule
+from ssl_registry.data.source import Kind
+from ssl_registry.errors import SSLRegistryError
+from ssl_registry.module import SSLModule
+from ssl_registry.testing.check import CheckFailure, NotApplicable
+from ssl_registry.testing.material import KINDS, SHAPES, digits, tiny_backbone
+from ssl_registry.views import Recipe
+
+__all__ = ["Subject"]
+
+BATCH = 16
+
+
+class Subject:
+    """A method with options, on tiny backbones and real digits.
+
+    Args:
+        name: of the method, in ``registry``.
+        registry: where it is looked up.
+        options: of the method, for every model that is made.
+    """
+
+    def __init__(self, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self.registry = registry
+        self.options = dict(options or {})
+        self.method_class = registry.method_class(name)
+
+    # --- models and batches -------------------------------------------------------------------------------
+
+    def model(
+        self,
+        kind: Kind | None = None,
+        *,
+        backbone: nn.Module | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        observers: Sequence[object] = (),
+        seed: int = 0,
+        **options: Any,
+    ) -> SSLModule:
+        """Create a model; default: of the first supported kind, on its tiny backbone with weights that repeat."""
+        shape = input_shape or SHAPES[kind or self.kind]
+        if backbone is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed + 1)  # not the heads' seed: equal weights by chance would look like a copy
+                backbone = tiny_backbone(shape)
+        given = self.options | options
+        return self.registry.create(
+            self.name, backbone=backbone, input_shape=shape, seed=seed, observers=observers, **given
+        )
+
+    def batch(self, kind: Kind | None = None, count: int = BATCH) -> Tensor:
+        """Return raw samples of the training part, [count, *input_shape]."""
+        x: Tensor = digits(kind or self.kind, train=count).train.x  # type: ignore[attr-defined]  # a Samples
+        return x
+
+    def views(self, model: SSLModule, count: int = BATCH, *, seed: int = 0) -> list[Tensor]:
+        """Draw a model's views of digits, the same for the same seed."""
+        x = self.batch(kind_of(model), count)
+        if len(model.input_shape) == 3:
+            x = x.expand(-1, model.input_shape[0], -1, -1)
+        drawn = model.recipe.draw(x, torch.Generator().manual_seed(seed))
+        return [view.to(model.dtype) for view in drawn]
+
+    @cached_property
+    def support(self) -> dict[Kind, str]:
+        """Tell for each kind of sample what stands against it; an empty string where it is supported.
+
+        A method refuses a kind with an error of `ssl_registry.errors`, from ``build_heads`` or at its first loss.
+        """
+        found: dict[Kind, str] = {}
+        for kind in KINDS:
+            try:
+                model = self.model(kind)
+                found[kind] = ""
+                with quietly():
+                    self.fit(model, max_steps=1, max_epochs=-1)
+            except SSLRegistryError as error:
+                found[kind] = str(error)
+            except Exception:  # not refused, so supported as far as it says; the check of learning tells the fault
+                found[kind] = ""
+        return found
+
+    @property
+    def kind(self) -> Kind:
+        """The first kind of sample that the method supports."""
+        supported = [kind for kind, problem in self.support.items() if not problem]
+        if not supported:
+            problems = "; ".join(f"{kind}: {problem}" for kind, problem in self.support.items())
+            raise CheckFailure(f"{self.name} supports neither images nor signals nor tables ({problems})")
+        return supported[0]
+
+    def implements(self, hook: str) -> bool:
+        """Tell whether the method has this hook."""
+        from ssl_registry.contract import implemented_hooks
+
+        return hook in implemented_hooks(self.method_class)
+
+    def needs(self, hook: str) -> None:
+        """Leave a check that looks at this hook alone.
+
+        Raises:
+            NotApplicable: if the method does not have it.
+        """
+        if not self.implements(hook):
+            raise NotApplicable(f"it has no {hook}")
+
+    # --- runs ---------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        model: SSLModule,
+        *,
+        samples: int = 3 * BATCH,
+        batch_size: int = BATCH,
+        data: Any = None,
+        checkpoint: str | Path | None = None,
+        callbacks: Sequence[Callback] = (),
+        disturbance: int = 0,
+        **arguments: Any,
+    ) -> Trainer:
+        """Train on digits, three steps an epoch, and return the Trainer.
+
+        The process's global random numbers begin alike in every run, and are given back.
+
+        Args:
+            model: what is trained.
+            samples, batch_size: of the digits.
+            data: loader instead of the digits.
+            checkpoint: go on from it.
+            callbacks: Lightning's.
+            disturbance: where the global random numbers begin.
+            **arguments: of Lightning's Trainer.
+        """
+        if data is None:
+            data = self.data(model, samples, batch_size)
+        where = {"datamodule": data} if isinstance(data, SSLDataModule) else {"train_dataloaders": data}
+        with quietly(), global_seed(disturbance):
+            trainer = make_trainer(callbacks=list(callbacks), **arguments)
+            trainer.fit(model, **where, ckpt_path=checkpoint, weights_only=True)
+        return trainer
+
+    def data(self, model: SSLModule, samples: int = 3 * BATCH, batch_size: int = BATCH) -> SSLDataModule:
+        """Return digits of the kind that a model takes."""
+        return SSLDataModule(digits(kind_of(model), train=samples), batch_size=batch_size)
+
+
+def kind_of(model: SSLModule) -> Kind:
+    """Return what a model takes: images, signals or tables."""
+    return next(kind for kind in KINDS if len(SHAPES[kind]) == len(model.input_shape))
+
+
+@contextmanager
+def global_seed(seed: int) -> Iterator[None]:
+    """Let torch's, numpy's and Python's global random numbers begin at a seed, and give them back after the block."""
+    kept = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(kept[0])
+            random.setstate(kept[1])
+
+
+def ready_made(model: SSLModule, views: list[Tensor]) -> Any:
+    """Return a batch of these views that the model takes as they are; from now on it draws none."""
+    if len(views) > 1:
+        return views
+    model.recipe = Recipe.plain()
+    return views[0]
+
+
+def loader(batches: Sequence[Any]) -> DataLoader[Any]:
+    """Return a loader of batches that are made already."""
+    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]  # a sequence is a data set
+
+
+def make_trainer(**arguments: Any) -> Trainer:
+    """Return a Trainer on one CPU process that writes nothing by itself."""
+    defaults: dict[str, Any] = {
+        "accelerator": "cpu",
+        "devices": 1,
+        "max_epochs": 1,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "limit_val_batches": 0,
+    }
+    return Trainer(**(defaults | arguments))
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep back warnings and Lightning's log lines: a check looks at results, not at advice."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
