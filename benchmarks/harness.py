@@ -34,6 +34,7 @@ class Work:
         section: the heading of the table it belongs to.
         memory: whether to measure peak memory too.
         goal: the least ratios that are wanted, by contender.
+        rounds: at most so many turns, for what takes long.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Work:
     section: str
     memory: bool = False
     goal: dict[str, float] | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def run(works: Iterable[Work], options: argparse.Namespace) -> list[Measured]:
     print(f"{'':<46}{'median ms':>11}{'quartiles':>19}{'times ours':>12}{'MiB':>8}")
     for work in works:
         print(work.name)
-        for row in measure(work, options.rounds, torch.device(options.device)):
+        for row in measure(work, min(options.rounds, work.rounds or options.rounds), torch.device(options.device)):
             found.append(row)
             spread = f"{1e3 * row.low:.2f} .. {1e3 * row.high:.2f}"
             peak = "" if row.peak is None else f"{row.peak:.0f}"
@@ -104,10 +106,10 @@ def write(found: list[Measured], options: argparse.Namespace) -> None:
 
 def measure(work: Work, rounds: int, device: torch.device) -> list[Measured]:
     """Let the contenders take turns."""
-    calls = {}
+    calls, peaks = {}, {}
     for who, call in work.contenders.items():
-        call()  # the first call allocates, tunes and compiles
-        calls[who] = max(1, int(SECONDS_A_TURN / max(_turn(call, 1, device), 1e-6)))
+        seconds, peaks[who] = _first(call, device, work.memory)
+        calls[who] = max(1, int(SECONDS_A_TURN / seconds))
     turns: dict[str, list[float]] = {who: [] for who in calls}
     for number in range(rounds):
         order = list(calls)
@@ -118,10 +120,25 @@ def measure(work: Work, rounds: int, device: torch.device) -> list[Measured]:
     for who, seconds in turns.items():
         low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
         ratio = statistics.median(theirs / own for theirs, own in zip(seconds, ours, strict=True))
-        peak = _peak(work.contenders[who], device) if work.memory else None
         goal = (work.goal or {}).get(who)
-        rows.append(Measured(work.section, work.name, who, median, low, high, ratio, goal, peak))
+        rows.append(Measured(work.section, work.name, who, median, low, high, ratio, goal, peaks[who]))
     return rows
+
+
+def _first(call: Callable[[], object], device: torch.device, memory: bool) -> tuple[float, float | None]:
+    """Return the seconds of a call that has allocated, tuned and compiled what it needs, and its peak memory."""
+    seconds, peak = 0.0, None
+
+    def timed() -> None:
+        nonlocal seconds
+        seconds = _turn(call, 1, device)
+
+    timed()
+    if memory:
+        peak = _peak(timed, device)
+    elif seconds < 1:  # what takes longer than a second loses little to its first call
+        timed()
+    return max(seconds, 1e-6), peak
 
 
 def _turn(call: Callable[[], object], times: int, device: torch.device) -> float:

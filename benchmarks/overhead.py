@@ -94,7 +94,7 @@ def alternate(model: SSLModule, views: list[Tensor], steps: int, device: str) ->
 
 
 def measure(options: argparse.Namespace) -> Iterator[Measured]:
-    for size, batch, steps in ((32, 64, 8 * options.rounds), (32, 8, 20 * options.rounds)):
+    for size, batch, steps in ((32, 64, 6 * options.rounds), (32, 8, 10 * options.rounds)):
         model = registry.create("byol", backbone="resnet18", image_size=size, learning_rate=1e-5, seed=0)
         model.to(options.device)
         views = [torch.randn(batch, 3, size, size, device=options.device) for _ in range(2)]

@@ -138,6 +138,10 @@ def works(options: argparse.Namespace) -> Iterator[Work]:
                 f"solo-learn (structure), {kind}": composition(model, views, half=half, **solo),
             }
             goal = {who: 1.0 for who in calls if who != "ours"}
+            if options.compile:
+                compiled = copy.deepcopy(model)
+                compiled.compile_networks()
+                calls["ours, compiled"] = ours(compiled, views, half)
             goal[f"lightly (composition), {kind}"] = 1.0 if half else 1.1
             if half:
                 calls["lightly (composition), float32"] = composition(
@@ -152,6 +156,6 @@ def works(options: argparse.Namespace) -> Iterator[Work]:
 
 
 if __name__ == "__main__":
-    options = arguments(__doc__, methods="byol,simclr", backbone="resnet18", size=64, batch=64)
+    options = arguments(__doc__, methods="byol,simclr", backbone="resnet18", size=64, batch=64, compile=0)
     torch.manual_seed(0)
     run(works(options), options)

@@ -75,7 +75,7 @@ def test_compiled_training_is_the_same(method):
     assert not counters["graph_break"]
     assert 0 < graphs.by_epoch[1] == graphs.by_epoch[5]
     assert list(compiled.state_dict()) == list(plain.state_dict())
-    torch.testing.assert_close(compiled.state_dict(), plain.state_dict(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(compiled.state_dict(), plain.state_dict(), rtol=1e-2, atol=1e-3)
 
 
 def test_embedding_is_not_compiled():

@@ -41,7 +41,9 @@ def select(outputs: Sequence[Tensor], k: int) -> list[int]:
     """
     signatures = similarity_signatures(outputs)
     # The kernel is signatures @ signatures.T; only the rows of what is chosen are made.
-    return _greedy(signatures.square().sum(1), lambda index: signatures @ signatures[index], k)
+    return _greedy(
+        torch.linalg.vector_norm(signatures, dim=1).square(), lambda index: signatures @ signatures[index], k
+    )
 
 
 def similarity_signatures(outputs: Sequence[Tensor]) -> Tensor:
