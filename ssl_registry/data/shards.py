@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import track
 
+from ssl_registry.data.files import by_part
 from ssl_registry.data.labels import encode_labels, stratified_holdout
 from ssl_registry.data.probing import PROBES, probe
 from ssl_registry.data.shard_images import ShardImages, ShardReader
@@ -31,7 +34,7 @@ def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int 
     """Open shards: ``.tar`` files in which ``NAME.jpg`` (or another image) and perhaps ``NAME.cls`` lie side by side.
 
     Each shard is looked through once, for the number of its samples and their labels, and that is remembered; of local
-    shards only headers are read.
+    shards only headers are read. Local ones that are called train... and test... (or val...) are the parts.
 
     Args:
         spec: paths or addresses, with ``*`` for local ones and ``{000..099}`` for all.
@@ -42,14 +45,14 @@ def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int 
         DataError: if there is no such shard, or one cannot be read.
         MissingExtraError: if webdataset is not installed.
     """
-    found = [shard for url in _expand(spec) if (shard := index_shard(url)).count]
-    count = sum(shard.count for shard in found)
+    train, test = (_indexed(urls) for urls in _expand(spec))
+    found, count = train + test, sum(shard.count for shard in train)
     if not count:
         raise DataError(f"{spec} holds no samples; expected images as NAME.jpg in a .tar")
-    notes = [_advice(len(found))]
+    notes = [_advice(len(train))]
     codes, classes = _labels(found, spec, notes)
-    kept, held = np.arange(count), np.arange(0)
-    if codes is not None:
+    kept, held = np.arange(count), count + np.arange(sum(shard.count for shard in test))
+    if codes is not None and not test:
         kept, held = stratified_holdout(codes, holdout, seed)
         if len(held):
             notes.append(f"no test part: {len(held)} of {count} images held out, stratified, with seed {seed}")
@@ -73,17 +76,24 @@ def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int 
     )
 
 
-def _expand(spec: str) -> list[str]:
+def _indexed(urls: list[str]) -> list[Shard]:
+    bar = track(urls, "looking through the shards", disable=not sys.stderr.isatty(), transient=True)
+    return [shard for url in bar if (shard := index_shard(url)).count]
+
+
+def _expand(spec: str) -> tuple[list[str], list[str]]:
+    """Return the addresses of the train and of the test part."""
     if spec.startswith(("s3:", "gs:")):
         raise DataError(f"{spec} is read through a command: --data 'pipe:aws s3 cp {spec} -'")
     urls: list[str] = list(require("braceexpand", "webdataset", "a source of shards (.tar)").braceexpand(spec))
     if is_remote(spec):
-        return urls
+        return urls, []
     paths = [path for url in urls for path in sorted(glob(str(Path(url).expanduser())))]
     missing = [url for url in urls if not glob(str(Path(url).expanduser()))]
     if missing:
         raise DataError(f"there is no shard {missing[0]!r} in {Path.cwd()}; shards are {FORMS}")
-    return [str(Path(path).resolve()) for path in paths]
+    train, test = by_part([Path(path).resolve() for path in paths])
+    return [str(path) for path in train], [str(path) for path in test]
 
 
 def _labels(

@@ -123,6 +123,14 @@ def test_a_resumed_run_sees_the_same(folder: Path, tmp_path: Path) -> None:
         assert torch.equal(one, other)
 
 
+def test_workers_change_nothing(folder: Path, tmp_path: Path) -> None:
+    """The same samples, views and weights, whoever loads them."""
+    runs = [fit(folder, tmp_path / f"run{n}", [], epochs=2, workers=n) for n in (0, 1, 3)]
+    weights = [torch.cat([p.flatten() for p in run.model.parameters()]) for run in runs]
+    assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], weights[2])
+
+
 def test_nothing_broken_writes_nothing(folder: Path, tmp_path: Path) -> None:
     """A run over good images has no such file; the share of waiting for data is in its metrics."""
     for path in folder.iterdir():

@@ -92,6 +92,18 @@ def test_labels_and_a_part_held_out(write: Write) -> None:
         assert all(int(image.max()) % 2 == int(label) for image, label in part)
 
 
+def test_parts_by_their_names(write: Write) -> None:
+    """Shards called train... and val... are the parts, with one account of classes; training reads no other."""
+    folder = write(4, 6, 4, labelled=True)
+    for shard, name in enumerate(("train-0", "train-1", "val-0")):
+        (folder / f"{shard:03d}.tar").rename(folder / f"{name}.tar")
+    source = opened(folder)
+    assert source.classes == ("0", "1")
+    assert [int(image.max()) for image, _ in source.test] == [10, 11, 12, 13]
+    loader = training_loader(source.train, batch_size=5)
+    assert sorted(n for images, _ in loader for n in images[:, 0, 0, 0].tolist()) == list(range(10))
+
+
 @pytest.mark.parametrize("block", [2, 1024])
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("world_size", [1, 2])

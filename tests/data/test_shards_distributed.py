@@ -68,6 +68,8 @@ def process(rank: int, port: int, folder: Path) -> None:
     )
     warnings.simplefilter("ignore")  # Lightning's, about a validation that is switched off
     torch.set_num_threads(1)
+    # A process that was spawned would spawn its workers too, each with a torch of its own to import.
+    torch.multiprocessing.set_start_method("fork", force=True)
     whole = fit(folder, save=True)
     tails = [fit(folder, save=False, checkpoint=folder / f"step={step}.ckpt") for step in (2, 7)]
     torch.save({"whole": whole, "tails": tails}, folder / f"rank{rank}.pt")
