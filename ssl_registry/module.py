@@ -16,6 +16,7 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -144,15 +145,14 @@ class SSLModule(LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Draw the views, ask the method for the loss, and log now and then."""
-        ctx = self._context(TRAIN, batch_idx)
-        loss, values = self._loss(self._views(batch, ctx), ctx)
+        loss, values = self.batch_loss(batch, batch_idx)
         if not loss.requires_grad:
             raise ContractError(
                 f"{self.info.name}: the loss has no gradient; was it detached, computed under no_grad, "
                 "or is everything frozen in this epoch?"
             )
         # Lightning writes every n steps and spends a millisecond on each call: call only when it writes.
-        if ctx.step == 0 or (ctx.step + 1) % self._log_interval == 0:
+        if self.logs_this_step:
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             self.log_dict({**values, "learning_rate": rate, **self._data_wait()})
             self.log("train_loss", loss.detach(), prog_bar=True)
@@ -162,6 +162,29 @@ class SSLModule(LightningModule):
         """Return the share of the time since the last call that was spent waiting for a batch, where it is known."""
         measure = getattr(self.trainer.train_dataloader, "wait_share", None)
         return {} if measure is None else {"data_wait": measure()}
+
+    def batch_loss(self, batch: Any, batch_idx: int, *, quiet: bool = False) -> tuple[Tensor, dict[str, Any]]:
+        """Draw a training batch's views and ask the method for its loss.
+
+        Within one step it gives the same however often it is called, but for what the method keeps in buffers.
+
+        Args:
+            batch, batch_idx: as Lightning gives them.
+            quiet: log nothing of what the method logs.
+
+        Returns:
+            The loss, and further values to log by name.
+        """
+        ctx = self._context(TRAIN, batch_idx)
+        if quiet:
+            ctx = replace(ctx, log=lambda name, value: None)
+        return self._loss(self._views(batch, ctx), ctx)
+
+    @property
+    def logs_this_step(self) -> bool:
+        """Whether values of the step at hand are written: the first, and every ``log_every_n_steps``-th."""
+        step = self.global_step
+        return step == 0 or (step + 1) % self.log_interval == 0
 
     def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Log ``val_loss``, with the same views for a batch in every epoch."""
@@ -257,12 +280,14 @@ class SSLModule(LightningModule):
         return self._trainer is not None and self.trainer.precision == "16-mixed"
 
     @property
-    def _log_interval(self) -> int:
+    def log_interval(self) -> int:
+        """Optimizer steps from one logged step to the next."""
         interval: int = getattr(self.trainer, "log_every_n_steps", 0)  # set in a helper: mypy does not see it
         return max(1, interval)
 
     def _log_scalar(self, name: str, value: Tensor | float) -> None:
-        if self._trainer is not None and self.trainer.training:
+        # A call costs a fifth of a millisecond, written or not.
+        if self._trainer is not None and self.trainer.training and self.logs_this_step:
             self.log(name, value)
 
     # --- Lightning's fit ----------------------------------------------------------------------------------

@@ -2,11 +2,18 @@
 
 - `broken`: `NameBroken`, images that could not be read are named in the run's folder
 - `interrupt`: `SaveOnInterrupt`, Ctrl-C ends a run with a checkpoint that resumes exactly
+- `guard`: `CollapseGuard`, warns of a collapse; with `looks` (what it sees and how it judges), `blind` (the trivial
+  value of a loss) and `causes` (why it may be)
+- `probe`: `OnlineProbe`, k-NN and a linear probe within a budget of time
+- `throughput`: `Throughput`, samples a second
 """
 
 from __future__ import annotations
 
 from ssl_registry.callbacks.broken import NameBroken
+from ssl_registry.callbacks.guard import CollapseGuard, GuardMode
 from ssl_registry.callbacks.interrupt import SaveOnInterrupt
+from ssl_registry.callbacks.probe import OnlineProbe
+from ssl_registry.callbacks.throughput import Throughput
 
-__all__ = ["NameBroken", "SaveOnInterrupt"]
+__all__ = ["CollapseGuard", "GuardMode", "NameBroken", "OnlineProbe", "SaveOnInterrupt", "Throughput"]

@@ -13,7 +13,7 @@ import warnings
 from ssl_registry._registry import registry
 from ssl_registry.cli.settings import Settings, resolve
 from ssl_registry.config import MethodConfig
-from ssl_registry.errors import ConfigError
+from ssl_registry.errors import ConfigError, SSLRegistryError
 
 __all__ = ["quieten", "run"]
 
@@ -54,7 +54,7 @@ def _train(method: str, config_class: type[MethodConfig], settings: Settings) ->
     options = {name: values.pop(name) for name in config_class.model_fields}
     trainer = {key: value for key, value in values.pop("trainer").items() if value is not None}
     try:
-        train(
+        result = train(
             method,
             **values,
             trainer=trainer,
@@ -62,6 +62,8 @@ def _train(method: str, config_class: type[MethodConfig], settings: Settings) ->
             origins=settings.origins,
             say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         )
+    except OSError as error:  # a full disk, a folder that may not be written to
+        raise SSLRegistryError(f"{error.filename or 'the run'}: {error.strerror or error}") from error
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.
         out = values["out"]
@@ -70,7 +72,8 @@ def _train(method: str, config_class: type[MethodConfig], settings: Settings) ->
             file=sys.stderr,
         )
         return TERMINATED if stop.code == TERMINATED else 130
-    return 0
+    # A script that goes on to evaluate must hear of it.
+    return int(values["guard"] == "stop" and result.warning is not None)
 
 
 def quieten() -> None:

@@ -82,8 +82,18 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         "--knn",
         type=bool,
         default=True,
-        help="Measure k-NN accuracy before and after, when there are labels.",
+        help="Measure k-NN and a linear probe before, while and after training, when there are labels.",
     )
+    add("--probe_every", type=int, default=1, help="Epochs between two measurements while it trains; 0: none.")
+    add("--probe_budget", type=float, default=0.03, help="Share of the training time that they may take.")
+    add("--guard", type=str, default="warn", help="About a collapse: warn, stop, or off.")
+    add(
+        "--logger",
+        type=str | None,
+        default=None,
+        help="csv, tensorboard, wandb, mlflow, with commas (default: csv, and tensorboard if installed).",
+    )
+    add("--report", type=bool, default=True, help="Write report.html at the end.")
     add(
         "--method",
         type=str | None,

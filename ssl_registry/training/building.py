@@ -15,7 +15,7 @@ from ssl_registry.files import load_object
 from ssl_registry.module import SSLModule
 from ssl_registry.views import Recipe
 
-__all__ = ["build_model", "default_backbone"]
+__all__ = ["build_model", "default_backbone", "own_backbone"]
 
 DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
 # At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
@@ -58,7 +58,7 @@ def build_model(
     own = ".py:" in backbone
     model = registry.create(
         method,
-        backbone=_own_backbone(backbone, backbone_kwargs, seed) if own else backbone,
+        backbone=own_backbone(backbone, backbone_kwargs, seed) if own else backbone,
         input_shape=source.input_shape,
         pretrained=pretrained,
         low_resolution=low_resolution,
@@ -70,7 +70,7 @@ def build_model(
     return model
 
 
-def _own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
+def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
     """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
     factory = load_object(name)
     if isinstance(factory, nn.Module):

@@ -6,27 +6,31 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Trainer
 from torch.utils.data import Dataset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry.callbacks import GuardMode
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source, open_source
-from ssl_registry.errors import ConfigError
-from ssl_registry.evaluation import pixels
+from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.lock import hold, releasing
 from ssl_registry.module import SSLModule
 from ssl_registry.runs import Run, plain_values
 from ssl_registry.training.building import build_model, default_backbone
-from ssl_registry.training.knn import measure_knn
+from ssl_registry.training.record import origins_of_call
 from ssl_registry.training.trainer import make_trainer, run_limits
+from ssl_registry.training.watching import Watch
 from ssl_registry.training.workers import default_workers
 
 __all__ = ["TrainResult", "train"]
+
+# Arguments of `train` that are no part of a run's configuration, and those that are written apart.
+NOT_SETTINGS = {"out", "resume", "options", "trainer", "origins", "registry", "say"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class TrainResult:
         seconds: spent in fitting, this time.
         knn: accuracies in [0, 1] of weighted k-NN on the held-out part, by features: ``pixels`` (the raw input),
             ``untrained`` and ``trained`` backbone; empty without labels.
+        linear: the same of a linear probe, without ``pixels``.
+        warning: what the collapse guard said; None if all was well.
     """
 
     run: Path
@@ -47,6 +53,8 @@ class TrainResult:
     steps: int
     seconds: float
     knn: dict[str, float]
+    linear: dict[str, float]
+    warning: str | None
 
 
 def _silent(line: str) -> None:
@@ -73,6 +81,11 @@ def train(
     backbone_kwargs: dict[str, Any] | None = None,
     compile: bool = False,
     knn: bool = True,
+    probe_every: int = 1,
+    probe_budget: float = 0.03,
+    guard: GuardMode = "warn",
+    logger: str | None = None,
+    report: bool = True,
     resume: bool = False,
     trainer: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -100,7 +113,13 @@ def train(
         pretrained: start from timm's pretrained weights.
         backbone_kwargs: further arguments of the backbone.
         compile: let torch.compile speed up backbone and heads; worth its minutes in long runs.
-        knn: measure k-NN accuracy of untrained and trained backbone when the source has labels.
+        knn: measure k-NN and a linear probe when the source has labels: before, while and after training.
+        probe_every: epochs between two measurements while it trains; 0 for none.
+        probe_budget: share of the time spent training that they may take; an epoch is left out when they would not.
+        guard: what to do about a collapse: ``warn``, ``stop``, or ``off``.
+        logger: ``csv``, ``tensorboard``, ``wandb`` or ``mlflow``, with commas between them; default: csv, and
+            tensorboard where a package for it is installed.
+        report: write ``report.html`` at the end.
         resume: go on from the last checkpoint in ``out``; a job that SLURM requeued does so by itself.
         trainer: arguments of Lightning's Trainer.
         options: the method's own options.
@@ -109,11 +128,12 @@ def train(
         say: receives lines for a person to read.
 
     Returns:
-        The run's folder, the model and the accuracies.
+        The run's folder, the model, the accuracies, and what the guard said.
 
     Raises:
         SSLRegistryError: of the kind that fits, for every mistake in the arguments.
     """
+    settings = {name: value for name, value in locals().items() if name not in NOT_SETTINGS}
     if resume and out is None:
         raise ConfigError("--resume needs --out, the folder of the run to go on with")
     if out is not None and _was_requeued():
@@ -135,7 +155,8 @@ def train(
     if compile:
         model.compile_networks()
     run = Run.choose(out, method, name)
-    lightning = make_trainer({**(trainer or {}), **limits}, run)
+    watch = Watch(guard=guard, probe=knn, probe_every=probe_every, probe_budget=probe_budget, say=say)
+    lightning = make_trainer({**(trainer or {}), **limits}, run, callbacks=watch.callbacks, logger=logger)
     main = lightning.is_global_zero
     if main:
         hold(run.claim(resume=resume))
@@ -150,33 +171,17 @@ def train(
         say(note)
     say(_summary(method, name, source, model, lightning))
 
-    accuracies: dict[str, float] = {}
-    measured = main and knn and source.labelled and source.test is not None
-    if measured:
-        accuracies["pixels"] = measure_knn(pixels, datamodule, None)
-        accuracies["untrained"] = measure_knn(model.embed, datamodule, _to_device(model, lightning))
-        say(f"k-NN accuracy before: {accuracies['untrained']:.3f} (raw input: {accuracies['pixels']:.3f})")
+    device = lightning.strategy.root_device
     if main:
-        given = {
-            "method": method,
-            "data": data,
-            "backbone": name,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "seed": seed,
-            "image_size": image_size,
-            "data_root": data_root,
-            "data_kind": data_kind,
-            "cache": cache,
-            "workers": workers,
-            "low_resolution": model.backbone_record["low_resolution"],
-            "pretrained": pretrained,
-            "backbone_kwargs": backbone_kwargs,
-            "compile": compile,
-            "knn": knn,
-            "trainer": plain_values(trainer or {}),
-        }
-        run.write_settings(given | model.config.model_dump(mode="json"), origins)
+        watch.before(model, datamodule, device)
+        found = {"backbone": name, "workers": workers, "low_resolution": model.backbone_record["low_resolution"]}
+        trainer = plain_values(trainer or {})
+        if origins is None:
+            defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
+            origins = origins_of_call(settings, defaults, options or {}, trainer)
+        decided = {name: "source" for name in found if settings[name] is None}
+        settings |= {**found, "trainer": trainer, **model.config.model_dump(mode="json")}
+        run.write_settings(settings, {"method": "argument", **decided, **origins})
     started = time.monotonic()
     checkpoint = str(run.last_checkpoint) if resume and run.last_checkpoint.is_file() else None
     if resume and checkpoint is None:
@@ -185,14 +190,14 @@ def train(
     seconds = time.monotonic() - started
     if broken := broken_samples(source):
         say(f"{len(broken)} images could not be read, and others took their places; they are named in {run.broken}")
-    if measured:
-        accuracies["trained"] = measure_knn(model.embed, datamodule, _to_device(model, lightning))
-        say(f"k-NN accuracy after: {accuracies['trained']:.3f} (before: {accuracies['untrained']:.3f})")
-    result = TrainResult(run.folder, model, lightning.global_step, seconds, accuracies)
     if main:
-        run.write_results({"steps": result.steps, "seconds": round(seconds, 1), "knn": accuracies}, model)
-    say(f"Run: {run.folder} ({result.steps} steps, {seconds:.0f} s)")
-    return result
+        watch.after(model, datamodule, device)
+        facts = {"steps": lightning.global_step, "seconds": round(seconds, 1), **watch.results(seconds)}
+        run.write_results(facts, model)
+    say(f"Run: {run.folder} ({lightning.global_step} steps, {seconds:.0f} s)")
+    if main and report:
+        _report(run, model, source, say)
+    return TrainResult(run.folder, model, lightning.global_step, seconds, watch.knn, watch.linear, watch.guard.message)
 
 
 def _was_requeued() -> bool:
@@ -200,10 +205,14 @@ def _was_requeued() -> bool:
     return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
-def _to_device(model: SSLModule, trainer: Trainer) -> torch.device:
-    device = trainer.strategy.root_device
-    model.to(device)
-    return device
+def _report(run: Run, model: SSLModule, source: Source, say: Callable[[str], None]) -> None:
+    """Write the report; what goes wrong there must not take the run with it."""
+    from ssl_registry.report import write_run_report
+
+    try:
+        say(f"Report: {write_run_report(run.folder, model, source)}")
+    except (SSLRegistryError, OSError) as error:
+        say(f"No report: {error}. Try again with: ssl-registry report {run.folder}")
 
 
 def _summary(method: str, backbone: str, source: Source, model: SSLModule, trainer: Trainer) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from ssl_registry.callbacks import NameBroken, SaveOnInterrupt
 from ssl_registry.checkpoint_io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs import Run
+from ssl_registry.training.loggers import make_loggers
 
 __all__ = ["count_processes", "make_trainer", "run_limits"]
 
@@ -35,15 +35,24 @@ def run_limits(epochs: int | None, trainer: Mapping[str, Any]) -> dict[str, Any]
     return {"max_epochs": DEFAULT_EPOCHS} if unlimited and trainer.get("max_steps") in (None, -1) else {}
 
 
-def make_trainer(arguments: Mapping[str, Any], run: Run) -> Trainer:
+def make_trainer(
+    arguments: Mapping[str, Any], run: Run, *, callbacks: Sequence[Callback] = (), logger: str | None = None
+) -> Trainer:
     """Build the Trainer of a run.
 
     Args:
         arguments: Lightning's own; those that are None count as not given.
         run: where it logs and saves.
+        callbacks: ours, behind the user's.
+        logger: names of loggers, see `make_loggers`.
+
+    Raises:
+        ConfigError: if ``logger`` is given here and among Lightning's arguments.
     """
     given = {key: value for key, value in arguments.items() if value is not None}
-    callbacks: list[Callback] = [*given.pop("callbacks", []), NameBroken(run.broken)]
+    callbacks = [*given.pop("callbacks", []), *callbacks, NameBroken(run.broken)]
+    if logger is not None and "logger" in given:
+        raise ConfigError("give --logger or --trainer.logger, not both")
     if given.get("enable_checkpointing", True):
         # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
         # `save_top_k=0` would write it at the very end only.)
@@ -55,7 +64,8 @@ def make_trainer(arguments: Mapping[str, Any], run: Run) -> Trainer:
             given["plugins"] = [*plugins, AtomicCheckpointIO()]
     if torch.cuda.is_available() and given.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
         given.setdefault("precision", "bf16-mixed")
-    given.setdefault("logger", CSVLogger(run.folder, name="metrics"))
+    if "logger" not in given:
+        given["logger"] = make_loggers(logger, run)
     given.setdefault("default_root_dir", run.folder)
     given.setdefault("log_every_n_steps", 10)
     given.setdefault("enable_model_summary", False)

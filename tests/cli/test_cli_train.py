@@ -45,7 +45,16 @@ class Centre:
         z = model.heads["head"](model(views[0]))
         return (self.config.floor - z.std(0)).relu().mean()
 """
-SHORT = ["--backbone", "net.py:Tiny", "--batch-size", "64", "--trainer.enable_progress_bar", "false"]
+SHORT = [
+    "--backbone",
+    "net.py:Tiny",
+    "--batch-size",
+    "64",
+    "--trainer.enable_progress_bar",
+    "false",
+    "--report",
+    "false",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -239,3 +248,21 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes(folder):
     first, second = (torch.load(folder / n / "checkpoints/last.ckpt", weights_only=True) for n in ("run", "whole"))
     assert first["global_step"] == second["global_step"] == 600
     assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
+
+
+def test_guard_stops_a_collapsed_run(folder, capsys):
+    """Exit code 1, one warning, and a run with its checkpoint and what was said."""
+    dead = METHOD.replace('model.heads["head"](model(views[0]))', 'model.heads["head"](model(views[0]) * 0)')
+    (folder / "dead.py").write_text(dedent(dead) + 'registry.register("dead", Centre)\n')
+    argv = ["train", "dead", "--plugin", "dead.py", *SHORT, "--epochs", "30", "--knn", "false"]
+    try:
+        assert main([*argv, "--guard", "stop", "--out", "run"]) == 1
+        assert capsys.readouterr().out.count("Warning: collapse at step 31: head gives") == 1
+        assert main([*argv, "--guard", "loud", "--out", "other"]) == 2
+        assert "guard='loud' is not known" in capsys.readouterr().err
+    finally:
+        registry.unregister("dead")
+    results = json.loads((folder / "run/results.json").read_text())
+    assert results["steps"] == 31
+    assert "Likely causes: (1) head alone gives a constant" in results["guard"]
+    assert (folder / "run/checkpoints/last.ckpt").exists()

@@ -100,7 +100,9 @@ class BYOL:
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
         """Move the target towards the online network."""
         online = model.backbone, model.heads["projection_head"]
-        update_momentum(online, model.heads["target"], self.momentum_at(ctx.step - 1, ctx.max_steps))
+        momentum = self.momentum_at(ctx.step - 1, ctx.max_steps)
+        ctx.log("momentum", momentum)
+        update_momentum(online, model.heads["target"], momentum)
 
     def momentum_at(self, step: int, max_steps: int | None) -> float:
         """Return the momentum of optimizer step ``step``, counted from 0; without a known end it stays constant."""

@@ -1,0 +1,81 @@
+"""What looks at a run while it trains: the guard, the probe, the throughput; and the probe before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+
+from ssl_registry.callbacks import CollapseGuard, GuardMode, OnlineProbe, Throughput
+from ssl_registry.data import SSLDataModule
+from ssl_registry.evaluation import pixels
+from ssl_registry.evaluation.quick import can_probe, quick_probe
+from ssl_registry.module import SSLModule
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """The callbacks of a run, and what they found.
+
+    Args:
+        guard: see `CollapseGuard`.
+        probe: whether to measure, where the source has labels and a held-out part.
+        probe_every, probe_budget: see `OnlineProbe`.
+        say: receives lines for a person to read.
+
+    Attributes:
+        knn, linear: accuracies by features: ``pixels``, ``untrained``, ``trained``.
+    """
+
+    def __init__(
+        self, *, guard: GuardMode, probe: bool, probe_every: int, probe_budget: float, say: Callable[[str], None]
+    ) -> None:
+        self.say = say
+        self.guard = CollapseGuard(guard, lambda line: say(f"Warning: {line}"))
+        self.probe = OnlineProbe(every=probe_every, budget=probe_budget)
+        self.measures = probe
+        self.knn: dict[str, float] = {}
+        self.linear: dict[str, float] = {}
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """For Lightning's Trainer."""
+        return [self.guard, Throughput(), *([self.probe] if self.measures else [])]
+
+    def before(self, model: SSLModule, data: SSLDataModule, device: torch.device) -> None:
+        """Measure the raw input and the untrained backbone."""
+        if not (self.measures and can_probe(data.source)):
+            return
+        self.knn["pixels"] = quick_probe(pixels, data, None, linear=False).knn
+        self.probe.expected = self._measure("untrained", model, data, device)
+        self.say(f"k-NN accuracy before: {self.knn['untrained']:.3f} (raw input: {self.knn['pixels']:.3f})")
+
+    def after(self, model: SSLModule, data: SSLDataModule, device: torch.device) -> None:
+        """Measure the trained backbone."""
+        if "untrained" not in self.knn:
+            return
+        self._measure("trained", model, data, device)
+        self.say(
+            f"k-NN accuracy after: {self.knn['trained']:.3f} (before: {self.knn['untrained']:.3f}); linear probe: "
+            f"{self.linear['trained']:.3f} (before: {self.linear['untrained']:.3f})"
+        )
+
+    def _measure(self, name: str, model: SSLModule, data: SSLDataModule, device: torch.device) -> float:
+        measured = quick_probe(model.to(device).embed, data, device)
+        self.knn[name] = measured.knn
+        if measured.linear is not None:
+            self.linear[name] = measured.linear
+        return measured.seconds
+
+    def results(self, seconds: float) -> dict[str, Any]:
+        """Return what belongs into ``results.json``.
+
+        Args:
+            seconds: spent in fitting.
+        """
+        costs = {"guard": self.guard.seconds, "probe": self.probe.seconds}
+        shares = {name: {"seconds": round(cost, 3), "share": round(cost / seconds, 4)} for name, cost in costs.items()}
+        return {"knn": self.knn, "linear": self.linear, "guard": self.guard.message, "watching": shares}
