@@ -20,6 +20,11 @@ COMMANDS = {
     "show": ("show", "one method: its paper, options and hooks"),
     "backbones": ("backbones", "names of backbones, by pattern"),
     "train": ("train", "train a method on a source of samples"),
+    "report": ("report", "one HTML page about a run, or about several side by side"),
+    "explain": ("explain", "where each value of a run or a command comes from"),
+    "new": ("new", "write a plugin for a method of your own"),
+    "doctor": ("doctor", "versions, accelerator and plugins, for a bug report"),
+    "check": ("check", "check a method against the contract and known mistakes"),
     "profile": ("profile", "where the time of a training goes, and what makes it faster"),
 }
 

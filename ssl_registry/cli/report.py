@@ -1,0 +1,19 @@
+"""``ssl-registry report RUN [RUN ...]``: one HTML page about a run, or about several side by side."""
+
+from __future__ import annotations
+
+from ssl_registry.cli.parsing import QuickParser
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Write the page and print where it is."""
+    parser = QuickParser("report", "Write one HTML file that shows a run, or several side by side, and opens offline.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+    parser.add_argument("--out", help="the file (default: report.html in the run's folder, or here for several)")
+    options = parser.parse_args(argv)
+    from ssl_registry.report import write_report
+
+    print(write_report(*options.runs, out=options.out))
+    return 0
