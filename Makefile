@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 METHOD ?= byol
 SEED ?= 0
 
-BENCHMARKS ?= ntxent momentum lfr step overhead scaling startup
+BENCHMARKS ?= ntxent momentum lfr step overhead evaluation scaling startup
 
 .PHONY: setup demo lint test test-all bench clean
 

@@ -27,6 +27,12 @@ _HOME = {
     "Overrides": "ssl_registry.overrides",
     "SSLModule": "ssl_registry.module",
     "SupervisedModule": "ssl_registry.supervised",
+    # The command line's verbs.
+    "train": "ssl_registry.training",
+    "evaluate": "ssl_registry.evaluation.evaluate",
+    "finetune": "ssl_registry.finetuning",
+    "embed": "ssl_registry.embedding",
+    "export": "ssl_registry.exporting",
 }
 
 __all__ = [
@@ -39,8 +45,13 @@ __all__ = [
     "SSLModule",
     "SupervisedModule",
     "__version__",
+    "embed",
+    "evaluate",
+    "export",
+    "finetune",
     "hookimpl",
     "registry",
+    "train",
 ]
 
 if TYPE_CHECKING:
@@ -48,10 +59,15 @@ if TYPE_CHECKING:
     from ssl_registry.config import Field, MethodConfig
     from ssl_registry.context import Context
     from ssl_registry.discovery import MethodInfo
+    from ssl_registry.embedding import embed
+    from ssl_registry.evaluation.evaluate import evaluate
+    from ssl_registry.exporting import export
+    from ssl_registry.finetuning import finetune
     from ssl_registry.hookspecs import hookimpl
     from ssl_registry.module import SSLModule
     from ssl_registry.overrides import Overrides
     from ssl_registry.supervised import SupervisedModule
+    from ssl_registry.training import train
 
 
 def __getattr__(name: str) -> Any:

@@ -147,6 +147,7 @@ class Registry:
         in_chans: int | None = None,
         input_shape: Sequence[int] | None = None,
         pretrained: bool = False,
+        weights: str | Path | None = None,
         low_resolution: bool = False,
         pooling: str = "avg",
         backbone_kwargs: dict[str, Any] | None = None,
@@ -166,6 +167,7 @@ class Registry:
             input_shape: shape of one sample, instead of the two above, where the input is not a square image:
                 (channels, time) or (features,).
             pretrained: load timm's pretrained weights into the backbone.
+            weights: start from the backbone of a run, a checkpoint of any method, or an export.
             low_resolution: a 3x3 stem without max-pool, for images of 64 pixels and fewer (ResNets).
             pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
             backbone_kwargs: further arguments of the timm model.
@@ -197,6 +199,7 @@ class Registry:
             in_chans=in_chans,
             input_shape=tuple(input_shape) if input_shape is not None else None,
             pretrained=pretrained,
+            weights=weights,
             low_resolution=low_resolution,
             pooling=pooling,
             kwargs=backbone_kwargs or {},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -92,6 +93,7 @@ class BackboneSpec:
     in_chans: int | None = None
     input_shape: tuple[int, ...] | None = None
     pretrained: bool = False
+    weights: str | Path | None = None
     low_resolution: bool = False
     pooling: str = "avg"
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -125,6 +127,10 @@ class BackboneSpec:
         if self.low_resolution:
             _use_low_resolution_stem(module)
         module, feature_dim = _measure(module, shape, self.pooling)
+        if self.weights is not None:
+            from ssl_registry.weights import load_weights, read_origin
+
+            load_weights(module, read_origin(self.weights))
         own = isinstance(self.backbone, nn.Module)
         record = {
             "name": None if own else self.backbone,

@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "ContractError",
     "DataError",
+    "ExportError",
     "MethodNotFoundError",
     "MissingExtraError",
     "PluginError",
@@ -54,6 +55,10 @@ class BatchError(SSLRegistryError, TypeError):
 
 class DataError(SSLRegistryError, ValueError):
     """A source of samples cannot be read or used."""
+
+
+class ExportError(SSLRegistryError):
+    """A backbone cannot be written in a form, or does not come back as it was."""
 
 
 class MissingExtraError(SSLRegistryError, ImportError):

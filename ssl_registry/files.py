@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 from ssl_registry.atomic import replacing
 from ssl_registry.errors import SSLRegistryError
 
-__all__ = ["load_object", "load_python_file", "write_beside"]
+__all__ = ["load_object", "load_python_file", "whole_file", "whole_folder", "write_beside"]
 
 
 def load_python_file(path: str | Path) -> ModuleType:
@@ -59,3 +63,41 @@ def write_beside(path: Path, text: str) -> None:
     """Write a file beside its place, then rename it: a reader never sees half of it, nor do two writers mix."""
     with replacing(path) as file:
         file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file as `ssl_registry.atomic.replacing` does; what hinders it is one line for a person.
+
+    Raises:
+        SSLRegistryError: if it cannot be written, because the disk is full for instance; what was there stays.
+    """
+    try:
+        with replacing(path) as file:
+            yield file
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder beside ``path`` to fill; it takes the place of ``path`` when the block ends, as `whole_file`."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    old = path.with_name(f"{path.name}.{os.getpid()}.old")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if path.exists():
+            path.replace(old)
+        beside.replace(path)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _not_written(path: Path, error: OSError) -> SSLRegistryError:
+    return SSLRegistryError(f"{path} cannot be written: {error.strerror or error}; nothing was changed")

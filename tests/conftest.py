@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -43,3 +45,42 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Block this project's own plugins, so that a test sees only what it makes."""
     monkeypatch.setenv("SSL_REGISTRY_BLOCK", "ssl-registry-byol,ssl-registry-simclr,ssl-registry-lfr")
+
+
+@pytest.fixture(scope="session")
+def _trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from ssl_registry import train
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    limits = {"max_steps": 2, "enable_progress_bar": False, "accelerator": "cpu"}
+    train("simclr", backbone="regnetx_002", batch_size=64, out=folder, knn=False, report=False, trainer=limits)
+    return folder
+
+
+@pytest.fixture
+def run(_trained: Path, tmp_path: Path) -> Path:
+    """Return a run of two steps on digits, with a backbone of timm's, for the test to keep."""
+    return Path(shutil.copytree(_trained, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep features and look for weights in folders of the tests' own, never in the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_REGISTRY_CACHE", str(folder / "features"))
+        patch.setenv("TORCH_HOME", str(folder / "torch"))
+        patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
+        yield
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], None]]:
+    """Let no file grow beyond a number of bytes: the nearest thing to a full disk that needs no root."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)

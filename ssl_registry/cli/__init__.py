@@ -26,6 +26,10 @@ COMMANDS = {
     "doctor": ("doctor", "versions, accelerator and plugins, for a bug report"),
     "check": ("check", "check a method against the contract and known mistakes"),
     "profile": ("profile", "where the time of a training goes, and what makes it faster"),
+    "evaluate": ("evaluate", "how good a trained backbone is, beside its baselines"),
+    "finetune": ("finetune", "go on with labels, few or all"),
+    "embed": ("embed", "the features of every sample, as a Parquet file"),
+    "export": ("export", "the backbone for timm, torch, ONNX or the Hugging Face hub"),
 }
 
 USAGE = """usage: ssl-registry COMMAND ...

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from ssl_registry.errors import SSLRegistryError
 
-__all__ = ["QuickParser"]
+__all__ = ["QuickParser", "add_data_arguments", "data_arguments"]
 
 
 class QuickParser(argparse.ArgumentParser):
@@ -19,3 +19,20 @@ class QuickParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what `main` prints."""
         raise SSLRegistryError(f"{message}; see {self.prog} --help")
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `data_arguments` reads: a source, where it differs from the run's, and how it is loaded."""
+    add = parser.add_argument_group("data (default: as the run)").add_argument
+    add("--data", help="digits, a folder, an array file, or a torchvision name")
+    add("--data-root", help="where torchvision's data sets lie")
+    add("--data-kind", help="image, signal or table, where an array leaves it open")
+    add("--image-size", type=int, help="side of the images in pixels")
+    add("--batch-size", type=int, default=256, help="samples a batch (default: 256)")
+    add("--workers", type=int, help="processes that load samples")
+
+
+def data_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of Python's verbs that `add_data_arguments` parsed."""
+    names = ("data", "data_root", "data_kind", "image_size", "batch_size", "workers")
+    return {name: getattr(options, name) for name in names}

@@ -72,6 +72,13 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
     )
     add("--pretrained", type=bool, default=False, help="Start from timm's pretrained weights.")
     add(
+        "--start_from",
+        "--from",
+        type=str | None,
+        default=None,
+        help="Start from the backbone of a run, a checkpoint or an export.",
+    )
+    add(
         "--backbone_kwargs",
         type=dict[str, Any] | None,
         default=None,

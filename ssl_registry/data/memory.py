@@ -15,7 +15,7 @@ from ssl_registry.data.images import resize
 from ssl_registry.data.labels import encode_labels, stratified_holdout
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.shapes import arrange
-from ssl_registry.data.source import Kind, Source
+from ssl_registry.data.source import Kind, Source, Task
 from ssl_registry.data.statistics import channel_statistics, standardise
 from ssl_registry.errors import DataError
 
@@ -68,11 +68,14 @@ def source_in_memory(
                 f"{test.x_name} has samples of shape {tuple(x_test.shape[1:])}, {train.x_name} of "
                 f"{tuple(x.shape[1:])}; expected the same"
             )
-    y, y_test, classes = _labels(train, test, class_names)
+    task = _task(train, test)
+    y, y_test, classes = _labels(train, test, class_names) if task == "classes" else _targets(train, test, task)
     if test is None and y is not None:
-        kept, held = stratified_holdout(y.numpy(), holdout, seed)
+        strata = y.numpy() if task == "classes" else np.zeros(len(y), np.int64)
+        kept, held = stratified_holdout(strata, holdout, seed)
         if len(held):
-            notes.append(f"no test part: {len(held)} of {len(y)} samples held out, stratified, with seed {seed}")
+            how = ", stratified," if task == "classes" else ""
+            notes.append(f"no test part: {len(held)} of {len(y)} samples held out{how} with seed {seed}")
             x, x_test, y, y_test = x[kept], x[held], y[kept], y[held]
     x, x_test, mean, std = _finish(chosen, x, x_test, image_size, notes)
     return Source(
@@ -82,6 +85,7 @@ def source_in_memory(
         train=Samples(x, y),
         test=None if x_test is None else Samples(x_test, y_test),
         classes=classes,
+        task=task,
         mean=mean,
         std=std,
         notes=tuple(notes),
@@ -112,6 +116,27 @@ def _labels(
     codes, classes = encode_labels(labels, where=" and ".join(part.y_name for part in parts), names=names)
     first, *rest = (torch.from_numpy(np.ascontiguousarray(part)) for part in codes)
     return first, rest[0] if rest else None, classes
+
+
+def _task(train: Part, test: Part | None) -> Task:
+    """Tell whether targets are numbers (floats with fractions) or several labels at once, rather than classes."""
+    parts = [part.y for part in (train, test) if part is not None and part.y is not None]
+    if not parts or any(part.ndim not in (1, 2) or not part.size for part in parts):
+        return "classes"
+    if all(part.dtype.kind == "f" and np.isfinite(part).all() for part in parts):
+        return "regression" if any((part != np.round(part)).any() for part in parts) else "classes"
+    several = all(part.ndim == 2 and part.shape[1] > 1 and np.isin(part, (0, 1)).all() for part in parts)
+    # Rows with one 1 each are classes in another form, which asks for a word from the user.
+    return "multilabel" if several and any((part.sum(1) != 1).any() for part in parts) else "classes"
+
+
+def _targets(train: Part, test: Part | None, task: Task) -> tuple[Tensor, Tensor | None, None]:
+    """Return numbers in float64, which no table of features has, so that they are never taken for a view."""
+    dtype = torch.float64 if task == "regression" else torch.int64
+    found = [torch.as_tensor(part.y, dtype=dtype) for part in (train, test) if part is not None and part.y is not None]
+    if test is not None and (len(found) == 1 or found[0].shape[1:] != found[1].shape[1:]):
+        raise DataError(f"{train.x_name} and {test.x_name} need targets of one shape, or neither any")
+    return found[0], found[1] if len(found) > 1 else None, None
 
 
 def _finish(

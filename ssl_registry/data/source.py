@@ -10,9 +10,10 @@ from torch.utils.data import Dataset
 if TYPE_CHECKING:
     from ssl_registry.views import View
 
-__all__ = ["UNDERSTOOD", "Kind", "Source"]
+__all__ = ["UNDERSTOOD", "Kind", "Source", "Task"]
 
 Kind = Literal["image", "signal", "table"]
+Task = Literal["classes", "multilabel", "regression"]
 
 UNDERSTOOD = (
     "'digits' (built in), a folder of images, an array file (.npz, .npy, .pt, .csv), Parquet files "
@@ -32,11 +33,13 @@ class Source:
         train: items are ``(x, label)`` when labelled, ``x`` alone otherwise. An image is uint8, or float32 in
             [0, 1]; a signal or a table is float32, standardised. Labels are int64, 0 to ``len(classes) - 1``.
         test: the held-out part, or None.
-        classes: the classes' names by label; None when there are no labels.
+        classes: the classes' names by label; None when there are no labels, or the task is another.
         mean, std: per channel or feature, of the train part. Of images in [0, 1] and not yet applied;
             of signals and tables as stored and already applied. None when not known.
         view: augmentation suited to the samples, where the source knows one; otherwise the method's is used.
         notes: what was decided while opening it, in words.
+        task: what the labels ask for: ``classes``; ``multilabel``, 0 or 1 for each of several labels (int64); or
+            ``regression``, numbers (float64). The other two are for `ssl_registry.evaluate`, training passes over them.
     """
 
     name: str
@@ -49,8 +52,9 @@ class Source:
     std: tuple[float, ...] | None = None
     view: View | None = None
     notes: tuple[str, ...] = ()
+    task: Task = "classes"
 
     @property
     def labelled(self) -> bool:
-        """Whether items carry a label."""
+        """Whether items carry a class."""
         return self.classes is not None

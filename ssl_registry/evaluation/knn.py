@@ -7,6 +7,8 @@ from torch import Tensor
 
 from ssl_registry.batches import describe
 from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.evaluation import shortlist as shortlist_module
+from ssl_registry.evaluation.shortlist import Shortlist
 
 __all__ = ["knn_accuracy", "knn_predict"]
 
@@ -51,7 +53,8 @@ def knn_predict(
         k: number of neighbours; all N of them where N is smaller.
         temperature: T, above 0. The smaller, the more the nearest neighbours count.
         chunk_size: test samples at a time; None takes 1,024. Memory beyond the features grows with this, and
-            neither with M nor with N.
+            neither with M nor with N; on a CPU with bfloat16 instructions, large training features are kept a second
+            time at half their size (see `ssl_registry.evaluation.shortlist`).
 
     Returns:
         [M], in the type of ``train_labels`` and on the device of ``test_features``.
@@ -82,13 +85,24 @@ def knn_predict(
     # Votes are counted for the classes that occur, whatever their numbers are.
     labels = train_labels.to(train_features.device)
     classes, members = torch.unique(labels, return_inverse=True)
-    predictions = []
-    for start in range(0, len(test_features), chunk_size or TEST_ROWS):
-        chunk = test_features[start : start + (chunk_size or TEST_ROWS)].to(train_features.device)
-        similarity, neighbours = _nearest(train_features, chunk, k)
+    predictions = train_labels.new_empty(len(test_features), device=test_features.device)
+
+    def vote(tests: Tensor, similarity: Tensor, neighbours: Tensor) -> None:
         winners = _vote(similarity, members[neighbours], len(classes), temperature)
-        predictions.append(classes[winners].to(test_features.device))
-    return torch.cat(predictions)
+        predictions[tests] = classes[winners].to(predictions)
+
+    left = torch.arange(len(test_features), device=test_features.device)
+    if _suits_shortlist(train_features, k):
+        shortlist = Shortlist(*_prepare(train_features))
+        open_rows = [left[:0]]
+        for tests in _chunks(left, chunk_size or shortlist_module.TEST_ROWS):
+            found = shortlist.nearest(_normalised(test_features[tests].to(train_features.device)), k)
+            vote(tests, found.similarity, found.rows)
+            open_rows.append(tests[~found.proven])
+        left = torch.cat(open_rows)
+    for tests in _chunks(left, chunk_size or TEST_ROWS):
+        vote(tests, *_nearest(train_features, test_features[tests].to(train_features.device), k))
+    return predictions
 
 
 def knn_accuracy(
@@ -138,8 +152,7 @@ def knn_accuracy(
 
 def _nearest(train: Tensor, test: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the similarities [m, k], largest first, and the rows of ``train`` that have them."""
-    test, scale = _prepare(test)
-    test = test * scale.unsqueeze(1)
+    test = _normalised(test)
     similarity = test.new_empty(len(test), 0)
     rows = torch.empty(len(test), 0, dtype=torch.int64, device=test.device)
     # One buffer for all tiles: fresh memory for each costs a tenth of the time.
@@ -156,6 +169,21 @@ def _nearest(train: Tensor, test: Tensor, k: int) -> tuple[Tensor, Tensor]:
         similarity, order = similarity.topk(min(k, similarity.shape[1]), dim=1)
         rows = rows.gather(1, order)
     return similarity, rows
+
+
+def _chunks(rows: Tensor, size: int) -> list[Tensor]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _suits_shortlist(train: Tensor, k: int) -> bool:
+    """Tell whether the shortlist is faster, and small beside the training samples."""
+    large = len(train) >= max(shortlist_module.LEAST, 4 * shortlist_module.GROUP * k)
+    return large and shortlist_module.fast_bfloat16(train.device)
+
+
+def _normalised(x: Tensor) -> Tensor:
+    x, scale = _prepare(x)
+    return x * scale.unsqueeze(1)
 
 
 def _prepare(x: Tensor) -> tuple[Tensor, Tensor]:

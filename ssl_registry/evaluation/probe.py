@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +21,7 @@ __all__ = ["LEARNING_RATES", "STRENGTHS", "ProbeResult", "linear_probe"]
 # Inverse strengths of the L2 penalty, scikit-learn's C, on standardised features.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # BYOL's sweep (Grill et al., 2020, appendix C.1), for batches of 1,024; standardised features want smaller ones too.
-LEARNING_RATES = (0.4, 0.3, 0.2, 0.1, 0.05, 0.01)
+LEARNING_RATES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
 VALIDATION = 0.2
 
 
@@ -38,7 +38,7 @@ class ProbeResult:
         classes: [K], which class each column is; None when the task is another.
         metrics: by name.
         chosen: the penalty's C, or the learning rate, that won on the validation part.
-        validation: what was reached there, by candidate; empty if there was nothing to choose.
+        validation: what was reached there, by candidate, as far as the sweep went; empty without a sweep.
     """
 
     task: Task
@@ -66,7 +66,7 @@ def linear_probe(
     """Fit a linear map on training features and measure it on test features.
 
     Features are standardised by the training part. The candidates are fitted on four fifths of the training part and
-    compared on the rest, the best is fitted on all of it.
+    compared on the rest, in ascending order until two in a row are worse than the best, which is fitted on all of it.
 
     ``logistic`` is scikit-learn's ``LogisticRegression`` on a CPU and the same objective by full-batch L-BFGS on a
     GPU (``Ridge`` for numbers); the candidates are its C. ``sgd`` is the protocol of the papers (SGD with Nesterov
@@ -95,7 +95,7 @@ def linear_probe(
     """
     if protocol not in ("logistic", "sgd"):
         raise ConfigError(f"protocol={protocol!r} is not known; use 'logistic' or 'sgd'")
-    candidates = tuple(candidates or (STRENGTHS if protocol == "logistic" else LEARNING_RATES))
+    candidates = tuple(sorted(candidates or (STRENGTHS if protocol == "logistic" else LEARNING_RATES)))
     if not all(candidate > 0 for candidate in candidates):
         raise ConfigError(f"candidates={candidates} must be above 0")
     task, train_targets = check_targets(train_features, train_targets, part="training")
@@ -117,7 +117,7 @@ def linear_probe(
     chosen = candidates[0] if len(candidates) == 1 else 1.0 if protocol == "logistic" else 0.1
     if len(candidates) > 1 and len(held):
         fits = _fit(protocol, task, x[kept], y[kept], candidates, seed, device)
-        validation = {c: _validate(task, fit, x[held], y[held]) for c, fit in zip(candidates, fits, strict=True)}
+        validation = _sweep(candidates, (_validate(task, fit, x[held], y[held]) for fit in fits))
         chosen = max(validation, key=validation.__getitem__)
     (fit,) = _fit(protocol, task, x, y, (chosen,), seed, device)
 
@@ -156,12 +156,24 @@ def _split(task: Task, y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 def _fit(
     protocol: str, task: Task, x: Tensor, y: Tensor, candidates: Sequence[float], seed: int, device: torch.device | str
-) -> list[Linear]:
+) -> Iterable[Linear]:
     if protocol == "sgd":
         return fit_sgd(x, y, task, candidates, seed=seed, device=device)
     if task == "regression":
-        return [fit_ridge(x, y, strength) for strength in candidates]
+        return (fit_ridge(x, y, strength) for strength in candidates)
     return fit_logistic(x, y, candidates, device=device)
+
+
+def _sweep(candidates: Sequence[float], results: Iterable[float]) -> dict[float, float]:
+    """Take results until two in a row are worse than the best: the weakest penalties take the longest to fit."""
+    reached: dict[float, float] = {}
+    worse = 0
+    for candidate, result in zip(candidates, results, strict=False):
+        worse = worse + 1 if reached and result < max(reached.values()) else 0
+        reached[candidate] = result
+        if worse == 2:
+            break
+    return reached
 
 
 def _validate(task: Task, fit: Linear, x: Tensor, y: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 __all__ = ["Linear", "fit_logistic", "fit_ridge", "fit_sgd"]
 
-MAX_ITERATIONS = 1000
+MAX_ITERATIONS = 300
 SGD_EPOCHS, SGD_BATCH, SGD_MOMENTUM = 80, 1024, 0.9
 
 
@@ -24,8 +24,8 @@ class Linear(NamedTuple):
     bias: Tensor  # [K]
 
 
-def fit_logistic(x: Tensor, y: Tensor, strengths: Sequence[float], *, device: torch.device | str) -> list[Linear]:
-    """Fit logistic regressions with an L2 penalty, one for each inverse strength C.
+def fit_logistic(x: Tensor, y: Tensor, strengths: Sequence[float], *, device: torch.device | str) -> Iterator[Linear]:
+    """Fit logistic regressions with an L2 penalty, one for each inverse strength C, when it is asked for.
 
     The objective is scikit-learn's: C times the sum of the samples' losses plus half the squared weights, without the
     bias. Two classes have one logit, as there.
@@ -33,49 +33,49 @@ def fit_logistic(x: Tensor, y: Tensor, strengths: Sequence[float], *, device: to
     Args:
         x: [N, D].
         y: classes 0 to K-1 [N], or labels [N, L] as 0.0 and 1.0, each fitted by itself.
-        strengths: C.
+        strengths: C, ascending: each fit begins where the last one ended.
         device: a CPU takes scikit-learn, which is twice as fast there, a GPU L-BFGS.
     """
     solve = _by_sklearn if torch.device(device).type == "cpu" else _by_lbfgs
     if y.ndim == 1 and int(y.max()) > 1:
-        return solve(x, y, strengths, device)
-    fits = solve(x, y.float().reshape(len(y), -1), strengths, device)
-    if y.ndim == 2:
-        return fits
-    # Two classes: the logit of the second one against zero for the first.
-    return [Linear(torch.cat([0 * w, w]), torch.cat([0 * b, b])) for w, b in fits]
+        yield from solve(x, y, strengths, device)
+        return
+    for weight, bias in solve(x, y.float().reshape(len(y), -1), strengths, device):
+        if y.ndim == 2:
+            yield Linear(weight, bias)
+        else:  # two classes: the logit of the second one against zero for the first
+            yield Linear(torch.cat([0 * weight, weight]), torch.cat([0 * bias, bias]))
 
 
-def _by_sklearn(x: Tensor, y: Tensor, strengths: Sequence[float], device: torch.device | str) -> list[Linear]:
-    if y.ndim == 2:
-        columns = [_sklearn_path(x, column, strengths) for column in y.T]
-        return [Linear(*(torch.cat(parts) for parts in zip(*fits, strict=True))) for fits in zip(*columns, strict=True)]
-    return _sklearn_path(x, y, strengths)
+def _by_sklearn(x: Tensor, y: Tensor, strengths: Sequence[float], device: torch.device | str) -> Iterator[Linear]:
+    if y.ndim == 1:
+        yield from _sklearn_path(x, y, strengths)
+        return
+    for fits in zip(*(_sklearn_path(x, column, strengths) for column in y.T), strict=True):
+        yield Linear(*(torch.cat(parts) for parts in zip(*fits, strict=True)))
 
 
-def _sklearn_path(x: Tensor, y: Tensor, strengths: Sequence[float]) -> list[Linear]:
+def _sklearn_path(x: Tensor, y: Tensor, strengths: Sequence[float]) -> Iterator[Linear]:
     """Fit from the strongest penalty to the weakest, each from where the last one ended."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     if bool((y == y[0]).all()):  # a label that always or never holds
         always = math.copysign(20.0, float(y[0]) - 0.5)
-        return [Linear(x.new_zeros(1, x.shape[1]), x.new_full((1,), always)) for _ in strengths]
+        yield from (Linear(x.new_zeros(1, x.shape[1]), x.new_full((1,), always)) for _ in strengths)
+        return
     model = LogisticRegression(max_iter=MAX_ITERATIONS, warm_start=len(strengths) > 1)
-    fits = {}
-    with warnings.catch_warnings():
-        # With next to no penalty, separable classes have no optimum to converge to; the fit is good all the same.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for strength in sorted(strengths):
+    for strength in strengths:
+        with warnings.catch_warnings():
+            # With next to no penalty, separable classes have no optimum to converge to; the fit is good all the same.
+            warnings.simplefilter("ignore", ConvergenceWarning)
             model.set_params(C=strength).fit(x.cpu().numpy(), y.cpu().numpy())
-            fits[strength] = Linear(*(torch.from_numpy(part.copy()).to(x) for part in (model.coef_, model.intercept_)))
-    return [fits[strength] for strength in strengths]
+        yield Linear(*(torch.from_numpy(part.copy()).to(x) for part in (model.coef_, model.intercept_)))
 
 
-def _by_lbfgs(x: Tensor, y: Tensor, strengths: Sequence[float], device: torch.device | str) -> list[Linear]:
+def _by_lbfgs(x: Tensor, y: Tensor, strengths: Sequence[float], device: torch.device | str) -> Iterator[Linear]:
     inputs, targets = x.to(device), y.to(device)
     loss, outputs = _loss(targets)
-    fits = []
     for strength in strengths:
         weight = inputs.new_zeros(outputs, x.shape[1], requires_grad=True)
         bias = inputs.new_zeros(outputs, requires_grad=True)
@@ -100,8 +100,7 @@ def _by_lbfgs(x: Tensor, y: Tensor, strengths: Sequence[float], device: torch.de
             return total
 
         optimizer.step(objective)  # type: ignore[no-untyped-call]  # torch's own
-        fits.append(Linear(weight.detach().to(x), bias.detach().to(x)))
-    return fits
+        yield Linear(weight.detach().to(x), bias.detach().to(x))
 
 
 def _loss(y: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], int]:

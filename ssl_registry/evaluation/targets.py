@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
 from ssl_registry.batches import describe
+from ssl_registry.data.source import Task
 from ssl_registry.errors import DataError
 
 __all__ = ["Task", "check_targets", "task_of"]
-
-Task = Literal["classes", "multilabel", "regression"]
 
 
 def task_of(targets: Tensor) -> Task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ def build_model(
     backbone: str,
     low_resolution: bool | None,
     pretrained: bool,
+    weights: str | Path | None = None,
     backbone_kwargs: dict[str, Any] | None,
     seed: int,
     options: Mapping[str, Any],
@@ -47,6 +49,7 @@ def build_model(
         backbone: a timm name, an encoder of the core, or ``file.py:name``.
         low_resolution: a 3x3 stem; None takes it for ResNets and small images.
         pretrained: start from timm's weights.
+        weights: start from those of a run, a checkpoint or an export.
         backbone_kwargs: further arguments of the backbone.
         seed: of the weights.
         options: the method's own.
@@ -61,6 +64,7 @@ def build_model(
         backbone=own_backbone(backbone, backbone_kwargs, seed) if own else backbone,
         input_shape=source.input_shape,
         pretrained=pretrained,
+        weights=weights,
         low_resolution=low_resolution,
         backbone_kwargs=None if own else backbone_kwargs,
         seed=seed,

@@ -26,6 +26,7 @@ from ssl_registry.training.record import origins_of_call
 from ssl_registry.training.trainer import make_trainer, run_limits
 from ssl_registry.training.watching import Watch
 from ssl_registry.training.workers import default_workers
+from ssl_registry.weights import read_origin
 
 __all__ = ["TrainResult", "train"]
 
@@ -78,6 +79,7 @@ def train(
     workers: int | None = None,
     low_resolution: bool | None = None,
     pretrained: bool = False,
+    start_from: str | Path | None = None,
     backbone_kwargs: dict[str, Any] | None = None,
     compile: bool = False,
     knn: bool = True,
@@ -111,6 +113,8 @@ def train(
         workers: processes that load samples; default: none for what lies in memory, one a core for files, at most 8.
         low_resolution: a 3x3 stem for small images; default: for ResNets at 64 pixels and fewer.
         pretrained: start from timm's pretrained weights.
+        start_from: start from the backbone of a run, a checkpoint of any method, or an export; its name, arguments and
+            stem are taken where none are given.
         backbone_kwargs: further arguments of the backbone.
         compile: let torch.compile speed up backbone and heads; worth its minutes in long runs.
         knn: measure k-NN and a linear probe when the source has labels: before, while and after training.
@@ -140,6 +144,12 @@ def train(
         resume = resume or Run(Path(out)).has_begun
     limits = run_limits(epochs, trainer or {})
     source = open_source(data, image_size=image_size, data_root=data_root, kind=data_kind, seed=seed)
+    if start_from is not None:
+        start_from = settings["start_from"] = str(start_from)
+        origin = read_origin(start_from)
+        if backbone is None and origin.backbone is not None:
+            backbone, backbone_kwargs = origin.backbone, backbone_kwargs or dict(origin.kwargs or {})
+            low_resolution = origin.low_resolution if low_resolution is None else low_resolution
     name = backbone or default_backbone(source)
     model = build_model(
         method,
@@ -147,6 +157,7 @@ def train(
         backbone=name,
         low_resolution=low_resolution,
         pretrained=pretrained,
+        weights=start_from,
         backbone_kwargs=backbone_kwargs,
         seed=seed,
         options=options or {},
@@ -174,12 +185,17 @@ def train(
     device = lightning.strategy.root_device
     if main:
         watch.before(model, datamodule, device)
-        found = {"backbone": name, "workers": workers, "low_resolution": model.backbone_record["low_resolution"]}
+        found = {
+            "backbone": name,
+            "workers": workers,
+            "low_resolution": model.backbone_record["low_resolution"],
+            "backbone_kwargs": backbone_kwargs or None,
+        }
         trainer = plain_values(trainer or {})
         if origins is None:
             defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
             origins = origins_of_call(settings, defaults, options or {}, trainer)
-        decided = {name: "source" for name in found if settings[name] is None}
+        decided = {name: "source" for name, value in found.items() if settings[name] is None and value is not None}
         settings |= {**found, "trainer": trainer, **model.config.model_dump(mode="json")}
         run.write_settings(settings, {"method": "argument", **decided, **origins})
     started = time.monotonic()

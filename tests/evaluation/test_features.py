@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ssl_registry.errors import BatchError, DataError
 from ssl_registry.evaluation import extract_features, pixels
+from ssl_registry.evaluation.features import choose_devices, replicate, stream_features
 
 X = torch.randn(10, 2, 3, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(10)
@@ -130,3 +131,35 @@ def test_pixels_scales_bytes():
     assert torch.allclose(pixels(image.to(torch.uint8)), pixels(image.float() / 255))
     assert torch.equal(pixels(image), image.flatten(1).float())
     assert pixels(image.double()).dtype == torch.float32
+
+
+def test_several_devices_keep_the_order():
+    """Batches go round, features come back in the loader's order, one batch a replica is held."""
+    batches = [(X[i : i + 2], Y[i : i + 2]) for i in range(0, 10, 2)]
+    at_work = []
+
+    def embed(x: torch.Tensor) -> torch.Tensor:
+        at_work.append(int(x.numel()))
+        return x.flatten(1)
+
+    stream = stream_features([(embed, "cpu")] * 3, batches)
+    first, labels = next(stream)
+    assert len(at_work) == 3
+    assert torch.equal(first, X[:2].flatten(1))
+    assert torch.equal(labels, Y[:2])
+    assert torch.equal(torch.cat([features for features, _ in stream]), X[2:].flatten(1))
+
+
+def test_no_mode_leaks_between_batches():
+    """Whoever consumes the stream may train between two batches."""
+    stream = stream_features([(pixels, None)], [(X, Y), (X, Y)])
+    next(stream)
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_replicas_are_copies():
+    """Each device has weights of its own, the first the network itself."""
+    network = Network()
+    (first, _), (second, _) = replicate(network, choose_devices("cpu,cpu"))
+    assert first is network
+    assert second.norm.weight is not network.norm.weight

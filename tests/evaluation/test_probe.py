@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.evaluation import linear_probe
+from ssl_registry.evaluation.probe import _sweep
 from ssl_registry.evaluation.solvers import _by_lbfgs, _by_sklearn
 
 
@@ -68,6 +69,13 @@ def test_sweep_chooses_on_the_validation_part():
     probe = linear_probe(x, y, x, y, candidates=[1e-4, 1e4], seed=1)
     assert probe.chosen == max(probe.validation, key=probe.validation.get)
     assert set(probe.validation) == {1e-4, 1e4}
+
+
+def test_sweep_ends_behind_the_best():
+    """Two in a row that are worse end it; an equal one does not count as worse."""
+    asked = iter([0.5, 0.7, 0.7, 0.6, 0.6, 0.9])
+    assert _sweep((1, 2, 3, 4, 5, 6), asked) == {1: 0.5, 2: 0.7, 3: 0.7, 4: 0.6, 5: 0.6}
+    assert next(asked) == 0.9
 
 
 def test_predictions_keep_the_labels_numbers():

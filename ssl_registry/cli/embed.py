@@ -1,0 +1,26 @@
+"""``ssl-registry embed RUN --out FILE``: a row for every sample."""
+
+from __future__ import annotations
+
+from ssl_registry.cli.parsing import QuickParser, add_data_arguments, data_arguments
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Write, and tell what was written."""
+    parser = QuickParser("embed", "Write the features of every sample to a Parquet file: id, path, label, vector.")
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
+    parser.add_argument("--out", required=True, help="the file; the same command goes on where it was stopped")
+    parser.add_argument("--devices", help="such as cuda:0,cuda:1 (default: all GPUs, or the CPU)")
+    add_data_arguments(parser)
+    options = parser.parse_args(argv)
+    from ssl_registry.embedding import embed
+
+    result = embed(options.path, out=options.out, devices=options.devices, **data_arguments(options))
+    print(f"{result.file}: {result.rows} rows of {result.width} features")
+    if result.resumed:
+        print(f"{result.resumed} of them were there from a call that was stopped")
+    if result.unreadable:
+        print(f"{result.unreadable} image files cannot be read and have no row")
+    return 0

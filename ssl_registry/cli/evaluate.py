@@ -1,0 +1,67 @@
+"""``ssl-registry evaluate RUN``: how good the features are, beside their baselines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ssl_registry.cli.parsing import QuickParser, add_data_arguments, data_arguments
+
+if TYPE_CHECKING:
+    from ssl_registry.evaluation.results import EvaluateResult
+
+__all__ = ["print_result", "run"]
+
+
+def run(argv: list[str]) -> int:
+    """Print a table, or JSON."""
+    parser = QuickParser("evaluate", "Measure a trained backbone beside the untrained and the supervised one.")
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
+    add_data_arguments(parser)
+    parser.add_argument("--protocols", default="knn,linear", help="of knn, linear, sgd (default: knn,linear)")
+    parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
+    parser.add_argument("--temperature", type=float, default=0.1, help="of k-NN's weights (default: 0.1)")
+    parser.add_argument("--seeds", type=int, default=3, help="fits of a probe (default: 3)")
+    parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    from ssl_registry.evaluation.evaluate import evaluate
+    from ssl_registry.pretrained import silent
+
+    result = evaluate(
+        options.path,
+        **data_arguments(options),
+        protocols=options.protocols.split(","),
+        k=options.k,
+        temperature=options.temperature,
+        seeds=options.seeds,
+        cache=not options.no_cache,
+        say=silent if options.json else print,
+    )
+    if options.json:
+        print(json.dumps(result.to_dict(), indent=2))
+    else:
+        print_result(result)
+    return 0
+
+
+def print_result(result: EvaluateResult) -> None:
+    """Print a row for each protocol and set of weights."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    names = list(dict.fromkeys(name for row in result.rows for name in row.metrics))
+    for column in ("protocol", "weights"):
+        table.add_column(column, no_wrap=True)
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in sorted(result.rows, key=lambda row: row.protocol):
+        figures = [row.metrics.get(name) for name in names]
+        cells = ["" if f is None else f"{f.mean:.3f}" + ("" if f.std is None else f" ± {f.std:.3f}") for f in figures]
+        table.add_row(row.protocol, row.features, *cells, style="bold" if row.features == "trained" else None)
+    console.print(table)
+    console.print(f"{result.data}: {result.train} training and {result.test} test samples", highlight=False)
+    if result.saved:
+        console.print(f"Added to {result.saved}", highlight=False, soft_wrap=True)

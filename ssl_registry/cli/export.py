@@ -1,0 +1,30 @@
+"""``ssl-registry export RUN``: the backbone in a form that needs no ssl_registry, checked in a fresh process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ssl_registry.cli.parsing import QuickParser
+
+__all__ = ["run"]
+
+
+def run(argv: list[str]) -> int:
+    """Write, check, and print how to load it."""
+    parser = QuickParser("export", "Write a trained backbone for timm, torch, ONNX or the Hugging Face hub.")
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
+    parser.add_argument("--format", default="timm", help="timm, hf, torch or onnx (default: timm)")
+    parser.add_argument("--out", help="the folder (default: export-FORMAT in the run)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(argv)
+    from ssl_registry.exporting import export
+
+    result = export(options.path, format=options.format, out=options.out)
+    if options.json:
+        print(json.dumps(asdict(result) | {"folder": str(result.folder)}, indent=2))
+        return 0
+    print(f"{result.folder}: {', '.join(result.files)}")
+    print(f"Loaded in a fresh process; largest difference of its outputs: {result.difference:.2g}\n")
+    print(result.code)
+    return 0

@@ -1,0 +1,43 @@
+"""The model card of a Hugging Face folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["model_card"]
+
+CARD = """---
+library_name: timm
+tags: [image-feature-extraction, timm, self-supervised]
+---
+# {architecture}, pretrained with {method}
+
+A backbone without a head: {num_features} features. Trained without labels by `{method}` ({origin}) on `{data}` with
+ssl-registry {version}.
+
+Input: {input_size} (channels, height, width), floats in [0, 1], normalised with mean {mean} and standard deviation
+{std}.
+
+```python
+import timm
+model = timm.create_model("hf-hub:USER/NAME", pretrained=True)  # or "local-dir:FOLDER"
+features = model.eval()(images)
+```
+"""
+
+
+def model_card(config: dict[str, Any]) -> str:
+    """Return the card for a configuration that `formats` made."""
+    about, prepared = config["ssl_registry"], config["pretrained_cfg"]
+    origin = f"{about['distribution']} {about['method_version']}" if about["distribution"] else "a method of one's own"
+    return CARD.format(
+        architecture=config["architecture"],
+        num_features=config["num_features"],
+        method=about["method"],
+        origin=origin,
+        data=about["data"],
+        version=about["version"],
+        input_size=tuple(prepared["input_size"]),
+        mean=[round(value, 4) for value in prepared["mean"]],
+        std=[round(value, 4) for value in prepared["std"]],
+    )

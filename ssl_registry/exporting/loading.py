@@ -1,0 +1,52 @@
+"""The code that loads an export. What a user reads is what the check runs; ``{folder}`` stands for its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["hf_code", "onnx_code", "timm_code", "torch_code"]
+
+STEM = """import timm, torch
+from safetensors.torch import load_file
+model = timm.create_model({name!r}, {arguments})
+model.conv1 = torch.nn.Conv2d({channels}, model.conv1.out_channels, 3, padding=1, bias=False)
+model.maxpool = torch.nn.Identity()
+model.load_state_dict(load_file("{{folder}}/model.safetensors"))"""
+
+
+def timm_code(config: dict[str, Any]) -> str:
+    """Return one call of ``timm.create_model``; for the low-resolution stem, the lines that put it in place."""
+    arguments = dict(config["model_args"])
+    channels = arguments["in_chans"]
+    if channels == 3:
+        del arguments["in_chans"]
+    listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    if config["ssl_registry"]["low_resolution"]:
+        return STEM.format(name=config["architecture"], arguments=listed, channels=channels)
+    overlay = 'file="{folder}/model.safetensors", custom_load=False'
+    if channels != 3:
+        overlay += f", input_size={tuple(config['pretrained_cfg']['input_size'])}"
+    return (
+        "import timm\n"
+        f"model = timm.create_model({config['architecture']!r}, pretrained=True, {listed}, "
+        f"pretrained_cfg_overlay=dict({overlay}))"
+    )
+
+
+def hf_code() -> str:
+    """Return the call that loads a local folder; ``hf-hub:user/name`` takes its place after an upload."""
+    return 'import timm\nmodel = timm.create_model("local-dir:{folder}", pretrained=True)'
+
+
+def torch_code() -> str:
+    """Return the call that loads an exported program."""
+    return 'import torch\nmodel = torch.export.load("{folder}/model.pt2").module()'
+
+
+def onnx_code() -> str:
+    """Return a function on onnxruntime that maps float32 arrays to float32 arrays."""
+    return (
+        "import onnxruntime\n"
+        'session = onnxruntime.InferenceSession("{folder}/model.onnx", providers=["CPUExecutionProvider"])\n'
+        'def model(x): return session.run(None, {"x": x})[0]'
+    )
