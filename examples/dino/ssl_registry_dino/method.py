@@ -118,7 +118,8 @@ class DINO:
         momentum = self.config.momentum
         if ctx.max_steps is not None:
             momentum = cosine_schedule(ctx.step - 1, ctx.max_steps, momentum, 1.0)
-        update_momentum(self.student(model), model.heads["target"], momentum)
+        student = model.backbone, model.heads["projection_head"], model.heads["last_layer"]
+        update_momentum(student, model.heads["target"], momentum)
         model.heads["centre"].move()
 
     def teacher_temperature_at(self, epoch: int) -> float:
@@ -127,14 +128,9 @@ class DINO:
         return first + (last - first) * min(1.0, epoch / max(1, self.config.warmup_teacher_epochs))
 
     @staticmethod
-    def student(model: SSLModule) -> nn.Sequential:
-        """Return what the teacher averages."""
-        return nn.Sequential(model.backbone, model.heads["projection_head"], model.heads["last_layer"])
-
-    @classmethod
-    def forward(cls, model: SSLModule, x: Tensor) -> Tensor:
+    def forward(model: SSLModule, x: Tensor) -> Tensor:
         """Return the student's outputs [batch, prototypes] for one view."""
-        outputs: Tensor = cls.student(model)(x)
+        outputs: Tensor = model.heads["last_layer"](model.heads["projection_head"](model(x)))
         return outputs
 
     @staticmethod

@@ -7,12 +7,15 @@ import torch
 from ssl_registry_dino import DINO, Prototypes
 from torch.nn import functional as F
 
-from ssl_registry import hookimpl
+from ssl_registry import Registry, hookimpl
 from ssl_registry.data import open_source
 from ssl_registry.errors import BackboneError
+from ssl_registry.testing import method_checks
 
 SMALL = {"hidden_dim": 16, "bottleneck_dim": 8, "prototypes": 12, "local_views": 2}
 VIT = {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 4}
+REGISTRY = Registry(entry_points=False)
+REGISTRY.register("dino", DINO)
 
 
 def views(model, count=6):
@@ -117,3 +120,13 @@ def test_trains_on_digits_without_collapse(learns):
 def test_resumes_exactly(resumes):
     """Centre, teacher, and the frozen epoch included, from every step, under accumulation."""
     resumes(DINO, **SMALL)
+
+
+KIT = {"registry": REGISTRY, "slow": True, "options": SMALL}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", method_checks("dino", **KIT))
+def test_conformance(check):
+    """Every check of the kit that applies."""
+    check()

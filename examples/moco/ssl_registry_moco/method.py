@@ -105,7 +105,7 @@ class MoCo:
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
         """Move the target, and let this step's keys, of all ranks, into the queue."""
-        online = nn.Sequential(model.backbone, model.heads["projection_head"])
+        online = model.backbone, model.heads["projection_head"]
         update_momentum(online, model.heads["target"], self.momentum_at(ctx.step - 1, ctx.max_steps))
         if self.config.version == "v2":
             keys = model.heads["collector"].take()

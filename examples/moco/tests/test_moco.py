@@ -9,7 +9,12 @@ import torch
 from ssl_registry_moco import KeyQueue, MoCo
 from torch.nn import functional as F
 
+from ssl_registry import Registry
+from ssl_registry.testing import method_checks
+
 SMALL = {"queue_size": 100, "hidden_dim": 16, "projection_dim": 8}
+REGISTRY = Registry(entry_points=False)
+REGISTRY.register("moco", MoCo)
 
 
 def views(count=6):
@@ -106,3 +111,13 @@ def test_trains_on_digits(version, rate, left, learns):
 def test_resumes_exactly(resumes):
     """Queue and position included, from every step, under accumulation."""
     resumes(MoCo, **SMALL)
+
+
+KIT = {"registry": REGISTRY, "slow": True, "options": SMALL | {"optimizer": "adamw", "learning_rate": 1e-3}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", method_checks("moco", **KIT))
+def test_conformance(check):
+    """Every check of the kit that applies."""
+    check()

@@ -9,7 +9,12 @@ import ssl_registry_vicreg
 import torch
 from ssl_registry_vicreg import VICReg, covariance, variance
 
+from ssl_registry import Registry
+from ssl_registry.testing import method_checks
+
 SMALL = {"projection_dim": 16}
+REGISTRY = Registry(entry_points=False)
+REGISTRY.register("vicreg", VICReg)
 
 
 def test_variance_is_the_papers():
@@ -49,3 +54,13 @@ def test_resumes_exactly(resumes):
 def test_worked_example_stays_short():
     """It is what the guide for authors shows."""
     assert len(Path(ssl_registry_vicreg.__file__).read_text().splitlines()) < 120
+
+
+KIT = {"registry": REGISTRY, "slow": True, "options": SMALL | {"optimizer": "adamw", "learning_rate": 1e-3}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", method_checks("vicreg", **KIT))
+def test_conformance(check):
+    """Every check of the kit that applies."""
+    check()
