@@ -109,7 +109,7 @@ def run(out, *, callbacks=(), **arguments):
     trainer = {"enable_progress_bar": False, "max_steps": 30, "callbacks": list(callbacks)}
     trainer |= arguments.pop("trainer", {})
     options = {"projection_dim": 8, "lr_schedule": "cosine"}
-    given = {"backbone": "net.py:Tiny", "batch_size": 64, "knn": False} | arguments
+    given = {"backbone": "net.py:Tiny", "batch_size": 64, "knn": False, "report": False} | arguments
     return train("simclr", out=out, trainer=trainer, options=options, **given)
 
 

