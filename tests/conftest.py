@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -84,3 +85,31 @@ def small_disk() -> Iterator[Callable[[int], None]]:
 
     yield limit
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def spread() -> type:
+    """Return the least of a method that trains: it keeps features apart."""
+    from torch import Tensor, nn  # not above: most tests that use this file need no torch
+
+    from ssl_registry import MethodConfig, hookimpl
+
+    class Spread:
+        """Keep features apart; a method for tests."""
+
+        class Config(MethodConfig):
+            """No options of its own."""
+
+        def __init__(self, config: MethodConfig) -> None:
+            self.config = config
+
+        @hookimpl
+        def build_heads(self, feature_dim: int) -> dict[str, nn.Module]:
+            return {"head": nn.Linear(feature_dim, 2)}
+
+        @hookimpl
+        def compute_loss(self, model: Any, views: list[Tensor]) -> Tensor:
+            z = model.heads["head"](model(views[0]))
+            return (1 - z.std(0)).relu().mean()
+
+    return Spread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
-from ssl_registry import MethodConfig, hookimpl
 from ssl_registry._registry import Registry
 from ssl_registry.training import train
 
@@ -21,25 +20,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:GPU available but not used"),
 ]
-
-
-class Spread:
-    """Keep features apart; a method for a test."""
-
-    class Config(MethodConfig):
-        """No options of its own."""
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    @hookimpl
-    def build_heads(self, feature_dim: int) -> dict[str, nn.Module]:
-        return {"head": nn.Linear(feature_dim, 2)}
-
-    @hookimpl
-    def compute_loss(self, model: Any, views: list[Tensor]) -> Tensor:
-        z = model.heads["head"](model(views[0]))
-        return (1 - z.std(0)).relu().mean()
 
 
 NET = """
@@ -72,26 +52,32 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def fit(folder: Path, out: Path, said: list[str], **options: Any) -> Any:
-    (out.parent / "net.py").write_text(NET)
+@pytest.fixture
+def fit(spread: type) -> Callable[..., Any]:
+    """Train a small method on a folder."""
     registry = Registry()
-    registry.register("spread")(Spread)
-    return train(
-        "spread",
-        data=str(folder),
-        backbone=f"{out.parent / 'net.py'}:net",
-        image_size=8,
-        batch_size=4,
-        out=out,
-        registry=registry,
-        say=said.append,
-        trainer={"accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1},
-        **options,
-    )
+    registry.register("spread")(spread)
+
+    def fitted(folder: Path, out: Path, said: list[str], **options: Any) -> Any:
+        (out.parent / "net.py").write_text(NET)
+        return train(
+            "spread",
+            data=str(folder),
+            backbone=f"{out.parent / 'net.py'}:net",
+            image_size=8,
+            batch_size=4,
+            out=out,
+            registry=registry,
+            say=said.append,
+            trainer={"accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1},
+            **options,
+        )
+
+    return fitted
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_folder_of_everything(folder: Path, tmp_path: Path, workers: int) -> None:
+def test_a_folder_of_everything(fit: Callable[..., Any], folder: Path, tmp_path: Path, workers: int) -> None:
     """Four files are no images: they are named with the reason, counted, and never end an epoch."""
     said: list[str] = []
     result = fit(folder, tmp_path / "run", said, epochs=3, workers=workers)
@@ -103,7 +89,7 @@ def test_a_folder_of_everything(folder: Path, tmp_path: Path, workers: int) -> N
     assert any("loop leads back to a folder above it: not followed" in line for line in said)
 
 
-def test_resuming_adds_to_the_file(folder: Path, tmp_path: Path) -> None:
+def test_resuming_adds_to_the_file(fit: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     """What a first run found stays, and nothing is named twice."""
     first = fit(folder, tmp_path / "run", [], epochs=2, workers=0)
     before = (first.run / "broken.txt").read_text()
@@ -114,7 +100,7 @@ def test_resuming_adds_to_the_file(folder: Path, tmp_path: Path) -> None:
     assert [Path(line.split("\t")[0]).name for line in after[len(before) :].splitlines()] == ["good3.jpg"]
 
 
-def test_a_resumed_run_sees_the_same(folder: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_sees_the_same(fit: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     """Broken images change nothing of it: the same weights as never having stopped."""
     whole = fit(folder, tmp_path / "whole", [], epochs=2, workers=0)
     fit(folder, tmp_path / "halves", [], epochs=1, workers=0)
@@ -123,7 +109,7 @@ def test_a_resumed_run_sees_the_same(folder: Path, tmp_path: Path) -> None:
         assert torch.equal(one, other)
 
 
-def test_workers_change_nothing(folder: Path, tmp_path: Path) -> None:
+def test_workers_change_nothing(fit: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     """The same samples, views and weights, whoever loads them."""
     runs = [fit(folder, tmp_path / f"run{n}", [], epochs=2, workers=n) for n in (0, 1, 3)]
     weights = [torch.cat([p.flatten() for p in run.model.parameters()]) for run in runs]
@@ -131,7 +117,7 @@ def test_workers_change_nothing(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(weights[0], weights[2])
 
 
-def test_nothing_broken_writes_nothing(folder: Path, tmp_path: Path) -> None:
+def test_nothing_broken_writes_nothing(fit: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     """A run over good images has no such file; the share of waiting for data is in its metrics."""
     for path in folder.iterdir():
         if not path.name.startswith("good"):

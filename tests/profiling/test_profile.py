@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from torch import Tensor, nn
 
-from ssl_registry import MethodConfig, hookimpl, registry
+from ssl_registry import registry
 from ssl_registry._registry import Registry
 from ssl_registry.cli import main
 from ssl_registry.errors import ConfigError
@@ -28,25 +26,6 @@ pytestmark = [
 CPU = {"accelerator": "cpu"}
 
 
-class Spread:
-    """Keep features apart; a method for a test."""
-
-    class Config(MethodConfig):
-        """No options of its own."""
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    @hookimpl
-    def build_heads(self, feature_dim: int) -> dict[str, nn.Module]:
-        return {"head": nn.Linear(feature_dim, 2)}
-
-    @hookimpl
-    def compute_loss(self, model: Any, views: list[Tensor]) -> Tensor:
-        z = model.heads["head"](model(views[0]))
-        return (1 - z.std(0)).relu().mean()
-
-
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch: pytest.MonkeyPatch) -> None:
     """The subject is what is measured, not how exactly."""
@@ -61,9 +40,9 @@ def net(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def methods() -> Registry:
+def methods(spread: type) -> Registry:
     own = Registry()
-    own.register("spread")(Spread)
+    own.register("spread")(spread)
     return own
 
 
@@ -95,9 +74,9 @@ def test_in_memory(net: str, methods: Registry) -> None:
     assert found.advice.line.startswith("keep it: ")
 
 
-def test_the_command(net: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(net: str, spread: type, capsys: pytest.CaptureFixture[str]) -> None:
     """It prints a table and a line of advice, or JSON; mistakes are one line."""
-    registry.register("spread")(Spread)
+    registry.register("spread")(spread)
     arguments = ["profile", "spread", "--backbone", net, "--batch-size", "8", "--steps", "2", "--accelerator", "cpu"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
