@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
@@ -17,8 +16,9 @@ from ssl_registry.backbones import Backbone, BackboneSpec
 from ssl_registry.batches import read_batch
 from ssl_registry.checkpoint import find_checkpoint
 from ssl_registry.data import Source, open_source
-from ssl_registry.errors import CheckpointError, ConfigError
+from ssl_registry.errors import ConfigError
 from ssl_registry.module import SSLModule
+from ssl_registry.recipes.reading import read_yaml
 from ssl_registry.runs import Run
 from ssl_registry.training.building import own_backbone
 from ssl_registry.training.workers import default_workers
@@ -166,7 +166,8 @@ def open_pretrained(
     """
     checkpoint = find_checkpoint(Path(path))
     run = Run(checkpoint.parent.parent) if checkpoint.parent.name == "checkpoints" else None
-    settings = _read_settings(run.folder / "config.yaml") if run is not None else {}
+    config = None if run is None else run.folder / "config.yaml"
+    settings = read_yaml(config) if config is not None and config.is_file() else {}
     if backbone is None and _names_a_file(settings):
         backbone = own_backbone(settings["backbone"], settings.get("backbone_kwargs"), settings.get("seed", 0))
     return Pretrained(registry.load(checkpoint, backbone=backbone), checkpoint, run, settings)
@@ -174,18 +175,6 @@ def open_pretrained(
 
 def _names_a_file(settings: Mapping[str, Any]) -> bool:
     return ".py:" in str(settings.get("backbone"))
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read as YAML: {error}; move the checkpoint out of the run") from error
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{path} holds no settings; it was not written by ssl-registry")
-    return settings
 
 
 def loading_workers(source: Source, told: int | None) -> int:

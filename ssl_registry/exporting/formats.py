@@ -30,7 +30,8 @@ def write_timm(pretrained: Pretrained, folder: Path) -> str:
     config = _timm_config(pretrained)
     _write_weights(pretrained.model.backbone, folder)
     _write_json(config, folder)
-    return timm_code(config)
+    made: Any = pretrained.model.backbone.pretrained_cfg
+    return timm_code(config, custom_load=bool(made.get("custom_load")))
 
 
 def write_hf(pretrained: Pretrained, folder: Path) -> str:

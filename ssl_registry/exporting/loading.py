@@ -8,14 +8,19 @@ __all__ = ["hf_code", "onnx_code", "timm_code", "torch_code"]
 
 STEM = """import timm, torch
 from safetensors.torch import load_file
-model = timm.create_model({name!r}, {arguments})
+model = timm.create_model("{name}", {arguments})
 model.conv1 = torch.nn.Conv2d({channels}, model.conv1.out_channels, 3, padding=1, bias=False)
 model.maxpool = torch.nn.Identity()
 model.load_state_dict(load_file("{{folder}}/model.safetensors"))"""
 
 
-def timm_code(config: dict[str, Any]) -> str:
-    """Return one call of ``timm.create_model``; for the low-resolution stem, the lines that put it in place."""
+def timm_code(config: dict[str, Any], *, custom_load: bool) -> str:
+    """Return one call of ``timm.create_model``; for the low-resolution stem, the lines that put it in place.
+
+    Args:
+        config: of the export.
+        custom_load: whether timm would read the weights of this name in a form of their own, which must be told off.
+    """
     arguments = dict(config["model_args"])
     channels = arguments["in_chans"]
     if channels == 3:
@@ -23,13 +28,17 @@ def timm_code(config: dict[str, Any]) -> str:
     listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     if config["ssl_registry"]["low_resolution"]:
         return STEM.format(name=config["architecture"], arguments=listed, channels=channels)
-    overlay = 'file="{folder}/model.safetensors", custom_load=False'
+    overlay = 'file="{folder}/model.safetensors"'
+    if custom_load:
+        overlay += ", custom_load=False"
     if channels != 3:
         overlay += f", input_size={tuple(config['pretrained_cfg']['input_size'])}"
     return (
         "import timm\n"
-        f"model = timm.create_model({config['architecture']!r}, pretrained=True, {listed}, "
-        f"pretrained_cfg_overlay=dict({overlay}))"
+        "model = timm.create_model(\n"
+        f'    "{config["architecture"]}", pretrained=True, {listed},\n'
+        f"    pretrained_cfg_overlay=dict({overlay}),\n"
+        ")"
     )
 
 
