@@ -9,7 +9,7 @@ SEED ?= 0
 
 BENCHMARKS ?= ntxent momentum lfr step overhead evaluation scaling startup
 
-.PHONY: setup demo lint test test-all bench clean
+.PHONY: setup demo lint test test-all bench docs clean
 
 setup: $(INSTALLED)
 
@@ -43,5 +43,9 @@ bench: $(INSTALLED)
 	for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json runs/bench/$$name.json || exit 1; done
 	$(BIN)/python benchmarks/table.py docs/performance.md $(BENCHMARKS:%=runs/bench/%.json)
 
+# The site, in site/; a warning ends it.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site
