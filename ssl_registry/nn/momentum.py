@@ -92,6 +92,8 @@ def update_momentum(model: nn.Module | Sequence[nn.Module], model_ema: nn.Module
     """
     if not 0.0 <= m <= 1.0:
         raise ValueError(f"m={m} is no momentum; it must lie between 0 and 1")
+    if type(model) is nn.Sequential:  # often made on the spot, so that its parts alone are the same at each step
+        model = list(model.children())
     online = (model,) if isinstance(model, nn.Module) else tuple(model)
     lists = _remembered.get(model_ema)
     if lists is None or not lists.hold(online):

@@ -156,12 +156,13 @@ def test_another_online_network_is_noticed():
     assert_is(target, wanted)
 
 
-def test_lists_are_made_once(monkeypatch):
+@pytest.mark.parametrize("given", [tuple, lambda parts: nn.Sequential(*parts)], ids=["parts", "made on the spot"])
+def test_lists_are_made_once(given, monkeypatch):
     """As long as nothing was replaced, the networks are not walked again."""
     parts, target = (network(0), nn.Linear(2, 3)), nn.Sequential(network(1), nn.Linear(2, 3))
-    update_momentum(parts, target, 0.5)
+    update_momentum(given(parts), target, 0.5)
     monkeypatch.setattr(nn.Module, "named_modules", lambda *_: pytest.fail("walked through the modules"))
-    update_momentum(parts, target, 0.5)
+    update_momentum(given(parts), target, 0.5)
 
 
 def test_networks_are_not_kept_alive():
