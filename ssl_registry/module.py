@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from ssl_registry.errors import BatchError, ConfigError, ContractError, did_you_
 from ssl_registry.nn import Frozen, FrozenModuleList, evaluating, freeze
 from ssl_registry.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.overrides import Overrides
-from ssl_registry.views import Recipe
+from ssl_registry.views import Recipe, sample_keys
 
 __all__ = ["SSLModule", "assemble"]
 
@@ -227,15 +227,21 @@ class SSLModule(LightningModule):
 
     def _views(self, batch: Any, ctx: Context) -> list[Tensor]:
         given = read_batch(batch, self.input_shape)
-        if len(given) == 1:
+        fields = batch if isinstance(batch, Mapping) else {}
+        keys = fields.get("keys")
+        if len(given) == 1 and "views" not in fields:
             self._check_range(given[0])
-            return [self._cast(view) for view in self.recipe.draw(given[0], ctx.generator)]
+            if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
+                keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
+            return [self._cast(view) for view in self.recipe.draw(given[0], ctx.generator, keys=keys)]
         if len(given) != self.recipe.num_views:
             raise BatchError(
                 f"{self.info.name} takes {self.recipe.num_views} view(s), the batch holds {len(given)}; "
                 "give that many, or a single one and let the recipe draw them"
             )
-        return [self._cast(view) for view in given]
+        if keys is not None:
+            return [self._cast(view) for view in self.recipe.finish(given, keys)]
+        return [self._cast(self.recipe.ready(view)) for view in given]
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""

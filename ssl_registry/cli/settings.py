@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssl_registry.cli.train_options import make_parser
+from ssl_registry.cli.view_options import one_word_a_view
 from ssl_registry.config import MethodConfig
 from ssl_registry.errors import ConfigError, did_you_mean
 from ssl_registry.recipes.adapting import adapt
@@ -39,7 +40,7 @@ def resolve(method: str, config_class: type[MethodConfig], argv: list[str]) -> S
     Raises:
         ConfigError: about an option, a file or a recipe.
     """
-    words = [_underscored(word) for word in argv]
+    words = one_word_a_view([_underscored(word) for word in argv])
     parser = make_parser(method, config_class)
     known = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
     flags = {word[2:].partition("=")[0].rstrip("+") for word in words if word.startswith("--")}

@@ -107,6 +107,13 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         default=None,
         help="Ignored but for its value; a run's configuration names it.",
     )
+    add(
+        "--views",
+        type=dict[str, Any],
+        default={},
+        help="--views.blur 0 changes a field of every view, --views.1.blur 0 of one; "
+        "--views.engine auto, host, device or split.",
+    )
     own = [name for name in config_class.model_fields if name not in MethodConfig.model_fields]
     for title, names in ((f"{method}'s own", own), ("every method's", list(MethodConfig.model_fields))):
         group = parser.add_argument_group(title)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from ssl_registry.data.drawn import Drawing, DrawnViews
 from ssl_registry.data.loader import ResumableLoader, training_loader
 from ssl_registry.data.resident import on_device
 from ssl_registry.data.resume import mend_loops
@@ -29,7 +31,9 @@ class SSLDataModule(LightningDataModule):
         batch_size: samples a batch, on each device.
         num_workers: processes that load beside the main one. 0 is fastest for data in memory; image files
             want about as many as there are cores.
-        seed: of the order of training batches.
+        seed: of the order of training batches, and of the views that they carry.
+        draw: has training batches carry views, or what they are drawn with: what `choose_drawing` gave. Without it
+            they are ``(samples, labels)`` or samples alone.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -43,7 +47,15 @@ class SSLDataModule(LightningDataModule):
         (torch.Size([64, 1, 16, 16]), torch.uint8, torch.Size([64]))
     """
 
-    def __init__(self, source: Source, *, batch_size: int = 256, num_workers: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        draw: Drawing | None = None,
+    ) -> None:
         super().__init__()
         _check("batch_size", batch_size, least=1)
         _check("num_workers", num_workers, least=0)
@@ -55,6 +67,7 @@ class SSLDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self._resident: Dataset[Any] | None = None  # the training part, on the device if it fits there
+        self.draw = draw
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches of this rank; full ones, where there are samples for one."""
@@ -63,7 +76,7 @@ class SSLDataModule(LightningDataModule):
             mend_loops(self.trainer)
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
         train, workers, pins = self.source.train, self.num_workers, self._pins_memory()
-        if self.trainer is not None:
+        if self.trainer is not None and (self.draw is None or self.draw.host is None):
             if self._resident is None:
                 self._resident = on_device(train, self.trainer.strategy.root_device)
             if self._resident is not train:
@@ -76,6 +89,7 @@ class SSLDataModule(LightningDataModule):
             world_size=world_size,
             num_workers=workers,
             pin_memory=pins,
+            views=None if self.draw is None else partial(DrawnViews, host=self.draw.host, seed=self.seed),
         )
 
     def train_eval_dataloader(self, limit: int | None = None) -> DataLoader[Any]:

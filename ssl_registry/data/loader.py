@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from ssl_registry.data.drawn import DrawnViews
 from ssl_registry.errors import CheckpointError
 
 __all__ = ["EpochSampler", "ResumableLoader", "mixed_seed", "training_loader"]
@@ -97,6 +98,8 @@ class ResumableLoader(DataLoader[Any]):
             self.sampler.start = done * (self.batch_size or 1)
         else:
             skipped = done
+        if isinstance(self.dataset, DrawnViews):
+            self.dataset.epoch = epoch
         # Workers' seeds are drawn from here; as a function of the epoch they do not depend on a restart.
         self.generator.manual_seed(
             mixed_seed(getattr(self.sampler, "seed", 0), epoch, getattr(self.sampler, "rank", 0))
@@ -167,6 +170,7 @@ def training_loader(
     world_size: int = 1,
     num_workers: int = 0,
     pin_memory: bool = False,
+    views: Callable[[Dataset[Any]], DrawnViews] | None = None,
 ) -> ResumableLoader:
     """Build the loader of one rank's training batches.
 
@@ -180,6 +184,7 @@ def training_loader(
         rank, world_size: of this process.
         num_workers: processes that load; the batches do not depend on it.
         pin_memory: load into page-locked memory, for a CUDA device.
+        views: puts views in the place of samples.
     """
     full = len(dataset) >= batch_size * world_size  # type: ignore[arg-type]  # map-style data sets have a length
     place: dict[str, int] = {"seed": seed, "rank": rank, "world_size": world_size}
@@ -189,7 +194,7 @@ def training_loader(
     else:  # a set that streams has an order of its own
         sampler, num_workers = make(batch_size=batch_size, num_workers=num_workers, drop_last=full, **place)
     return ResumableLoader(
-        dataset,
+        dataset if views is None else views(dataset),
         sampler=sampler,  # by name, as Lightning replaces it by name
         batch_size=batch_size,
         num_workers=num_workers,

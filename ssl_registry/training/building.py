@@ -15,6 +15,7 @@ from ssl_registry.errors import BackboneError
 from ssl_registry.files import load_object
 from ssl_registry.module import SSLModule
 from ssl_registry.views import Recipe
+from ssl_registry.views.changes import changed
 
 __all__ = ["build_model", "default_backbone", "own_backbone"]
 
@@ -40,6 +41,7 @@ def build_model(
     seed: int,
     options: Mapping[str, Any],
     registry: Registry,
+    views: Mapping[str, Any] | None = None,
 ) -> SSLModule:
     """Create the method on a backbone that takes the source's samples, with a recipe that suits them.
 
@@ -54,6 +56,7 @@ def build_model(
         seed: of the weights.
         options: the method's own.
         registry: where the method is looked up.
+        views: changes to the views' fields, see `changed`.
     """
     if low_resolution is None:
         small = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE
@@ -70,7 +73,7 @@ def build_model(
         seed=seed,
         **options,
     )
-    model.recipe = _recipe_for(model, source)
+    model.recipe = changed(_recipe_for(model, source), views or {})
     return model
 
 

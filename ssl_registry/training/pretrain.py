@@ -17,6 +17,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.callbacks import GuardMode
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source, open_source
+from ssl_registry.data.drawn import choose_drawing
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.lock import hold, releasing
 from ssl_registry.module import SSLModule
@@ -89,6 +90,7 @@ def train(
     logger: str | None = None,
     report: bool = True,
     resume: bool = False,
+    views: Mapping[str, Any] | None = None,
     trainer: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     origins: Mapping[str, str] | None = None,
@@ -125,6 +127,8 @@ def train(
             tensorboard where a package for it is installed.
         report: write ``report.html`` at the end.
         resume: go on from the last checkpoint in ``out``; a job that SLURM requeued does so by itself.
+        views: changes to the method's views: any field of theirs for all views, ``{number: {field: value}}`` for one,
+            and ``engine``: ``auto``, ``host``, ``device`` or ``split``.
         trainer: arguments of Lightning's Trainer.
         options: the method's own options.
         origins: where each option came from, in words, for the run's record; one that is missing has its default.
@@ -162,6 +166,7 @@ def train(
         seed=seed,
         options=options or {},
         registry=registry,
+        views={key: value for key, value in (views or {}).items() if key != "engine"},
     )
     if compile:
         model.compile_networks()
@@ -177,9 +182,13 @@ def train(
         workers = default_workers(source)
     if cache is not None:
         source = cache_source(source, cache, workers=workers, say=say)
-    datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed)
+    accelerator = lightning.strategy.root_device.type != "cpu"
+    draw = choose_drawing(source, model.recipe, asked=(views or {}).get("engine", "auto"), accelerator=accelerator)
+    datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed, draw=draw)
     for note in (*source.notes, *model.recipe.notes(source.input_shape)):
         say(note)
+    if draw is not None:
+        say(str(draw.engine))
     say(_summary(method, name, source, model, lightning))
 
     device = lightning.strategy.root_device

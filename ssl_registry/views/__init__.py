@@ -2,13 +2,16 @@
 
 - `specs`: `ImageView`, `SignalView`, `TableView`: what a view may do, as values
 - `recipe`: `Recipe`: the views of a method, `draw` and `prepare`
-- `image`, `signal`, `table`: drawing each kind; `geometry`, `colour`, `blur`: the operations on images
-- `random`: random parameters from one generator
+- `parameters`: what happens to each image, as a function of its key: the same for every engine
+- the device engine, a batch at a time: `image` with `geometry`, `colour`, `blur`; `signal`, `table`
+- the host engine, a photograph at a time: `host` with `host_image` and `fast`
+- `random`: random numbers on the data's device
 """
 
 from __future__ import annotations
 
+from ssl_registry.views.parameters import sample_keys
 from ssl_registry.views.recipe import Recipe
 from ssl_registry.views.specs import ImageView, SignalView, TableView, View
 
-__all__ = ["ImageView", "Recipe", "SignalView", "TableView", "View"]
+__all__ = ["ImageView", "Recipe", "SignalView", "TableView", "View", "sample_keys"]

@@ -40,17 +40,24 @@ def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
 
 def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:
     """Turn the hue in HSV; factor in [-0.5, 0.5] is the share of a full turn."""
-    value, argmax = images.max(1)
-    chroma = value - images.amin(1)
     red, green, blue = images.unbind(1)
+    value = images.amax(1)
+    chroma = value - images.amin(1)
     # Hue in sixths of a turn, counted from the largest component; grey pixels have none.
     spread = torch.where(chroma == 0, 1, chroma)
-    from_red, from_green, from_blue = (green - blue) / spread, (blue - red) / spread, (red - green) / spread
-    hue = torch.where(argmax == 0, from_red, torch.where(argmax == 1, from_green + 2, from_blue + 4))
+    hue = torch.where(
+        value == red,
+        (green - blue) / spread,
+        torch.where(value == green, (blue - red) / spread + 2, (red - green) / spread + 4),
+    )
     hue = hue + 6 * factor[:, None, None]
     # Each component of an HSV colour is its value, less the chroma where its own hue is far away.
-    channels = [value - chroma * torch.minimum(k := torch.remainder(hue + n, 6), 4 - k).clamp(0, 1) for n in (5, 3, 1)]
-    return torch.stack(channels, 1).clamp(0, 1)
+    return torch.stack([_component(value, chroma, hue + n) for n in (5, 3, 1)], 1).clamp(0, 1)
+
+
+def _component(value: Tensor, chroma: Tensor, place: Tensor) -> Tensor:
+    place = place - 6 * (place / 6).floor()  # torch.remainder is twenty times slower on a CPU
+    return value - chroma * torch.minimum(place, 4 - place).clamp(0, 1)
 
 
 def solarize(images: Tensor, threshold: float) -> Tensor:

@@ -7,53 +7,18 @@ products with one pair of matrices a sample.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_registry.views.random import Random
-
-__all__ = ["affine", "crop_resize", "draw_boxes", "resize"]
-
-# Attempts at a box whose random area and aspect ratio fit into the image, as in torchvision.
-TRIES = 10
+__all__ = ["affine", "crop_resize", "resize"]
+# At most so many binary places have the weights of torch's antialiased resize of uint8.
+PLACES = 22
 
 
-def draw_boxes(
-    count: int, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float], random: Random
+def crop_resize(
+    images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor | None = None, *, whole: bool = False
 ) -> Tensor:
-    """Draw boxes of random area and aspect ratio, distributed as torchvision's ``RandomResizedCrop``.
-
-    Args:
-        count: how many.
-        height, width: of the image, in pixels.
-        scale: least and greatest share of its area.
-        ratio: least and greatest width / height; its logarithm is uniform.
-        random: where the numbers come from.
-
-    Returns:
-        int64 [count, 4]: top, left, height, width. Where no attempt fits, the largest central box whose aspect ratio
-        is in range.
-    """
-    area = height * width * random.uniform(*scale, (count, TRIES))
-    aspect = torch.exp(random.uniform(math.log(ratio[0]), math.log(ratio[1]), (count, TRIES)))
-    wide, high = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
-    fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
-    first = fits.byte().argmax(1, keepdim=True)  # the first attempt that fits; 0 where none does
-    wide, high, found = (choice.gather(1, first)[:, 0] for choice in (wide, high, fits))
-    whole = width / height
-    wide = torch.where(found, wide, round(height * ratio[1]) if whole > ratio[1] else width)
-    high = torch.where(found, high, round(width / ratio[0]) if whole < ratio[0] else height)
-    # A uniform number below 1 picks a corner; central boxes have half of what is left.
-    place = torch.where(found[:, None], random.uniform(0, 1, (count, 2)), 0.5)
-    left = ((width - wide + found) * place[:, 0]).floor().long()
-    top = ((height - high + found) * place[:, 1]).floor().long()
-    return torch.stack([top, left, high, wide], 1)
-
-
-def crop_resize(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tensor | None = None) -> Tensor:
     """Cut a box out of each image and resize it, antialiased.
 
     Args:
@@ -61,28 +26,55 @@ def crop_resize(images: Tensor, boxes: Tensor, size: tuple[int, int], flip: Tens
         boxes: int64 [B, 4]: top, left, height, width, in pixels and inside the image.
         size: height and width of the result.
         flip: bool [B], mirrors left and right; None for none.
+        whole: the images are whole grey levels from 0 to 255, and so is the result, as torchvision gives for uint8.
 
     Returns:
-        [B, C, *size]; like ``torchvision.transforms.v2.functional.resized_crop(..., antialias=True)`` within 1e-5.
+        [B, C, *size]; like ``torchvision.transforms.v2.functional.resized_crop(..., antialias=True)`` within 1e-5;
+        equal to it if ``whole``, up to a reduction by 4, and then within one grey level.
     """
-    rows = _weights(boxes[:, 0], boxes[:, 2], images.shape[2], size[0])  # [B, h, H]
-    columns = _weights(boxes[:, 1], boxes[:, 3], images.shape[3], size[1])  # [B, w, W]
+    rows = _weights(boxes[:, 0], boxes[:, 2], images.shape[2], size[0], whole)  # [B, h, H]
+    columns = _weights(boxes[:, 1], boxes[:, 3], images.shape[3], size[1], whole)  # [B, w, W]
     if flip is not None:
         columns = torch.where(flip[:, None, None], columns.flip(1), columns)
-    # Height first: [B, 1, h, H] @ [B, C, H, W] @ [B, 1, W, w].
-    return rows[:, None].to(images.dtype) @ images @ columns[:, None].mT.to(images.dtype)
+    if whole:
+        return _fixed_product(_fixed_product(images, columns).mT, rows).mT
+    images = images @ columns[:, None].mT.to(images.dtype)  # [B, C, H, W] @ [B, 1, W, w]
+    return rows[:, None].to(images.dtype) @ images  # [B, 1, h, H] @ [B, C, H, w]
 
 
-def _weights(start: Tensor, length: Tensor, inside: int, outside: int) -> Tensor:
+def _weights(start: Tensor, length: Tensor, inside: int, outside: int, exact: bool) -> Tensor:
     """The share of each input pixel in each output pixel along one axis, [B, outside, inside]."""
-    device = start.device
-    scale = length[:, None, None] / outside  # input pixels an output pixel
+    device, dtype = start.device, torch.float64 if exact else torch.float32
+    scale = length[:, None, None].to(dtype) / outside  # input pixels an output pixel
     centre = start[:, None, None] + (torch.arange(outside, device=device)[None, :, None] + 0.5) * scale
     pixel = torch.arange(inside, device=device)[None, None, :]
     weights = (1 - (pixel + 0.5 - centre).abs() / scale.clamp(min=1)).clamp(min=0)
     # What lies outside of the box was cut off before the resize.
     weights = weights * ((pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None]))
     return weights / weights.sum(-1, keepdim=True)
+
+
+def _fixed_product(images: Tensor, weights: Tensor) -> Tensor:
+    """Weigh the last axis of whole grey levels in the fixed-point numbers that torch's uint8 kernel works in.
+
+    Its weights have as many binary places as 16 bits leave room for, and each axis is rounded. Products and sums are
+    whole numbers below 2**24 (up to a reduction by 4), so float32 holds them exactly, in any order of summation.
+
+    Args:
+        images: float32 [B, C, h, n], whole numbers from 0 to 255.
+        weights: float64 [B, m, n].
+
+    Returns:
+        float32 [B, C, h, m].
+    """
+    batch, channels, height, inside = images.shape
+    unit = 2.0 ** torch.arange(PLACES + 1, device=images.device)
+    fits = weights.amax((1, 2))[:, None] * unit[1:] + 0.5 < 2**15  # [B, PLACES]; true, then false
+    scale = unit[fits.sum(1)].view(-1, 1, 1)
+    fixed = (weights * scale + 0.5).floor().float()
+    product = images.reshape(batch, channels * height, inside) @ fixed.mT
+    rounded = ((product + scale / 2) / scale).floor_().clamp_(0, 255)
+    return rounded.view(batch, channels, height, -1)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -1,9 +1,11 @@
-"""Drawing an `ImageView` for a batch: geometry, colour, grey, blur, solarisation, noise, in the papers' order."""
+"""Drawing an `ImageView` for a batch on its device: geometry, then colour, grey, blur, solarisation and noise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from ssl_registry.views.blur import gaussian_blur, kernel_size
@@ -15,94 +17,92 @@ from ssl_registry.views.colour import (
     grey,
     solarize,
 )
-from ssl_registry.views.geometry import affine, crop_resize, draw_boxes, resize
-from ssl_registry.views.random import Random
+from ssl_registry.views.geometry import affine, crop_resize, resize
+from ssl_registry.views.parameters import Array, ImageParameters
+from ssl_registry.views.random import keyed_normal
 from ssl_registry.views.specs import ImageView
 
-__all__ = ["draw_image_view"]
+__all__ = ["colour_steps", "finish", "place"]
+
+ADJUST = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
 
-def draw_image_view(images: Tensor, view: ImageView, image_size: int | None, random: Random) -> Tensor:
-    """Draw one view of every image.
+def place(images: Tensor, view: ImageView, drawn: ImageParameters, side: int | None) -> Tensor:
+    """Crop, resize, flip and move every image.
 
     Args:
-        images: float32 [B, C, H, W] in [0, 1].
-        view: what to do, and how likely.
-        image_size: side of the result where the view has no size of its own; None keeps the images' size.
-        random: where every parameter comes from.
+        images: [B, C, H, W]: uint8, or float32 in [0, 1].
+        view: what to do.
+        drawn: its parameters.
+        side: of the result in pixels; None keeps the images' size.
 
     Returns:
-        [B, C, h, w] in [0, 1], not normalised.
+        float32 [B, C, h, w] in [0, 1]; of uint8 images still whole grey levels, as every engine gives them.
     """
-    images = _place(images, view, image_size, random)
-    if images.shape[1] in (1, 3):
-        images = _colour(images, view, random)
-    count = len(images)
-    if view.blur:
-        sigma = random.uniform(*view.blur_sigma, (count,))
-        size = kernel_size(images.shape[-1])
-        images = _some(images, random.chance(view.blur, count), lambda x, of: gaussian_blur(x, sigma[of], size))
-    if view.solarize:
-        chosen = random.chance(view.solarize, count)
-        images = _some(images, chosen, lambda x, of: solarize(x, view.solarize_threshold))
-    if view.noise:
-        images = (images + view.noise * random.normal(tuple(images.shape))).clamp(0, 1)
-    return images
-
-
-def _place(images: Tensor, view: ImageView, image_size: int | None, random: Random) -> Tensor:
-    count, _, height, width = images.shape
-    side = view.size or image_size
-    size = (side, side) if side else (height, width)
-    flip = random.chance(view.flip, count) if view.flip else None
-    if view.crop_scale is not None:
-        boxes = draw_boxes(count, height, width, view.crop_scale, view.crop_ratio, random)
-        images = crop_resize(images, boxes, size, flip)
+    whole, device = images.dtype == torch.uint8, images.device
+    images = images.float()
+    size = (side, side) if side else (images.shape[2], images.shape[3])
+    flip = torch.from_numpy(drawn.flip).to(device) if drawn.flip.any() else None
+    if drawn.boxes is not None:
+        images = crop_resize(images, torch.from_numpy(drawn.boxes).to(device), size, flip, whole=whole)
+    elif whole and size != images.shape[2:]:
+        box = torch.tensor([[0, 0, *images.shape[2:]]], device=device).expand(len(images), -1)
+        images = crop_resize(images, box, size, flip, whole=True)
     else:
         images = resize(images, size)
         if flip is not None:
             images = images.flip(3).where(flip[:, None, None, None], images)
-    if view.rotation or view.translation or view.zoom is not None:
-        degrees = random.uniform(-view.rotation, view.rotation, (count,))
-        shift = random.uniform(-view.translation, view.translation, (count, 2)) * images.shape[-1]
-        zoom = random.uniform(*(view.zoom or (1.0, 1.0)), (count,))
-        images = affine(images, degrees, shift, zoom)
+    if drawn.affine is not None:
+        degrees, right, down, zoom = torch.from_numpy(drawn.affine).to(device).unbind(1)
+        images = affine(images, degrees, torch.stack([right, down], 1) * images.shape[-1], zoom)
+    return images.round() / 255 if whole else images
+
+
+def finish(images: Tensor, view: ImageView, drawn: ImageParameters) -> Tensor:
+    """Change colours, blur, solarise and add noise.
+
+    Args:
+        images: float32 [B, C, h, w] in [0, 1]; not changed.
+        view: what to do.
+        drawn: its parameters.
+
+    Returns:
+        float32 [B, C, h, w] in [0, 1], not normalised.
+    """
+    images, device = images.clone(), images.device
+    factors, sigma = (torch.from_numpy(numbers).to(device) for numbers in (drawn.factors, drawn.sigma))
+    steps = colour_steps(view, images.shape[1])
+    for position in range(len(ADJUST) if steps else 0):
+        for number in steps:
+            chosen = drawn.jittered & (drawn.order[:, position] == number)
+            _change(images, chosen, partial(_adjust, number=number, factors=factors[:, number]))
+    if images.shape[1] == 3:
+        _change(images, drawn.grey, lambda x, of: grey(x).expand_as(x))
+    size = kernel_size(images.shape[-1])
+    _change(images, drawn.blurred, lambda x, of: gaussian_blur(x, sigma[of], size))
+    _change(images, drawn.solarized, lambda x, of: solarize(x, view.solarize_threshold))
+    if view.noise:
+        keys = torch.from_numpy(drawn.noise.view("int64")).to(device)
+        noise = keyed_normal(keys, images[0].numel()).view(images.shape)
+        images = images.add_(noise, alpha=view.noise).clamp_(0, 1)
     return images
 
 
-def _colour(images: Tensor, view: ImageView, random: Random) -> Tensor:
-    count, channels = images.shape[:2]
-    if view.jitter:
-        steps: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = []
-        factors: list[tuple[Callable[[Tensor, Tensor], Tensor], float]] = [
-            (adjust_brightness, view.brightness),
-            (adjust_contrast, view.contrast),
-            (adjust_saturation, view.saturation if channels == 3 else 0.0),
-        ]
-        for adjust, strength in factors:
-            if strength:
-                steps.append((adjust, random.uniform(max(0.0, 1 - strength), 1 + strength, (count,))))
-        if view.hue and channels == 3:
-            steps.append((adjust_hue, random.uniform(-view.hue, view.hue, (count,))))
-        chosen = random.chance(view.jitter, count)
-        order = random.order(count, len(steps))  # of each image's own
-        for position in range(len(steps)):
-            for number, (adjust, factor) in enumerate(steps):
-                images = _adjusted(images, chosen & (order[:, position] == number), adjust, factor)
-    if view.grey and channels == 3:
-        images = _some(images, random.chance(view.grey, count), lambda x, of: grey(x).expand_as(x))
-    return images
+def _adjust(images: Tensor, of: Tensor, *, number: int, factors: Tensor) -> Tensor:
+    return ADJUST[number](images, factors[of])
 
 
-def _adjusted(images: Tensor, chosen: Tensor, adjust: Callable[[Tensor, Tensor], Tensor], factor: Tensor) -> Tensor:
-    return _some(images, chosen, lambda x, of: adjust(x, factor[of]))
+def colour_steps(view: ImageView, channels: int) -> tuple[int, ...]:
+    """Return which of brightness, contrast, saturation and hue apply: the latter two to RGB, none to many bands."""
+    if not view.jitter or channels not in (1, 3):
+        return ()
+    strengths = (view.brightness, view.contrast, view.saturation, view.hue)
+    return tuple(number for number, strength in enumerate(strengths[: 4 if channels == 3 else 2]) if strength)
 
 
-def _some(images: Tensor, chosen: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Change the chosen images only; ``change`` gets them and their numbers."""
-    numbers = chosen.nonzero()[:, 0]
-    if len(numbers) == 0:
-        return images
-    if len(numbers) == len(images):
-        return change(images, numbers)
-    return images.index_copy(0, numbers, change(images[numbers], numbers))
+def _change(images: Tensor, chosen: Array, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Change the chosen images in place; ``change`` gets them and their numbers."""
+    numbers = chosen.nonzero()[0]  # known on the host: nothing waits for the device
+    if len(numbers):
+        of = torch.from_numpy(numbers).to(images.device)
+        images.index_copy_(0, of, change(images[of], of))

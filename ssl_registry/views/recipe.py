@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ssl_registry.errors import ConfigError
 from ssl_registry.views.geometry import resize
-from ssl_registry.views.image import draw_image_view
+from ssl_registry.views.image import finish, place
+from ssl_registry.views.parameters import Keys, draw_image_parameters, sample_keys
 from ssl_registry.views.random import Random
 from ssl_registry.views.signal import draw_signal_view
 from ssl_registry.views.specs import ImageView, SignalView, TableView, View
@@ -78,27 +81,65 @@ class Recipe(BaseModel):
             x = resize(x, (self.image_size, self.image_size))
         return self._normalised(x)
 
-    def draw(self, x: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
+    def draw(self, x: Tensor, generator: torch.Generator | None = None, *, keys: Keys | None = None) -> list[Tensor]:
         """Draw all views of a batch, on its device.
 
         Args:
             x: as for `prepare`.
-            generator: where every random parameter comes from; None for torch's global one.
+            generator: where random parameters come from; None for torch's global one.
+            keys: of the samples, from `sample_keys`: then views of images depend on them alone.
 
         Returns:
             ``num_views`` tensors in float32, [batch, channels, size, size] for images; in the order of ``views``.
         """
+        if x.ndim == 4:
+            return self._draw_images(x, keys if keys is not None else _drawn_keys(len(x), generator))
         x, random = _scaled(x), Random(generator, x.device)
-        return [self._normalised(self._draw(x, view, random)) for view in self.views for _ in range(view.copies)]
+        return [self._normalised(self._draw(x, view, random)) for _, view in self.numbered()]
+
+    def numbered(self) -> Iterator[tuple[int, View]]:
+        """Every view that is drawn, with its number: copies one by one."""
+        return enumerate(view for view in self.views for _ in range(view.copies))
+
+    def image_views(self) -> list[ImageView]:
+        """Return every view that is drawn, copies one by one; all must be views of images."""
+        views = [view for _, view in self.numbered()]
+        for view in views:
+            if not isinstance(view, ImageView):
+                raise ConfigError(f"a view of kind {view.kind!r} cannot be drawn from images")
+        return views  # type: ignore[return-value]  # checked above
+
+    def finish(self, views: Sequence[Tensor], keys: Keys) -> list[Tensor]:
+        """Finish views whose crops were cut elsewhere, on their device: colour, grey, blur, solarise, normalise.
+
+        Args:
+            views: as many as the recipe has, uint8 or float in [0, 1], [batch, channels, size, size].
+            keys: of the samples: those that the crops were drawn with.
+        """
+        finished = []
+        for number, (x, view) in enumerate(zip(views, self.image_views(), strict=True)):
+            drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
+            finished.append(self._normalised(finish(_scaled(x), view, drawn)))
+        return finished
+
+    def ready(self, view: Tensor) -> Tensor:
+        """Bring a finished view to the network: uint8 is scaled and normalised, floats are taken as they are."""
+        return self._normalised(_scaled(view)) if view.dtype == torch.uint8 else view
+
+    def _draw_images(self, x: Tensor, keys: Keys) -> list[Tensor]:
+        drawn_views = []
+        for number, view in enumerate(self.image_views()):
+            drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
+            placed = place(x, view, drawn, view.size or self.image_size)
+            drawn_views.append(self._normalised(finish(placed, view, drawn)))
+        return drawn_views
 
     def _draw(self, x: Tensor, view: View, random: Random) -> Tensor:
-        wanted = {4: ImageView, 3: SignalView, 2: TableView}.get(x.ndim)
-        if view.is_plain and x.ndim != 4:  # plain images may still be resized
+        if view.is_plain:
             return x
-        if wanted is None or not isinstance(view, wanted):
+        wanted = {3: SignalView, 2: TableView}.get(x.ndim)
+        if isinstance(view, ImageView) or wanted is None or not isinstance(view, wanted):
             raise ConfigError(f"a view of kind {view.kind!r} cannot be drawn from samples of shape {list(x.shape[1:])}")
-        if isinstance(view, ImageView):
-            return draw_image_view(x, view, self.image_size, random)
         if isinstance(view, SignalView):
             return draw_signal_view(x, view, random)
         return draw_table_view(x, view, random)
@@ -146,6 +187,13 @@ class Recipe(BaseModel):
         skipped += ["grey"] if any(view.grey for view in images) else []
         what = "grey images" if one else f"images of {input_shape[0]} channels"
         return [f"{what}: {', '.join(skipped)} left out of the views"] if skipped else []
+
+
+def _drawn_keys(count: int, generator: torch.Generator | None) -> Keys:
+    """Draw one number and make a key for each sample from it."""
+    device = None if generator is None else generator.device
+    seed = int(torch.randint(2**63 - 1, (1,), generator=generator, device=device))
+    return sample_keys(seed, 0, range(count))
 
 
 def _scaled(x: Tensor) -> Tensor:

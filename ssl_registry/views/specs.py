@@ -45,6 +45,11 @@ class ImageView(_View):
     solarize_threshold: Share = Field(0.5, description="From where on.")
     noise: float = Field(0.0, ge=0, description="Standard deviation of added noise, on [0, 1].")
 
+    @property
+    def moves(self) -> bool:
+        """Whether the view rotates, shifts or zooms."""
+        return bool(self.rotation or self.translation) or self.zoom is not None
+
     @model_validator(mode="after")
     def _ranges(self) -> Self:
         for name in ("crop_scale", "crop_ratio", "zoom", "blur_sigma"):

@@ -110,6 +110,33 @@ def test_run_is_repeated_from_its_configuration(folder):
     assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
 
 
+def test_views_are_changed_and_repeated(folder, capsys):
+    """A field of all views, fields of one, the engine: told, in the run's configuration, and repeated from it."""
+    words = ["--views.blur", "0.25", "--views.1.flip=0.5", "--views.1.noise", "0", "--views.engine", "device"]
+    assert main(["train", "simclr", *SHORT, "--epochs", "1", "--out", "a", *words]) == 0
+    assert "views: device engine (as told)" in capsys.readouterr().out
+    assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b"]) == 0
+    first, second = (registry.load(run, backbone=load_object("net.py:Tiny")()).recipe for run in "ab")
+    assert first == second
+    assert [(view.blur, view.flip, view.noise > 0) for view in first.views] == [(0.25, 0.0, True), (0.25, 0.5, False)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--views.blurr", "1"], "has no field 'blurr'. Did you mean 'blur'"),
+        (["--views.engine", "gpu"], "views.engine='gpu' is not one of auto, host, device, split"),
+        (["--views.7.blur", "0"], "there is no view 7; this method draws 2"),
+        (["--views.0.blur"], "--views.0.blur needs a value"),
+        (["--views.flip", "2"], "views.flip=2: Input should be less than or equal to 1"),
+    ],
+)
+def test_mistakes_in_views(words, message, folder, capsys):
+    """One line, exit code 2."""
+    assert main(["train", "simclr", *SHORT, *words]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_resume_goes_on(capsys, folder):
     """Two epochs, then four in the same folder, are four."""
     run = ["train", "simclr", *SHORT, "--out", "run"]

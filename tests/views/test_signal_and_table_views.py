@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_registry.views import Recipe, SignalView, TableView
 from ssl_registry.views.signal import permute_segments, warp_time
+
+properties = settings(deadline=None, derandomize=True, max_examples=40)
 
 
 def draw(view, x, seed=0):
     return Recipe(views=(view,)).draw(x, torch.Generator().manual_seed(seed))[0]
 
 
+@properties
 @given(batch=st.integers(1, 4), channels=st.integers(1, 4), time=st.integers(6, 30), pieces=st.integers(2, 6))
 def test_permutation_moves_whole_pieces_of_time(batch, channels, time, pieces):
     """Every channel of a sample is rearranged alike, nothing is lost, and pieces stay in one piece."""

@@ -1,0 +1,159 @@
+"""What happens to each sample: parameters of views as a pure function of (seed, epoch, sample).
+
+Every number comes from a counter: the value number ``n`` of a sample's stream is a hash of the sample's key and ``n``
+(SplitMix64, Steele et al., 2014). Nothing is kept between draws, so views depend neither on the number of workers
+or devices nor on the batch, and a step that is switched off leaves the parameters of all others as they were.
+Drawn in numpy, on the host, for one sample or a whole batch, whichever engine needs them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_registry.views.specs import ImageView
+
+__all__ = ["ImageParameters", "Keys", "draw_boxes", "draw_image_parameters", "sample_keys"]
+
+Keys = NDArray[np.uint64]
+Floats = NDArray[np.float64]
+Array = NDArray[Any]
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+# Attempts at a box whose random area and aspect ratio fit into the image, as in torchvision.
+TRIES = 10
+# Places in a view's stream, each a fixed one, and what a stream of one view may use.
+AREAS, ASPECTS, CORNER, FLIP, AFFINE, JITTER, FACTORS, ORDER, GREY, BLUR, SIGMA, SOLARIZE, NOISE = (
+    *(0, 10, 20, 22, 23, 27, 28, 32, 36, 37, 38, 39, 40),
+)
+STREAM = 64
+
+
+def sample_keys(seed: int, epoch: int, indices: Array | Sequence[int]) -> Keys:
+    """Return the key of each sample in an epoch, [B].
+
+    >>> bool(sample_keys(0, 1, [5])[0] == sample_keys(0, 1, [4, 5])[1])
+    True
+    """
+    keys = np.zeros(len(indices), np.uint64)
+    for number in (np.uint64(seed % 2**64), np.uint64(epoch % 2**64), np.asarray(indices).astype(np.uint64)):
+        keys = _mixed(keys + number + GOLDEN)
+    return keys
+
+
+@dataclass(frozen=True)
+class ImageParameters:
+    """One view of a batch of images; every array has the batch in front.
+
+    Args:
+        boxes: int64 [B, 4]: top, left, height, width of the crop in pixels; None where the view has no crop.
+        flip: bool [B].
+        affine: float32 [B, 4]: degrees, shift right and down as shares of the side, zoom; None without.
+        factors: float32 [B, 4]: brightness, contrast, saturation, hue.
+        order: int64 [B, 4]: which of the four comes first, second...; ``jittered`` tells where they apply at all.
+        jittered, grey, blurred, solarized: bool [B].
+        sigma: float32 [B], of the blur, in pixels.
+        noise: the key of each sample's noise.
+    """
+
+    boxes: Array | None
+    flip: Array
+    affine: Array | None
+    factors: Array
+    order: Array
+    jittered: Array
+    grey: Array
+    blurred: Array
+    sigma: Array
+    solarized: Array
+    noise: Keys
+
+    def part(self, samples: slice) -> ImageParameters:
+        """Return the parameters of some of the samples."""
+        own: dict[str, Any] = {key: each if each is None else each[samples] for key, each in vars(self).items()}
+        return ImageParameters(**own)
+
+
+def draw_image_parameters(view: ImageView, keys: Keys, number: int, height: int, width: int) -> ImageParameters:
+    """Draw the parameters of one view.
+
+    Args:
+        view: what may happen, and how likely.
+        keys: of the samples, from `sample_keys`.
+        number: of the view in its recipe, copies counted.
+        height, width: of the images, in pixels.
+    """
+    bits = _mixed(keys[:, None] + (np.arange(STREAM, dtype=np.uint64) + np.uint64(number * STREAM + 1)) * GOLDEN)
+    uniform: Floats = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # [B, STREAM] in [0, 1)
+    boxes = affine = None
+    if view.crop_scale is not None:
+        boxes = draw_boxes(uniform[:, AREAS:FLIP], height, width, view.crop_scale, view.crop_ratio)
+    if view.moves:
+        least, greatest = view.zoom or (1.0, 1.0)
+        low = np.array([-view.rotation, -view.translation, -view.translation, least])
+        affine = _between(uniform[:, AFFINE:JITTER], low, np.array([-low[0], -low[1], -low[2], greatest]))
+    strength = np.array([view.brightness, view.contrast, view.saturation, view.hue])
+    centre = np.array([1.0, 1.0, 1.0, 0.0])
+    low = np.array([*np.maximum(0, 1 - strength[:3]), -view.hue])
+    return ImageParameters(
+        boxes=boxes,
+        flip=uniform[:, FLIP] < view.flip,
+        affine=affine,
+        factors=_between(uniform[:, FACTORS:ORDER], low, centre + strength),
+        order=uniform[:, ORDER:GREY].argsort(1),
+        jittered=uniform[:, JITTER] < view.jitter,
+        grey=uniform[:, GREY] < view.grey,
+        blurred=uniform[:, BLUR] < view.blur,
+        sigma=_between(uniform[:, SIGMA], view.blur_sigma[0], view.blur_sigma[1]),
+        solarized=uniform[:, SOLARIZE] < view.solarize,
+        noise=bits[:, NOISE],
+    )
+
+
+def draw_boxes(
+    uniform: Floats, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Array:
+    """Turn uniform numbers into boxes of random area and aspect ratio, as torchvision's ``RandomResizedCrop``.
+
+    Args:
+        uniform: [B, 2 * TRIES + 2] in [0, 1): areas, aspects, and the corner.
+        height, width: of the image, in pixels.
+        scale: least and greatest share of its area.
+        ratio: least and greatest width / height; its logarithm is uniform.
+
+    Returns:
+        int64 [B, 4]: top, left, height, width. Where no attempt fits, the largest central box whose aspect ratio is
+        in range.
+    """
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * uniform[:, AREAS:ASPECTS])
+    least, greatest = math.log(ratio[0]), math.log(ratio[1])
+    aspect = np.exp(least + (greatest - least) * uniform[:, ASPECTS:CORNER])
+    sides = np.rint(np.sqrt(np.stack([area / aspect, area * aspect], 2)))  # [B, TRIES, 2]: height, width
+    whole = np.array([height, width])
+    fits = np.all((sides > 0) & (sides <= whole), axis=2)
+    rows = np.arange(len(uniform))
+    first = fits.argmax(1)  # the first attempt that fits; 0 where none does
+    found, sides = fits[rows, first, None], sides[rows, first]
+    share = width / height
+    central = [width / ratio[0] if share < ratio[0] else height, height * ratio[1] if share > ratio[1] else width]
+    sides = np.where(found, sides, np.rint(central))
+    # A uniform number below 1 picks a corner; central boxes have half of what is left.
+    corner = np.floor((whole - sides + found) * np.where(found, uniform[:, CORNER:FLIP], 0.5))
+    return np.concatenate([corner, sides], 1).astype(np.int64)
+
+
+def _between(uniform: Floats, low: Any, high: Any) -> Array:
+    numbers: Array = (low + (high - low) * uniform).astype(np.float32)
+    return numbers
+
+
+def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser, on unsigned numbers that wrap around."""
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))

@@ -1,0 +1,171 @@
+"""Batches that carry views: the same whoever loads them, in every epoch others, and trained on like any."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from torch import nn
+
+from ssl_registry import registry
+from ssl_registry.data import Source, SSLDataModule, open_source
+from ssl_registry.data.drawn import choose_drawing
+from ssl_registry.data.samples import Samples
+from ssl_registry.views import ImageView, Recipe, TableView
+
+RECIPE = Recipe(
+    views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, jitter=0.8, brightness=0.4, hue=0.1, blur=0.5, copies=2),),
+    image_size=24,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.2, 0.2),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Ten JPEG photographs of two classes, of different sizes, and one that is broken."""
+    root = tmp_path_factory.mktemp("photos")
+    (image, other) = load_sample_images().images
+    for number in range(10):
+        place = root / ("first", "second")[number % 2] / f"{number}.jpg"
+        place.parent.mkdir(exist_ok=True)
+        part = (image, other)[number % 2][number * 20 : number * 20 + 80 + number, 30:130]
+        Image.fromarray(part).save(place, quality=92)
+    (root / "first" / "broken.jpg").write_bytes((root / "first" / "0.jpg").read_bytes()[:300])
+    return root
+
+
+def batches(source, asked="auto", workers=0, epochs=1, recipe=RECIPE, batch_size=4, seed=3):
+    draw = choose_drawing(source, recipe, asked=asked, accelerator=False)
+    loader = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed, draw=draw).train_dataloader()
+    found = []
+    for epoch in range(epochs):
+        loader.sampler.set_epoch(epoch)
+        found.append(list(loader))
+    return found
+
+
+def drawn(batch, recipe=RECIPE):
+    if "image" in batch:
+        return recipe.draw(batch["image"], keys=batch["keys"])
+    if "keys" in batch:
+        return recipe.finish(batch["views"], batch["keys"])
+    return [recipe.ready(view) for view in batch["views"]]
+
+
+def in_memory(count=10, labels=True):
+    x = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return Source("x", "image", (3, 32, 32), Samples(x, torch.arange(count) if labels else None), classes=None)
+
+
+@pytest.mark.parametrize("asked", ["host", "split", "device"])
+def test_number_of_workers_changes_nothing(folder, asked):
+    """None, one and two processes give the same bits, epoch for epoch; two epochs differ."""
+    source = open_source(str(folder), image_size=24, holdout=0.0)
+    alone = batches(source, asked, epochs=2)
+    for workers in (1, 2):
+        for ours, theirs in zip(alone, batches(source, asked, workers, epochs=2), strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                assert torch.equal(one["label"], other["label"])
+                assert all(torch.equal(a, b) for a, b in zip(drawn(one), drawn(other), strict=True))
+    assert not torch.equal(drawn(alone[0][0])[0], drawn(alone[1][0])[0])
+
+
+def test_host_and_split_agree(folder):
+    """From the same photographs, within one grey level."""
+    source = open_source(str(folder), image_size=24, holdout=0.0)
+    (host,), (split,) = batches(source, "host"), batches(source, "split")
+    for one, other in zip(host, split, strict=True):
+        for ours, theirs in zip(drawn(one), drawn(other), strict=True):
+            assert (ours - theirs).abs().max() <= 1 / 255 / 0.2 + 1e-6
+
+
+def test_all_engines_agree_in_memory():
+    """Samples of one size: host, device and both together, within one grey level."""
+    host, split, device = ([drawn(batch) for batch in batches(in_memory(), asked)[0]] for asked in
+                           ("host", "split", "device"))  # fmt: skip
+    for each in zip(host, split, device, strict=True):
+        for first, *others in zip(*each, strict=True):
+            assert all((first - other).abs().max() <= 1 / 255 / 0.2 + 1e-6 for other in others)
+
+
+def test_a_sample_has_its_views_in_any_batch():
+    """Another batch size: the same views for the same sample."""
+    by_label = []
+    for size in (2, 5):
+        found = {}
+        for batch in batches(in_memory(), "host", batch_size=size)[0]:
+            found |= dict(zip(batch["label"].tolist(), batch["views"][1], strict=True))
+        by_label.append(found)
+    assert len(by_label[0]) == 10
+    assert all(torch.equal(view, by_label[1][label]) for label, view in by_label[0].items())
+
+
+def test_a_crop_is_cut_out_of_the_whole_photograph(folder):
+    """Not out of the small square that evaluation sees: the photographs have detail that it lost."""
+    source = open_source(str(folder), image_size=24, holdout=0.0)
+    recipe = Recipe(views=(ImageView(crop_scale=(0.05, 0.1)),), image_size=24)
+    (host,), (device,) = batches(source, "host", recipe=recipe), batches(source, "device", recipe=recipe)
+
+    def detail(batch):
+        return drawn(batch, recipe)[0].diff(dim=-1).abs().mean()
+
+    assert detail(host[0]) > 1.3 * detail(device[0])
+
+
+def test_a_broken_photograph_is_replaced(folder):
+    """The next one takes its place, and the source knows its name."""
+    source = open_source(str(folder), image_size=24, holdout=0.0)
+    (found,) = batches(source, "host")
+    assert sum(len(batch["label"]) for batch in found) == 8  # two full batches of eleven
+    list(batches(source, "host", batch_size=11))
+    assert [name.rsplit("/", 1)[-1] for name in source.train.broken] == ["broken.jpg"]
+
+
+def test_without_labels():
+    """There is no label in the batch."""
+    (found,) = batches(in_memory(labels=False), "host")
+    assert set(found[0]) == {"views"}
+
+
+def test_tables_are_left_alone():
+    """Their views are drawn beside the network."""
+    source = Source("t", "table", (3,), Samples(torch.zeros(4, 3)))
+    assert choose_drawing(source, Recipe(views=(TableView(corruption=0.5),)), accelerator=False) is None
+
+
+@pytest.mark.parametrize("asked", ["host", "split", "device"])
+def test_trains_and_resumes_bit_for_bit(asked, tmp_path):
+    """Stopped in the midst of an epoch and continued: the weights of never having stopped."""
+
+    def fit(checkpoint=None, **limits):
+        torch.manual_seed(0)
+        backbone = nn.Sequential(nn.Conv2d(3, 4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        model = registry.create(
+            "simclr", backbone=backbone, input_shape=(3, 24, 24), seed=1, projection_dim=4, recipe=RECIPE
+        )
+        source = in_memory()
+        draw = choose_drawing(source, model.recipe, asked=asked, accelerator=False)
+        trainer = Trainer(
+            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, limit_val_batches=0, **limits,
+        )  # fmt: skip
+        data = SSLDataModule(source, batch_size=3, seed=1, draw=draw)
+        trainer.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        return model, trainer
+
+    whole, _ = fit(max_steps=5, max_epochs=-1)
+    _, half = fit(max_steps=2, max_epochs=-1)
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    resumed, _ = fit(tmp_path / "half.ckpt", max_steps=5, max_epochs=-1)
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def test_keys_stay_on_the_host():
+    """They are no tensor, so that no trainer moves them to its device."""
+    (found,) = batches(in_memory(), "split")
+    assert isinstance(found[0]["keys"], np.ndarray)
