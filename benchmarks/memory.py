@@ -3,7 +3,8 @@
 python benchmarks/memory.py [--files 20000] [--epochs 10] [--workers 4] [--json FILE]
 
 Workers are forks: what they share with the main process is counted once (PSS, the kernel's proportional share), so
-pages that are copied one by one as Python counts references to them would show as growth. Linux only.
+pages that are copied one by one as Python counts references to them would show as growth. Swapped memory counts;
+mapped files, such as torch's own code, do not: the kernel drops and reloads them as it likes. Linux only.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def write_folder(root: Path, files: int) -> None:
 
 
 def pss(process: int) -> int:
-    """Return a process's proportional share of memory, in bytes."""
-    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    """Return a process's proportional share of memory that no file stands behind, in bytes."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(
+        int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:", "SwapPss:"))
+    )
 
 
 def measure(files: int, epochs: int, workers: int) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ def _plain(found: Profile) -> dict[str, Any]:
     tried = [asdict(setting) | {"rate": rate} for setting, rate in found.advice.tried.items()]
     return {
         "device": found.device,
+        "engine": found.engine,
         "setting": asdict(found.setting),
         "samples_per_second": {**found.stages, "whole": found.whole.rate},
         "data_wait": found.whole.data_wait,
@@ -86,7 +87,7 @@ def _print_table(found: Profile) -> None:
     console.print(table)
     console.print(
         f"{found.whole.data_wait:.0%} of a step waits for data; peak memory {found.whole.peak_memory / 2**30:.2f} GiB; "
-        f"device: {found.device}\n"
+        f"device: {found.device}; {found.engine}\n"
         f"Advice: {found.advice.line}",
         highlight=False,
         markup=False,

@@ -10,6 +10,7 @@ from ssl_registry.profiling.steps import Setting, Steps
 
 __all__ = ["Advice", "advise", "candidates"]
 
+ENGINES = ("host", "device", "split")
 WAITING = 0.05  # below this share of waiting for data, more workers can gain nothing that counts
 GAIN = 1.05  # a setting that is less than this many times as fast is no advice
 
@@ -30,25 +31,37 @@ class Advice:
 
 
 def candidates(
-    setting: Setting, found: Steps, *, decodes: bool, samples: int, cuda: bool, total_memory: int
+    setting: Setting,
+    found: Steps,
+    *,
+    decodes: bool,
+    engine: str | None,
+    samples: int,
+    cuda: bool,
+    total_memory: int,
 ) -> list[Setting]:
     """Return settings that may be faster, by what was found with this one.
 
     Args:
         setting: that was measured.
         found: what came of it.
-        decodes: whether samples are read and decoded on request, so that workers are of use.
+        decodes: whether samples are read and decoded on request.
+        engine: that drew the views of 8-bit images; None where there is nothing to choose.
         samples: of the training part.
         cuda: whether the device is one; elsewhere a larger batch and compiling gain little and cost minutes.
         total_memory: of the device, in bytes.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     tries: list[Setting] = []
-    if decodes and found.data_wait > WAITING:
+    loads = decodes or engine in ("host", "split")  # workers decode, and draw where the host does
+    if loads and found.data_wait > WAITING:
         counts = sorted({1, cores // 2, cores, 2 * cores} - {0, setting.workers})
         tries += [replace(setting, workers=count) for count in counts]
-    if not decodes and setting.workers:
+    if not loads and setting.workers:
         tries.append(replace(setting, workers=0))
+    if engine is not None and found.data_wait > WAITING:
+        # Without an accelerator to finish them, halves gain nothing.
+        tries += [replace(setting, engine=other) for other in ENGINES[: 3 if cuda else 2] if other != engine]
     if cuda and found.data_wait < 0.5:
         tries.append(replace(setting, compile=True))
         if 2 * found.peak_memory < 0.9 * total_memory and samples >= 2 * setting.batch_size:
@@ -86,6 +99,8 @@ def _difference(setting: Setting, other: Setting) -> str:
         words.append(f"--workers {other.workers}")
     if other.batch_size != setting.batch_size:
         words.append(f"--batch-size {other.batch_size}")
+    if other.engine != setting.engine:
+        words.append(f"--views.engine {other.engine}")
     if other.compile != setting.compile:
         words.append("--compile true")
     return " ".join(words)

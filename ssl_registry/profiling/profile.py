@@ -12,8 +12,8 @@ import torch
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.data import cache_source, open_source
+from ssl_registry.data.drawn import Drawing, choose_drawing
 from ssl_registry.data.encoded import EncodedImages
-from ssl_registry.data.samples import Samples
 from ssl_registry.errors import ConfigError
 from ssl_registry.module import SSLModule
 from ssl_registry.profiling.advice import Advice, advise, candidates
@@ -35,6 +35,7 @@ class Profile:
         whole: of training as it is: all of them together.
         setting: with which that was measured.
         device: where the network was.
+        engine: who drew the views, in words.
         advice: what to change.
     """
 
@@ -42,6 +43,7 @@ class Profile:
     whole: Steps
     setting: Setting
     device: str
+    engine: str
     advice: Advice
 
 
@@ -97,33 +99,41 @@ def profile(
             registry=registry,
         )
 
+    def drawing(model: SSLModule, engine: str) -> Drawing | None:
+        return choose_drawing(source, model.recipe, asked=engine, accelerator=device.type != "cpu")
+
     def measure(other: Setting) -> Steps:
+        model = build()
         say(
             f"training {steps} steps with {other.workers} workers, batches of {other.batch_size}"
             + " compiled" * other.compile
+            + f", {other.engine} engine" * (other.engine != "auto")
         )
-        return with_data(build(), source, other, steps, trainer or {})
+        return with_data(model, source, drawing(model, other.engine), other, steps, trainer or {})
 
     model = build()  # first: a name that is wrong is told at once
+    if torch.cuda.is_available() and (trainer or {}).get("accelerator", "auto") in ("auto", "gpu", "cuda"):
+        model.to("cuda")
+    device = model.device
     say("reading and decoding")
     stages = read_and_decode(source, count=4 * batch_size)
     whole = measure(setting)
     batch = sample_batch(source, batch_size)
-    if torch.cuda.is_available() and (trainer or {}).get("accelerator", "auto") in ("auto", "gpu", "cuda"):
-        model.to("cuda")
-    device = model.device
     say("drawing views, and the network alone")
-    stages["views"] = views(model, batch)
+    drawn_by = drawing(model, setting.engine)
+    stages["views"] = views(model, batch, drawn_by)
     drawn = [view.detach() for view in model.recipe.draw(batch.to(device), torch.Generator(device).manual_seed(0))]
     stages["network"] = without_data(model, drawn, setting, steps, trainer or {}).rate
     cuda = device.type == "cuda"
     tries = candidates(
         setting,
         whole,
-        decodes=decodes and not isinstance(source.train, Samples),
+        decodes=decodes,
+        engine=None if drawn_by is None or batch.dtype != torch.uint8 else drawn_by.engine.name,
         samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
         cuda=cuda,
         total_memory=torch.cuda.get_device_properties(device).total_memory if cuda else 0,
     )
     where = torch.cuda.get_device_name(device) if cuda else f"CPU, {torch.get_num_threads()} threads"
-    return Profile(stages, whole, setting, where, advise(setting, whole, tries, measure))
+    engine = "views in batches" if drawn_by is None else str(drawn_by.engine)
+    return Profile(stages, whole, setting, where, engine, advise(setting, whole, tries, measure))

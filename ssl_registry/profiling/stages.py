@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from ssl_registry.data import Source
+from ssl_registry.data.drawn import Drawing
 from ssl_registry.data.encoded import EncodedImages
 from ssl_registry.data.loader import EpochSampler
 from ssl_registry.module import SSLModule
+from ssl_registry.views import sample_keys
 
 __all__ = ["read_and_decode", "sample_batch", "views"]
 
@@ -77,18 +79,31 @@ def sample_batch(source: Source, batch_size: int) -> Tensor:
     return x
 
 
-def views(model: SSLModule, batch: Tensor) -> float:
-    """Measure the drawing of all views of a batch on the model's device, in samples a second."""
-    x = batch.to(model.device)
-    generator = torch.Generator(model.device)
+def views(model: SSLModule, batch: Tensor, drawing: Drawing | None) -> float:
+    """Measure the drawing of all views of a batch, in samples a second.
+
+    Args:
+        model: whose recipe is drawn.
+        batch: samples of one size.
+        drawing: who draws: the host in this process, the model's device, or each its half.
+    """
+    device, host = model.device, None if drawing is None else drawing.host
+    keys = sample_keys(0, 0, range(len(batch)))
+    x = batch.to(device)
 
     def draw() -> None:
-        model.recipe.draw(x, generator.manual_seed(0))
-        if model.device.type == "cuda":
-            torch.cuda.synchronize(model.device)
+        if host is None:
+            model.recipe.draw(x, torch.Generator(device).manual_seed(0), keys=keys)
+        else:
+            photos = batch.permute(0, 2, 3, 1).contiguous().numpy()
+            cut = [torch.from_numpy(view).permute(0, 3, 1, 2).to(device) for view in host.draw(photos, keys)]
+            if not host.finish:
+                model.recipe.finish(cut, keys)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
 
     draw()
-    return _rate(draw, len(x))
+    return _rate(draw, len(batch))
 
 
 def _rate(work: Callable[[], Any], count: int) -> float:

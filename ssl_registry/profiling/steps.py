@@ -17,6 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ssl_registry.data import Source, SSLDataModule
+from ssl_registry.data.drawn import Drawing
 from ssl_registry.module import SSLModule
 from ssl_registry.runs import Run
 from ssl_registry.training.trainer import make_trainer
@@ -34,11 +35,13 @@ class Setting:
         workers: processes that load.
         batch_size: samples a step.
         compile: whether networks go through torch.compile.
+        engine: who draws views: ``host``, ``device``, ``split``, or ``auto``.
     """
 
     workers: int
     batch_size: int
     compile: bool = False
+    engine: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,25 @@ class _Same:
         return repeat(self.batch, self.times)
 
 
-def with_data(model: SSLModule, source: Source, setting: Setting, steps: int, trainer: Mapping[str, Any]) -> Steps:
+def with_data(
+    model: SSLModule,
+    source: Source,
+    drawing: Drawing | None,
+    setting: Setting,
+    steps: int,
+    trainer: Mapping[str, Any],
+) -> Steps:
     """Train for some steps as a training would.
 
     Args:
         model: a new one; it is changed.
         source: what it trains on.
-        setting: how.
+        drawing: who draws its views.
+        setting: how, apart from that.
         steps: measured ones, after a warm-up.
         trainer: further arguments of Lightning's Trainer.
     """
-    data = SSLDataModule(source, batch_size=setting.batch_size, num_workers=setting.workers)
+    data = SSLDataModule(source, batch_size=setting.batch_size, num_workers=setting.workers, draw=drawing)
     size = min(setting.batch_size, len(source.train))  # type: ignore[arg-type]  # map-style data sets have a length
     return _fit(model, setting, steps, trainer, size, datamodule=data)
 

@@ -67,11 +67,11 @@ def test_a_folder(tmp_path: Path, net: str, methods: Registry) -> None:
 
 
 def test_in_memory(net: str, methods: Registry) -> None:
-    """Samples in memory are not decoded, and no worker is tried on them."""
+    """Samples in memory are not decoded, and loaded by no worker."""
     found = profile("spread", backbone=net, batch_size=8, steps=4, trainer=CPU, registry=methods)
     assert list(found.stages) == ["read", "views", "network"]
-    assert list(found.advice.tried) == [Setting(workers=0, batch_size=8)]
-    assert found.advice.line.startswith("keep it: ")
+    assert found.setting.workers == 0
+    assert "views: " in found.engine
 
 
 def test_the_command(net: str, spread: type, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,8 @@ def test_the_command(net: str, spread: type, capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert "forward, backward, optimizer" in out
     assert "of a step waits for data; peak memory" in out
-    assert "Advice: keep it" in out
+    assert "engine" in out
+    assert "Advice: " in out
     assert main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["samples_per_second"]) == {"read", "views", "network", "whole"}
@@ -100,23 +101,27 @@ GIB = 2**30
 
 
 @pytest.mark.parametrize(
-    ("decodes", "wait", "cuda", "peak", "expected"),
+    ("decodes", "engine", "wait", "cuda", "peak", "expected"),
     [
-        (True, 0.5, False, GIB, {"workers"}),
-        (True, 0.01, False, GIB, set()),
-        (False, 0.5, False, GIB, set()),
-        (True, 0.01, True, GIB, {"compile", "batch_size"}),
-        (True, 0.01, True, 30 * GIB, {"compile"}),
-        (True, 0.9, True, GIB, {"workers"}),
+        (True, "host", 0.5, False, GIB, {"workers", "engine"}),
+        (True, "host", 0.01, False, GIB, set()),
+        (False, "host", 0.5, False, GIB, {"workers", "engine"}),
+        (False, "device", 0.5, False, GIB, {"engine"}),
+        (False, None, 0.5, False, GIB, set()),
+        (True, "split", 0.01, True, GIB, {"compile", "batch_size"}),
+        (True, "split", 0.01, True, 30 * GIB, {"compile"}),
+        (True, None, 0.9, True, GIB, {"workers"}),
     ],
 )
-def test_what_is_tried(decodes: bool, wait: float, cuda: bool, peak: int, expected: set[str]) -> None:
-    """More workers where data are waited for, a compiled network and larger batches where they are not and fit."""
+def test_what_is_tried(
+    decodes: bool, engine: str | None, wait: float, cuda: bool, peak: int, expected: set[str]
+) -> None:
+    """Workers and engines where data are waited for, a compiled network and larger batches where they are not."""
     setting = Setting(workers=1, batch_size=64)
     if not decodes:
         setting = Setting(workers=0, batch_size=64)
     found = Steps(100.0, wait, peak)
-    tries = candidates(setting, found, decodes=decodes, samples=1000, cuda=cuda, total_memory=40 * GIB)
+    tries = candidates(setting, found, decodes=decodes, engine=engine, samples=1000, cuda=cuda, total_memory=40 * GIB)
     changed = {name for other in tries for name in vars(setting) if getattr(other, name) != getattr(setting, name)}
     assert changed == expected
 
@@ -129,6 +134,8 @@ def test_the_best_of_what_was_tried_is_told() -> None:
     assert advice.best == Setting(2, 64)
     assert advice.line.startswith("--workers 2 is 2.50 times as fast (tried: --workers 1: 1.80 times,")
     assert "--compile true: 0.90 times" in advice.line
+    advice = advise(setting, found, [Setting(0, 64, engine="device")], lambda other: Steps(200.0, 0.0, 0))
+    assert advice.line.startswith("--views.engine device is 2.00 times as fast")
     advice = advise(setting, found, [Setting(0, 128)], lambda other: Steps(104.0, 0.0, 0))
     assert advice.line == "keep it: nothing that was tried is faster (--batch-size 128: 1.04 times)"
     advice = advise(setting, found, [Setting(0, 128)], lambda other: Steps(150.0, 0.0, 0))
