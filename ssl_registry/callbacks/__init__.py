@@ -5,6 +5,7 @@
 - `guard`: `CollapseGuard`, warns of a collapse; with `looks` (what it sees and how it judges), `blind` (the trivial
   value of a loss) and `causes` (why it may be)
 - `probe`: `OnlineProbe`, k-NN and a linear probe within a budget of time
+- `strategies`: what a callback may do under which of Lightning's strategies
 - `throughput`: `Throughput`, samples a second
 """
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ssl_registry.callbacks.blind import again, blind_loss, is_compiled
 from ssl_registry.callbacks.causes import likely_causes
 from ssl_registry.callbacks.looks import Look, judge
+from ssl_registry.callbacks.strategies import keeps_weights_whole
 from ssl_registry.errors import ConfigError
 from ssl_registry.evaluation.collapse import effective_rank, feature_spread
 from ssl_registry.module import SSLModule
@@ -105,14 +106,14 @@ class CollapseGuard(Callback):
             return
         started = time.perf_counter()
         with trainer.precision_plugin.train_step_context():
-            if is_compiled(pl_module):
+            if is_compiled(pl_module) and keeps_weights_whole(trainer):
                 # A compiled network runs no hook that came later: the batch goes through it once more, uncompiled.
                 self._hook(pl_module)
                 again(pl_module, batch, batch_idx)
             seen, inputs = self._outputs, self._inputs
             self._release()
             blind = None
-            if len(self.looks) % BLIND_EVERY == BLIND_EVERY - 1:
+            if len(self.looks) % BLIND_EVERY == BLIND_EVERY - 1 and keeps_weights_whole(trainer):
                 blind = float(blind_loss(pl_module, batch, batch_idx))
         look = Look(
             step=trainer.global_step,

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from ssl_registry.callbacks.strategies import keeps_weights_whole
 from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError
 from ssl_registry.evaluation.quick import QuickProbe, can_probe, quick_probe
@@ -80,8 +80,8 @@ class OnlineProbe(Callback):
     def _is_due(self, trainer: Trainer) -> bool:
         if not self.every or (trainer.current_epoch + 1) % self.every:
             return False
-        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
-            return False  # weights that are spread over ranks cannot be used by one alone
+        if not keeps_weights_whole(trainer):
+            return False
         if trainer.world_size > 1 and self.expected > LONGEST_WAIT:
             return False
         trained = time.perf_counter() - self._started - self.seconds
