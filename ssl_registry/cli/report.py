@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.errors import SSLRegistryError
 
 __all__ = ["run"]
 
@@ -15,5 +16,8 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     from ssl_registry.report import write_report
 
-    print(write_report(*options.runs, out=options.out))
+    try:
+        print(write_report(*options.runs, out=options.out))
+    except OSError as error:
+        raise SSLRegistryError(f"{error.filename or 'the report'}: {error.strerror or error}") from error
     return 0

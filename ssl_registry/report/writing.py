@@ -10,10 +10,10 @@ from ssl_registry.data import Source
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.files import write_beside
 from ssl_registry.module import SSLModule
+from ssl_registry.pretrained import open_pretrained
 from ssl_registry.report.facts import RunFacts, read_facts
 from ssl_registry.report.gallery import Gallery, build_gallery
 from ssl_registry.report.page import RunPage, render
-from ssl_registry.training.reopening import reopen_run
 
 __all__ = ["write_report", "write_run_report"]
 
@@ -58,7 +58,8 @@ def write_run_report(folder: Path, model: SSLModule, source: Source) -> Path:
 def _reopened(facts: RunFacts, registry: Registry) -> tuple[Gallery | None, str]:
     """Return the pictures, or why there can be none: the rest of a report does not depend on them."""
     try:
-        model, source = reopen_run(facts.folder, registry=registry)
+        opened = open_pretrained(facts.folder, registry=registry)
+        model, source = opened.model, opened.open_data()
     except SSLRegistryError as error:
         return None, str(error)
     return build_gallery(model, source, seed=_seed(facts)), ""

@@ -131,6 +131,14 @@ def test_full_disk_leaves_the_old_page(run, monkeypatch):
     assert not list(run.glob("*.part"))
 
 
+def test_unwritable_place_is_one_line(run, tmp_path, capsys):
+    """A file where the folder should be."""
+    (tmp_path / "file").write_text("")
+    assert main(["report", str(run), "--out", str(tmp_path / "file/report.html")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert str(tmp_path / "file") in line
+
+
 def test_names_from_outside_are_escaped(run, tmp_path):
     """A class, an option or a folder may hold what would be a tag."""
     copy = tmp_path / "a<b>&c"
