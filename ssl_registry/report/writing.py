@@ -13,7 +13,8 @@ from ssl_registry.module import SSLModule
 from ssl_registry.pretrained import open_pretrained
 from ssl_registry.report.facts import RunFacts, read_facts
 from ssl_registry.report.gallery import Gallery, build_gallery
-from ssl_registry.report.page import RunPage, render
+from ssl_registry.report.page import render
+from ssl_registry.report.run_page import RunPage
 
 __all__ = ["write_report", "write_run_report"]
 
