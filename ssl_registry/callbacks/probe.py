@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -73,9 +72,11 @@ class OnlineProbe(Callback):
         self.last = quick_probe(pl_module.embed, data, pl_module.device)
         self.expected = self.last.seconds
         self.seconds += self.last.seconds
-        values: dict[str, Any] = {"knn_accuracy": self.last.knn, "linear_accuracy": self.last.linear}
+        values = {"knn_accuracy": self.last.knn, "probe_share": self.share}
+        if self.last.linear is not None:
+            values["linear_accuracy"] = self.last.linear
         for logger in trainer.loggers:
-            logger.log_metrics({**values, "probe_share": self.share}, step=trainer.global_step - 1)
+            logger.log_metrics(values, step=trainer.global_step - 1)
 
     def _is_due(self, trainer: Trainer) -> bool:
         if not self.every or (trainer.current_epoch + 1) % self.every:

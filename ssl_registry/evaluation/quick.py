@@ -30,7 +30,7 @@ class QuickProbe:
 
     Args:
         knn: accuracy in [0, 1] of weighted k-NN (k=20, T=0.1) on the held-out part.
-        linear: accuracy of logistic regression there; None if it was not asked for.
+        linear: accuracy of logistic regression there; None if it was not asked for, or there is one class only.
         seconds: that it took.
     """
 
@@ -69,6 +69,6 @@ def quick_probe(
         raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
     accuracy = knn_accuracy(bank, bank_labels, queries, labels, k=NEIGHBOURS)
     probe = None
-    if linear:
+    if linear and len(set(bank_labels.tolist())) > 1:  # there is nothing to tell one class from
         probe = linear_probe(bank, bank_labels, queries, labels, candidates=[STRENGTH]).metrics["accuracy"]
     return QuickProbe(accuracy, probe, time.perf_counter() - started)

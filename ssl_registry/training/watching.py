@@ -58,10 +58,10 @@ class Watch:
         if "untrained" not in self.knn:
             return
         self._measure("trained", model, data, device)
-        self.say(
-            f"k-NN accuracy after: {self.knn['trained']:.3f} (before: {self.knn['untrained']:.3f}); linear probe: "
-            f"{self.linear['trained']:.3f} (before: {self.linear['untrained']:.3f})"
-        )
+        told = [f"k-NN accuracy after: {self.knn['trained']:.3f} (before: {self.knn['untrained']:.3f})"]
+        if self.linear:
+            told.append(f"linear probe: {self.linear['trained']:.3f} (before: {self.linear['untrained']:.3f})")
+        self.say("; ".join(told))
 
     def _measure(self, name: str, model: SSLModule, data: SSLDataModule, device: torch.device) -> float:
         measured = quick_probe(model.to(device).embed, data, device)

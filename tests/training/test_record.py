@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -108,6 +109,18 @@ def test_results_tell_accuracies_and_what_watching_cost(folder):
     assert saved["linear"] == result.linear
     assert saved["guard"] is result.warning is None
     assert saved["watching"].keys() == {"guard", "probe"}
+
+
+def test_one_class_has_no_linear_probe(folder):
+    """k-NN is trivially right, and the run goes on to its report."""
+    x = torch.rand(40, 1, 16, 16).numpy()
+    np.savez(folder / "one.npz", x=x, y=np.zeros(40, dtype=int), x_test=x[:10], y_test=np.zeros(10, dtype=int))
+    result = train(
+        "simclr", data="one.npz", backbone="network.py:Network", epochs=1, batch_size=8, trainer=QUICK, out="run"
+    )
+    assert result.knn["trained"] == 1.0
+    assert result.linear == {}
+    assert (result.run / "report.html").is_file()
 
 
 def test_everything_that_watches_leaves_the_weights_alone(folder):
