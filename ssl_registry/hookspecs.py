@@ -102,8 +102,9 @@ class MethodSpec:
         """Name what does not train in this epoch. First result; called at each epoch's start.
 
         Returns:
-            Names among ``"backbone"`` and the keys of ``model.heads``. The core turns their gradients off, puts
-            them in eval mode, and later gives back exactly what it took.
+            Names among ``"backbone"``, the keys of ``model.heads``, and parts inside of heads with dots
+            (``"prototypes.last_layer"``). The core turns their gradients off, puts them in eval mode, and later gives
+            back exactly what it took.
         """
 
     @hookspec

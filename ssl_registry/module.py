@@ -387,11 +387,12 @@ class SSLModule(LightningModule):
 
     def _freeze_for_epoch(self) -> None:
         names = self.hook.frozen_modules(model=self, ctx=self._context(FIT_START)) or set()
-        known = {"backbone", *self.heads}
-        if unknown := sorted(set(names) - known):
+        parts = {name for name, _ in self.heads.named_modules() if name} | {"backbone"}
+        if unknown := sorted(set(names) - parts):
+            known = {"backbone", *self.heads}
             raise ContractError(
-                f"{self.info.name}: frozen_modules names {unknown[0]!r}.{did_you_mean(unknown[0], known)} "
-                f"There are: {', '.join(sorted(known))}"
+                f"{self.info.name}: frozen_modules names {unknown[0]!r}.{did_you_mean(unknown[0], parts)} "
+                f"There are: {', '.join(sorted(known))}, and what is inside of heads: head.part"
             )
         if set(names) == self._frozen.keys():
             return
@@ -404,7 +405,7 @@ class SSLModule(LightningModule):
         self._frozen = {}
 
     def _named(self, name: str) -> nn.Module:
-        return self.backbone if name == "backbone" else self.heads[name]
+        return self.backbone if name == "backbone" else self.heads.get_submodule(name)
 
     def train(self, mode: bool = True) -> SSLModule:
         """Set training mode everywhere but in what is frozen now."""

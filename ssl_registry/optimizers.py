@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -73,7 +73,9 @@ def _can_fuse(groups: list[dict[str, Any]], name: str) -> bool:
     if get_optimizer_class(name.lower(), bind_defaults=False) not in (Adam, AdamW, SGD):
         return False
     parameters = [p for group in groups for p in group["params"]]
-    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+    # By their exact type: sharded parameters (DTensor) have no fused SGD.
+    plain = all(type(p) in (nn.Parameter, Tensor) for p in parameters)
+    return plain and all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
 
 
 def build_scheduler(optimizer: Optimizer, config: MethodConfig, max_steps: Callable[[], int | None]) -> LambdaLR | None:

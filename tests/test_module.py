@@ -218,6 +218,34 @@ def test_unknown_frozen_name(local):
         fit(make(local))
 
 
+def test_part_of_a_head_is_frozen_by_dots(local):
+    """What lies inside of a head rests alone, and comes back after training."""
+    moved = set()
+
+    class Deep(Probe):
+        @hookimpl
+        def build_heads(self, feature_dim):
+            head = nn.Sequential(nn.Linear(feature_dim, 3), nn.Linear(3, 3))
+            return {"head": head, "counter": Counter()}
+
+        @hookimpl
+        def frozen_modules(self):
+            return {"head.1"}
+
+        @hookimpl
+        def on_step_end(self, model):
+            moved.update(name for name, p in model.heads["head"].named_parameters() if p.grad is not None)
+
+    local.register("probe", Deep)
+    model = make(local)
+    before = weights(model)
+    fit(model)
+    assert moved == {"0.weight", "0.bias"}
+    assert torch.equal(model.heads["head"][1].weight, before["heads.head.1.weight"])
+    assert model.heads["head"][1].weight.requires_grad
+    assert model.heads["head"][1].training
+
+
 def test_should_stop_ends_training_not_the_epoch(local):
     """Nothing trains after the step that asked for the end."""
     model = make(local, stop_after=3)

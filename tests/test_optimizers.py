@@ -65,3 +65,15 @@ def test_gradient_scaling_is_not_fused(precision, fused, monkeypatch):
     monkeypatch.setattr(Trainer, "precision", precision)
     model.trainer = Trainer(accelerator="cpu", logger=False)
     assert [bool(group["fused"]) for group in model.configure_optimizers().param_groups] == [fused, fused]
+
+
+class Sharded(torch.Tensor):
+    """Stand in for a DTensor: a tensor of a class of its own."""
+
+
+def test_sharded_parameters_are_not_fused():
+    """They have no fused SGD."""
+    parameter = nn.Parameter(torch.zeros(2, 2).as_subclass(Sharded))
+    assert type(parameter) is Sharded
+    optimizer = build_optimizer([{"params": [parameter]}], MethodConfig(optimizer="sgd"))
+    assert not optimizer.param_groups[0].get("fused")

@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ssl_registry.errors import BatchError
+
 __all__ = ["gather", "rank", "world_size"]
 
 
@@ -40,6 +42,7 @@ def gather(x: Tensor) -> Tensor:
 
     Raises:
         ValueError: if ``x`` has no batch axis.
+        BatchError: if batches differ in size between ranks; told on CPUs alone.
 
     Example:
         >>> gather(torch.ones(2, 3)).shape  # one process
@@ -49,7 +52,23 @@ def gather(x: Tensor) -> Tensor:
         raise ValueError("gather needs a batch axis, and got a scalar; use x.unsqueeze(0)")
     if world_size() == 1:
         return x
+    if x.device.type == "cpu":
+        _check_alike(x)
     return _Gather.apply(x)  # type: ignore[no-any-return]
+
+
+def _check_alike(x: Tensor) -> None:
+    """Refuse batches of unequal sizes on all ranks alike; gloo would end the process without a Python error.
+
+    On CPUs only: asking costs a GPU a wait for the device in each step.
+    """
+    sizes = torch.empty(world_size(), dtype=torch.long)
+    dist.all_gather_into_tensor(sizes, torch.tensor([len(x)]))
+    if len(set(sizes.tolist())) > 1:
+        raise BatchError(
+            f"gather needs batches of one size on all ranks, these are {sizes.tolist()}; let the loader drop the last "
+            "one: drop_last=True"
+        )
 
 
 class _Gather(torch.autograd.Function):

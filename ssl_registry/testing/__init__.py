@@ -15,7 +15,7 @@ What lives where:
   exists and what usually breaks it.
 - `subject`: `Subject`, the method under test, as a check sees it: models, data and short runs.
 - `material`: real digits as images, signals and tables, and a tiny backbone for each.
-- `processes`: a function in two processes at once.
+- `processes`: a function in two processes at once. `remote`: a subject in them.
 - `pytest_plugin`: the fixtures that every pytest run has where ssl-registry is installed.
 
 Importing this package imports no torch.

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ssl_registry.errors import BatchError
 from ssl_registry.nn import gather, rank, world_size
 
 WORLD = 2
@@ -44,7 +45,13 @@ def work(number: int, folder: str) -> None:
     rows = network(batch(number))
     loss = loss_of(rows, gather(rows))
     loss.backward()
+    try:
+        gather(batch(number)[: 3 - number])
+    except BatchError as error:
+        unequal = str(error)
+
     found = {
+        "unequal": unequal,
         "place": (rank(), world_size()),
         "everyone": everyone.detach(),
         "grad": x.grad,
@@ -79,6 +86,7 @@ def test_two_processes(tmp_path, monkeypatch):
     found = [torch.load(tmp_path / f"{number}.pt") for number in range(WORLD)]
     for number, results in enumerate(found):
         assert_everyone_in_rank_order(number, results)
+        assert "these are [3, 2]" in results["unequal"]
         assert_gradient_is_summed(number, results)
     assert_training_is_exact(found)
 

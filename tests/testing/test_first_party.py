@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import pytest
 
-from ssl_registry.testing import method_checks
+from ssl_registry.testing import all_checks, method_checks
 
 OPTIONS = {
     "byol": {"hidden_dim": 32, "projection_dim": 16},
     "simclr": {"projection_dim": 16},
     "lfr": {"num_candidates": 5, "num_targets": 2, "projection_dim": 16, "selection_batch_size": 16},
 }
-CASES = [
-    pytest.param(*case.values, id=f"{method}-{case.id}", marks=case.marks)
-    for method, options in OPTIONS.items()
-    for case in method_checks(
-        method,
-        options=options,
-        expected_failures={"gradients": "predictors of projectors that were not chosen never train"}
-        if method == "lfr"
-        else {},
-    )
-]
 
 
-@pytest.mark.parametrize("check", CASES)
+def cases(slow):
+    """Every check of every method, by both names."""
+    return [
+        pytest.param(*case.values, id=f"{method}-{case.id}", marks=case.marks)
+        for method, options in OPTIONS.items()
+        for case in method_checks(
+            method, options=options, only=[name for name, check in all_checks().items() if check.slow == slow]
+        )
+    ]
+
+
+@pytest.mark.parametrize("check", cases(slow=False))
 def test_conforms(check):
     """Every check that applies."""
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", cases(slow=True))
+def test_conforms_at_length(check):
+    """Processes, compiling, and resuming from everywhere."""
     check()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ssl_registry.errors import ConfigError, MethodNotFoundError
@@ -63,6 +66,22 @@ def test_every_check_says_why():
         assert check.summary.endswith("."), name
         assert "\n\nWhy" in check.documentation, name
         assert "sual cause" in check.documentation, name
+
+
+def test_documentation_names_every_check():
+    """With its mark if it is a slow one, and no other."""
+    text = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    rows = re.findall(r"^\| `(\w+)`( \(--all\))? \|", text, flags=re.MULTILINE)
+    assert dict(rows) == {name: " (--all)" if check.slow else "" for name, check in all_checks().items()}
+
+
+def test_documentation_runs():
+    """Its Python blocks, as they stand."""
+    text = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
+    scope = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, scope)
+    assert callable(scope["test_conformance"])
 
 
 def test_slow_checks_are_last_and_left_out():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
 from ssl_registry.errors import ConfigError
-from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, apply_each
+from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, apply_each, gather, world_size
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
 from ssl_registry_lfr.projectors import random_projectors
 from ssl_registry_lfr.selection import TargetSelection, select
@@ -118,11 +118,16 @@ class LFR:
         selection.choose(select(outputs, len(selection.as_list())))
 
     @hookimpl
-    def frozen_modules(self, ctx: Context) -> set[str]:
-        """Freeze the backbone in predictor epochs, and the predictors in backbone epochs when they alternate."""
+    def frozen_modules(self, model: SSLModule, ctx: Context) -> set[str]:
+        """Freeze the backbone in predictor epochs, and the predictors in backbone epochs when they alternate.
+
+        Predictors of projectors that were not chosen rest for ever: without that DDP waits for their gradients.
+        """
+        chosen = model.heads["selection"].as_list()
+        resting = {f"predictors.{index}" for index in range(len(model.heads["predictors"])) if index not in chosen}
         if not self.trains_backbone(ctx.epoch):
-            return {"backbone", "adapter"}
-        return {"predictors"} if self.config.training == "alternating" else set()
+            return {"backbone", "adapter"} | resting
+        return {"predictors"} if self.config.training == "alternating" else resting
 
     def trains_backbone(self, epoch: int) -> bool:
         """Tell whether an epoch, counted from 0, trains the backbone."""
@@ -130,8 +135,10 @@ class LFR:
 
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor]) -> Tensor:
-        """Average the loss over the chosen targets."""
+        """Average the loss over the chosen targets; several processes have that of one with all of their batches."""
         predictions, targets = self.forward(model, views[0])
+        if world_size() > 1:  # the loss compares all samples of a batch, on whichever rank they are
+            predictions, targets = _everyones(predictions), _everyones(targets)
         criterion = model.heads["criterion"]
         together = isinstance(predictions, Tensor) and isinstance(targets, Tensor)
         if together and isinstance(criterion, BatchWiseBarlowTwinsLoss):
@@ -173,6 +180,13 @@ class LFR:
 
     def _flat(self, x: Tensor) -> Tensor:
         return x.flatten(1) if self.config.flatten else x
+
+
+def _everyones(outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Gather K outputs of [batch, features], or [K, batch, features], over all ranks."""
+    if isinstance(outputs, Tensor):
+        return gather(outputs.transpose(0, 1)).transpose(0, 1).contiguous()
+    return [gather(output) for output in outputs]
 
 
 def _module_list(overrides: Overrides, name: str) -> nn.ModuleList | None:

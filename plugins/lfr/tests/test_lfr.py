@@ -134,6 +134,22 @@ def test_unchosen_predictors_rest():
     assert moved == chosen
 
 
+def test_unchosen_predictors_are_frozen_while_training():
+    """They get no gradient, so nothing, DDP for one, may wait for it; afterwards they are as they were."""
+    trainable = []
+
+    class Watch:
+        @hookimpl
+        def on_step_end(self, model):
+            trainable.append({i for i, p in enumerate(model.heads["predictors"]) if p.weight.requires_grad})
+
+    model = make(training="joint", predictor_training_epochs=None, observers=[Watch()])
+    fit(model)
+    chosen = set(model.heads["selection"].as_list())
+    assert all(each == chosen for each in trainable)
+    assert all(p.requires_grad for p in model.heads["predictors"].parameters())
+
+
 def test_alternating_is_the_papers_schedule():
     """One epoch of the backbone, two of the predictors, again: each rests while the other trains."""
     watch = Epochs()

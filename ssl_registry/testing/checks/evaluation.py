@@ -23,7 +23,7 @@ def validating(subject: Subject) -> None:
     for seed in (1, 2):
         with quietly(), global_seed(seed):
             (metrics,) = make_trainer(limit_val_batches=1.0).validate(
-                model, datamodule=subject.data(model), verbose=False
+                model, datamodule=subject.data(model), verbose=False, weights_only=True
             )
         losses.append(metrics["val_loss"])
     if difference := first_difference(before, model.state_dict()):
@@ -46,7 +46,7 @@ def predicting(subject: Subject) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     x = subject.batch(count=5)
     with quietly():
-        found = torch.cat(make_trainer().predict(model, loader([x[:3], x[3:]])))  # type: ignore[arg-type]
+        found = torch.cat(make_trainer().predict(model, loader([x[:3], x[3:]]), weights_only=True))  # type: ignore[arg-type]
     if found.shape != (5, model.feature_dim):
         raise CheckFailure(f"prediction gives {list(found.shape)} for 5 samples, not [5, {model.feature_dim}]")
     alone = torch.stack([model.embed(sample) for sample in x])

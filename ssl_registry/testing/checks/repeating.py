@@ -126,7 +126,7 @@ def resuming_before_training(subject: Subject) -> None:
         early = _model(subject)
         with quietly():
             trainer = make_trainer(limit_val_batches=1.0)
-            trainer.validate(early, datamodule=subject.data(early), verbose=False)
+            trainer.validate(early, datamodule=subject.data(early), verbose=False, weights_only=True)
             trainer.save_checkpoint(path)
         whole, resumed = _model(subject), _model(subject)
         subject.fit(whole, max_epochs=2)

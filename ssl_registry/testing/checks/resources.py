@@ -53,7 +53,7 @@ def memory(subject: Subject) -> None:
     alive: weakref.WeakSet[_Saved] = weakref.WeakSet()
 
     def pack(tensor: Tensor) -> _Saved:
-        kept = _Saved(tensor)
+        kept = _Saved(tensor.detach())  # with its graph it would keep itself alive, through the box
         alive.add(kept)
         return kept
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -28,22 +29,24 @@ class _Trace(Callback):
         self.frozen_moved: str | None = None
         self.phases: set[frozenset[str]] = set()
         self._held: dict[str, Tensor] = {}
+        self._old: dict[str, Tensor | None] = {}
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         frozen = frozenset(pl_module._frozen)
+        self._old = {name: None if p.grad is None else p.grad.clone() for name, p in pl_module.named_parameters()}
         self.phases.add(frozen)
         self._held = {
-            name: tensor.detach().clone()
-            for name, tensor in pl_module.state_dict().items()
-            if _owner(name) in frozen and tensor.numel()
+            name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items() if _is_in(name, frozen)
         }
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         for name, parameter in pl_module.named_parameters():
-            frozen = _owner(name) in pl_module._frozen
+            frozen = _is_in(name, pl_module._frozen)
             if not frozen:
                 self.ever_free.add(name)
-            if parameter.grad is not None and parameter.grad.count_nonzero():
+            old, new = self._old[name], parameter.grad
+            # What no optimizer has keeps the gradient of an earlier phase, which is no gradient of this one.
+            if new is not None and new.count_nonzero() and (old is None or not torch.equal(new, old)):
                 self.with_gradient.add(name)
                 if frozen:
                     self.frozen_with_gradient = self.frozen_with_gradient or name
@@ -61,15 +64,20 @@ def _owner(name: str) -> str:
     return rest.partition(".")[0] if first == "heads" else first
 
 
-def copies_of_trained(model: SSLModule) -> list[str]:
-    """Return the parameters that start as copies of trainable ones: a target, whatever it is called."""
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1]
+def _is_in(name: str, modules: Iterable[str]) -> bool:
+    """Tell whether a tensor belongs to one of the modules that frozen_modules names, by dots if inside of a head."""
+    return any(f"{name.removeprefix('heads.')}.".startswith(f"{module}.") for module in modules)
+
+
+def copies_of_trained(model: SSLModule) -> list[tuple[str, str]]:
+    """Pair each parameter that starts as a copy of a trainable one, a target's whatever it is called, with that."""
+    parameters = {name: p for name, p in model.named_parameters() if p.ndim > 1}
+    trained = [name for name, p in parameters.items() if p.requires_grad]
     found = []
-    for name, parameter in model.named_parameters():
-        if parameter.ndim > 1 and _owner(name) != "backbone":
-            twins = [other for other, p in trained if other != name and _owner(other) != _owner(name)]
-            if any(_same(parameter, model.get_parameter(other)) for other in twins):
-                found.append(name)
+    for name, parameter in parameters.items():
+        twins = (other for other in trained if _owner(other) != _owner(name) and _same(parameter, parameters[other]))
+        if _owner(name) != "backbone" and (twin := next(twins, None)):
+            found.append((name, twin))
     return found
 
 
@@ -111,12 +119,13 @@ def targets(subject: Subject) -> None:
         raise NotApplicable("no head starts as a copy of a trained network")
     trainer = subject.fit(model, callbacks=[trace], max_epochs=2)
     optimized = {id(p) for group in trainer.optimizers[0].param_groups for p in group["params"]}
-    for name in copies:
+    for name, twin in copies:
         parameter = model.get_parameter(name)
+        words = f"{name} and {twin} start as copies, and the first of them"
         if name in trace.with_gradient or parameter.grad is not None:
-            raise CheckFailure(f"{name} starts as a copy of a trained network, and gets a gradient itself")
+            raise CheckFailure(f"{words} gets a gradient too; a target is deactivated, and runs under no_grad")
         if id(parameter) in optimized or parameter.requires_grad:
-            raise CheckFailure(f"{name} starts as a copy of a trained network, and the optimizer has it")
+            raise CheckFailure(f"{words} is in the optimizer too; a target is deactivated where it is built")
 
 
 @check()

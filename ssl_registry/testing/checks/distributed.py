@@ -1,0 +1,120 @@
+"""Two processes train as one would.
+
+On the CPU, over gloo. `torch.nn.SyncBatchNorm` needs a GPU; its stand-in gathers the batch with gradient and
+normalises over it, which is the same function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from ssl_registry.module import SSLModule
+from ssl_registry.testing.check import CheckFailure, check
+from ssl_registry.testing.processes import SILENT, WORLD, run_in_two
+from ssl_registry.testing.remote import compare, describe, rebuild, synchronise_norms, values_of
+from ssl_registry.testing.subject import Subject, loader, ready_made
+
+STEPS, SHARE = 10, 8
+
+
+class _Record(Callback):
+    """Keeps the losses, and the gradients of the first step."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.gradients: dict[str, Tensor] = {}
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.losses.append(outputs["loss"].detach().clone())
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        if not self.gradients:
+            named = pl_module.named_parameters()
+            self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
+    """Train ten steps on this place's share of the same global batches.
+
+    Args:
+        subject: the method.
+        place, places: which share of how many.
+        last: sizes of the shares of one more batch, where they are not alike.
+        **arguments: of the Trainer.
+    """
+    # In float64, where ten steps of rounding do not show; without momentum, which would hide a first difference.
+    model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}, lr_schedule="constant").double()
+    model._sample = partial(_first, subject.batch(count=WORLD * SHARE), model)  # type: ignore[method-assign]
+    if not last:  # norms over all ranks need batches of one size
+        synchronise_norms(model)
+    size = WORLD * SHARE // places
+    batches = []
+    for step in range(STEPS):
+        views = subject.views(model, WORLD * SHARE, seed=step)
+        batches.append([view[place * size : (place + 1) * size] for view in views])
+    if last:
+        start = sum(last[:place])
+        views = subject.views(model, sum(last), seed=STEPS)
+        batches.append([view[start : start + last[place]] for view in views])
+    record = _Record()
+    ready = [ready_made(model, views) for views in batches]
+    subject.fit(model, data=loader(ready), callbacks=[record], use_distributed_sampler=False, **arguments)
+    return {"losses": record.losses, "gradients": record.gradients, "weights": dict(model.state_dict())}
+
+
+def _first(x: Tensor, model: SSLModule, count: int) -> Tensor:
+    """Stand in for the look at the data, which holds other samples when batches are shared out."""
+    return model._cast(model.recipe.prepare(x[:count]))
+
+
+def _train_in_two(number: int, told: dict[str, Any], last: Sequence[int]) -> dict[str, Any]:
+    return _train(rebuild(told), number, WORLD, last=last, devices=WORLD, strategy="ddp")
+
+
+@check(slow=True)
+def two_processes(subject: Subject) -> None:
+    """Two processes on halves of the batch have the loss, the gradients and, ten steps on, the weights of one on all.
+
+    Why: many devices are how a run gets done; labels that are off on every rank but the first, or a gather whose
+    backward is off by the number of ranks, cost accuracy and raise nothing.
+    Usual cause: labels without `rank * batch`, `all_gather` without gradient, a loss over the device's own batch where
+    all are meant: `ctx.gather`.
+    """
+    alone = _train(subject, 0, 1)
+    found = values_of(run_in_two(_train_in_two, describe(subject), ()))
+    for step, wanted in enumerate(alone["losses"]):
+        loss = sum(ranks["losses"][step] for ranks in found) / WORLD
+        if not torch.allclose(loss, wanted, rtol=1e-4, atol=1e-6):
+            raise CheckFailure(
+                f"step {step + 1}: the mean loss of two processes is {loss.item():.6g}, and {wanted.item():.6g} in one"
+            )
+        if step == 0:
+            compare(found, alone["gradients"], "gradients", "the gradient of {} in the first step")
+    compare(found, alone["weights"], "weights", "{} after ten steps")
+
+
+@check(slow=True)
+def unequal_batches(subject: Subject) -> None:
+    """A last batch that is smaller on one rank trains, or ends the run on all of them with an error.
+
+    Why: a data set seldom divides by the number of ranks; a collective call over unequal shapes waits for ever.
+    Usual cause: a gather that takes the own batch's size for everybody's.
+    """
+    outcomes = run_in_two(_train_in_two, describe(subject), (SHARE, SHARE - 3))
+    if any(outcome.hung for outcome in outcomes):
+        raise CheckFailure("unequal last batches: a rank never ends")
+    if any(outcome.error for outcome in outcomes):
+        if not all(outcome.error for outcome in outcomes):
+            raise CheckFailure("unequal last batches: one rank fails, and the other goes on as if nothing had happened")
+        if any(outcome.error.startswith(SILENT) for outcome in outcomes):
+            raise CheckFailure("unequal last batches: a process crashes without an error; gather by ctx.gather")
+        return
+    losses = [outcome.value["losses"][-1] for outcome in outcomes]
+    if not all(loss.isfinite() for loss in losses):
+        raise CheckFailure(f"unequal last batches: the losses are {[loss.item() for loss in losses]}")

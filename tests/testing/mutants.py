@@ -1,0 +1,517 @@
+"""Deliberately broken methods: each is `Sound` with one mistake that toolboxes or authors made.
+
+``caught_by`` is the check that is meant for it; ``also`` names checks that cannot but fail too, each with the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from ssl_registry import Field, hookimpl
+from ssl_registry.nn import MLP
+from tests.testing.sound import Sound, State
+
+MUTANTS = []
+RESUMED = "it is the same state, lost at more places"
+KEPT = []
+
+
+def mutant(caught_by, **also):
+    """Register a class as a mutant."""
+
+    def register(cls):
+        cls.caught_by, cls.also = caught_by, also
+        if caught_by != "documentation":
+            cls.__doc__ += " (arXiv:2104.02057)"
+        MUTANTS.append(cls)
+        return cls
+
+    return register
+
+
+# --- before training ------------------------------------------------------------------------------------------
+
+
+@mutant("documentation")
+class CitesNothing(Sound):
+    """A method that names no paper (Somebody et al., 2020)."""
+
+
+@mutant("documentation")
+class DescribesNothing(Sound):
+    """An option without a description, arXiv:2104.02057."""
+
+    class Config(Sound.Config):
+        """Options."""
+
+        secret: float = 0.5
+
+
+@mutant("config_round_trip")
+class OptionOfNoText(Sound):
+    """A tuple under a type that lets anything pass comes back as a list."""
+
+    class Config(Sound.Config):
+        """Options."""
+
+        sizes: object = Field((1, 2), description="Two sizes.")
+
+
+@mutant("construction")
+class RemembersInPython(Sound):
+    """State on the method's instance."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.steps = 0
+
+
+@mutant("construction")
+class ChangesBackbonesMode(Sound):
+    """Probes the backbone and leaves it in evaluation mode."""
+
+    @hookimpl
+    def build_heads(self, backbone, feature_dim, input_shape, overrides):
+        backbone.eval()
+        return super().build_heads(backbone, feature_dim, input_shape, overrides)
+
+
+@mutant("overrides")
+class OrDefault(Sound):
+    """`x or default`, which throws an empty nn.Sequential away."""
+
+    def projection_head(self, overrides, feature_dim, out):
+        return overrides.get("projection_head") or MLP(feature_dim, 16, out)
+
+
+@mutant("odd_sizes")
+class HardWired(Sound):
+    """A head for one width, as others have 2048."""
+
+    def width(self, feature_dim):
+        return 24
+
+
+# --- which parameters train -----------------------------------------------------------------------------------
+
+DDP_WAITS = "DDP waits for the gradients of parameters that never get one"
+
+
+@mutant("gradients", two_processes=DDP_WAITS, unequal_batches=DDP_WAITS)
+class DetachesFeatures(Sound):
+    """Features without gradient: heads learn, the backbone does not."""
+
+    def features(self, model, view):
+        return model(view).detach()
+
+
+@mutant("targets")
+class TrainsTheTarget(Sound):
+    """A target that is neither deactivated nor run without gradient."""
+
+    def target(self, backbone, projection):
+        return nn.Sequential(deepcopy(backbone), deepcopy(projection))
+
+    def keys(self, model, view):
+        return model.heads["target"](view)
+
+
+@mutant("frozen_phases")
+class UnfreezesItself(Sound):
+    """Takes requires_grad into its own hands."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        model.heads["guide_head"].requires_grad_(True)
+        return super().compute_loss(model, views, ctx)
+
+
+@mutant("fixed_networks")
+class GuidesInTrainMode(Sound):
+    """Random projectors back in train mode after `.train()`."""
+
+    def guides(self, networks):
+        return nn.ModuleList(networks).requires_grad_(False)
+
+
+@mutant("parameter_groups")
+class DecaysBiases(Sound):
+    """Weight decay for all alike."""
+
+    @hookimpl
+    def param_groups(self, model):
+        return [{"params": [p for p in model.parameters() if p.requires_grad]}]
+
+
+@mutant("parameter_groups")
+class ForgetsAHead(Sound):
+    """A head that no group holds."""
+
+    @hookimpl
+    def param_groups(self, model):
+        parts = [model.backbone, model.heads["projection_head"], model.heads["prediction_head"]]
+        named = [p for part in parts for p in part.parameters()]
+        return [
+            {"params": [p for p in named if p.ndim > 1]},
+            {"params": [p for p in named if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+
+@mutant("parameter_groups", targets="that the optimizer has the target is the same mistake, told for the target")
+class OptimizesEverything(Sound):
+    """The frozen target in the optimizer."""
+
+    @hookimpl
+    def param_groups(self, model):
+        named = list(model.parameters())
+        return [
+            {"params": [p for p in named if p.ndim > 1]},
+            {"params": [p for p in named if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+
+# --- learning -------------------------------------------------------------------------------------------------
+
+
+CLIMBS = "the sign is wrong for every kind of sample"
+
+
+@mutant(
+    "learns_images",
+    learns_signals=CLIMBS,
+    learns_tables=CLIMBS,
+    no_collapse="what climbs wherever it can ends in one direction",
+)
+class WrongSign(Sound):
+    """A gradient that climbs."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        return 2 * loss.detach() - loss
+
+
+@mutant("learns_signals")
+class FailsOnSignals(Sound):
+    """Neither takes signals nor refuses them."""
+
+    def features(self, model, view):
+        if view.ndim == 3:
+            view = view.mean(3)
+        return model(view)
+
+
+@mutant("learns_tables")
+class NotFiniteOnTables(Sound):
+    """A logarithm of what may be negative."""
+
+    def features(self, model, view):
+        return model(view.log() if view.ndim == 2 else view)
+
+
+@mutant("no_collapse")
+class WantsEverythingAlike(Sound):
+    """A variance term with the wrong sign, and a learning rate to match."""
+
+    class Config(Sound.Config):
+        """Options."""
+
+        learning_rate: float = Field(0.03, gt=0, description="Peak learning rate.")
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        return super().compute_loss(model, views, ctx) + 100 * model(views[0]).float().std(0).mean()
+
+
+# --- steps ----------------------------------------------------------------------------------------------------
+
+
+@mutant("step_end", accumulation="the target moves with each micro-batch, so three of them are not one")
+class MomentumPerMicroBatch(Sound):
+    """The momentum update in the loss."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        if model.training:
+            self.move_target(model, 0.9)
+        return loss
+
+    @hookimpl
+    def on_step_end(self):
+        pass
+
+
+@mutant("accumulation")
+class CentreByMicroBatch(Sound):
+    """A running centre that moves with micro-batches, and that the loss subtracts."""
+
+    def features(self, model, view):
+        features = model(view)
+        centre = model.heads["state"].centre
+        if model.training:
+            centre.mul_(0.5).add_(0.5 * features.detach().mean())
+        return features - centre[0].clone()
+
+
+@mutant("stopping")
+class AtLeastThreeEpochs(Sound):
+    """A limit that ends only the epoch: the next one begins all the same."""
+
+    @hookimpl
+    def frozen_modules(self, model, ctx):
+        model.trainer.fit_loop.min_epochs = 3
+        return super().frozen_modules(ctx)
+
+
+@mutant("run_lengths")
+class DividesByOneLess(Sound):
+    """A schedule that divides by max_steps - 1 and knows no run without end."""
+
+    def momentum_at(self, model, ctx):
+        return 1 - 0.05 * (math.cos(math.pi * (ctx.step - 1) / (ctx.max_steps - 1)) + 1)
+
+
+# --- repeating and resuming -----------------------------------------------------------------------------------
+
+NOT_SAVED = "numpy's state is in no checkpoint"
+
+
+@mutant("same_seed", resuming=NOT_SAVED, resuming_everywhere=NOT_SAVED)
+class DrawsFromNumpy(Sound):
+    """Global random numbers of numpy."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        return loss * (1 + 1e-6 * np.random.rand()) if model.training else loss
+
+
+@mutant("resuming", resuming_everywhere=RESUMED)
+class CountsInPython(Sound):
+    """A schedule that restarts on resume, for its counter is a Python attribute of a head."""
+
+    def momentum_at(self, model, ctx):
+        state = model.heads["state"]
+        state.count = getattr(state, "count", 0) + 1
+        return 1 - 0.1 / state.count
+
+
+@mutant("resuming", resuming_everywhere=RESUMED)
+class ChoosesAtEachFit(Sound):
+    """The selection is repeated at each fit, and comes out another way on trained weights."""
+
+    @hookimpl
+    def on_fit_start(self, model):
+        weight = model.heads["guide_head"].weight
+        first = int(weight.abs().sum().mul(1e4)) % 4
+        model.heads["state"].chosen.copy_(torch.tensor([first, (first + 1) % 4]))
+
+
+@mutant("resuming_before_training")
+class TrustsTheCheckpoint(Sound):
+    """Believes that every checkpoint holds a choice."""
+
+    @hookimpl
+    def on_fit_start(self, model, sample):
+        if model.trainer.ckpt_path is None:
+            super().on_fit_start(model, sample)
+
+
+# --- saving ---------------------------------------------------------------------------------------------------
+
+
+@mutant("saving")
+class ChangesItsOptions(Sound):
+    """Options that `__init__` changes, and the checkpoint's once more."""
+
+    def __init__(self, config):
+        super().__init__(config.model_copy(update={"projection_dim": 2 * config.projection_dim}))
+
+
+@mutant("copying")
+class LambdaInAHead(Sound):
+    """What pickle cannot write."""
+
+    def state(self):
+        state = State()
+        state.activation = lambda x: x
+        return state
+
+
+# --- numbers --------------------------------------------------------------------------------------------------
+
+
+@mutant("bfloat16")
+class SmallDifferenceOfLargeNumbers(Sound):
+    """A loss on projections that were moved far from zero, where bfloat16 has steps of 0.5."""
+
+    def contrast(self, queries, keys, ctx):
+        return super().contrast((queries + 100) - 100, (keys + 100) - 100, ctx)
+
+
+@mutant("float16")
+class OverflowsInHalf(Sound):
+    """Exponentials of similarities in half precision, which ends at 65,504."""
+
+    def contrast(self, queries, keys, ctx):
+        loss = super().contrast(queries, keys, ctx)
+        return loss + 1e-9 * (queries.square().sum(1) * 0 + 12).exp().mean()
+
+
+@mutant("channels_last")
+class ViewsMemory(Sound):
+    """`view` where the memory has another order."""
+
+    def flat(self, view):
+        return view.view(len(view), -1)
+
+
+@mutant("compiling")
+class LooksAtTheCompiler(Sound):
+    """A shortcut when it is being compiled."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        return loss * 0.5 if torch.compiler.is_compiling() else loss
+
+
+# --- resources ------------------------------------------------------------------------------------------------
+
+
+@mutant("memory")
+class KeepsLosses(Sound):
+    """A list of losses."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        KEPT.append(loss.detach())
+        return loss
+
+
+@mutant("memory")
+class KeepsHistory(Sound):
+    """A running mean with its whole history behind it."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        KEPT[:] = [0.9 * KEPT[0] + loss.exp() if KEPT and KEPT[0].requires_grad else loss.exp()]
+        return loss
+
+
+@mutant("synchronisation")
+class LogsItems(Sound):
+    """`.item()` in every step."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        ctx.log("loss", loss.item())
+        return loss
+
+
+@mutant("synchronisation")
+class IndexesWithAMask(Sound):
+    """Rows by a mask, whose number the host must know."""
+
+    @hookimpl
+    def on_step_end(self, model, ctx):
+        super().on_step_end(model, ctx)
+        weight = model.heads["guide_head"].weight.detach()
+        ctx.log("positive", weight[weight > 0].sum())
+
+
+# --- evaluation -----------------------------------------------------------------------------------------------
+
+
+@mutant("validating")
+class CentreInValidation(Sound):
+    """Held-out samples end up in a buffer."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        model.heads["state"].centre.mul_(0.9).add_(0.1 * loss.detach())
+        return loss
+
+
+def centre_inputs(module, inputs):
+    """Subtract the batch's mean."""
+    return (inputs[0] - inputs[0].mean(0),)
+
+
+@mutant("predicting")
+class CentresInputsByBatch(Sound):
+    """A backbone whose features depend on the batch."""
+
+    @hookimpl
+    def build_heads(self, backbone, feature_dim, input_shape, overrides):
+        heads = super().build_heads(backbone, feature_dim, input_shape, overrides)
+        backbone.register_forward_pre_hook(centre_inputs)
+        return heads
+
+
+# --- two processes --------------------------------------------------------------------------------------------
+
+
+@mutant("two_processes")
+class LabelsOffAcrossRanks(Sound):
+    """Labels that are right on the first rank alone."""
+
+    def labels(self, count, ctx):
+        return torch.arange(count)
+
+
+@mutant("two_processes")
+class GathersWithoutGradient(Sound):
+    """all_gather loses the gradient of what it gathers."""
+
+    def everyone(self, z, ctx):
+        if ctx.world_size == 1:
+            return z
+        parts = [torch.empty_like(z) for _ in range(ctx.world_size)]
+        dist.all_gather(parts, z.contiguous().detach())
+        parts[ctx.rank] = z
+        return torch.cat(parts)
+
+
+@mutant("unequal_batches")
+class GathersWhateverComes(Sound):
+    """Gathers as if everybody's batch had the size of its own."""
+
+    def everyone(self, z, ctx):
+        if ctx.world_size > 1:
+            dist.all_gather_into_tensor(z.new_empty(ctx.world_size * len(z), z.shape[1]), z.detach().contiguous())
+        return super().everyone(z, ctx)
+
+
+@mutant("fsdp2")
+class ThroughNumpy(Sound):
+    """A momentum update on the values behind the parameters, which sharded ones do not have."""
+
+    def move_target(self, model, momentum):
+        online = [*model.backbone.parameters(), *model.heads["projection_head"].parameters()]
+        with torch.no_grad():
+            for mine, theirs in zip(model.heads["target"].parameters(), online, strict=True):
+                values = momentum * mine.detach().numpy() + (1 - momentum) * theirs.detach().numpy()
+                mine.copy_(torch.as_tensor(values))
+
+
+@mutant("failing_rank")
+class SwallowsErrors(Sound):
+    """Gets over a bad sample by leaving the batch out."""
+
+    def features(self, model, view):
+        try:
+            return model(view)
+        except RuntimeError:
+            return torch.zeros(len(view), model.feature_dim, requires_grad=True)

@@ -1,0 +1,90 @@
+"""The kit is tested as strictly as it tests: each mutant is caught by the check that is meant for it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from ssl_registry import Registry
+from ssl_registry.testing import Subject, all_checks
+from ssl_registry.testing.runner import run_check
+from tests.testing.mutants import MUTANTS
+from tests.testing.sound import Sound
+
+CHECKS = all_checks()
+# What takes hundredths of a second: every mutant must pass these in the default run, all of them in the slow one.
+CHEAP = (
+    "documentation",
+    "config_round_trip",
+    "construction",
+    "overrides",
+    "parameter_groups",
+    "stopping",
+    "odd_sizes",
+    "targets",
+)
+# Those that have theirs elsewhere.
+WITHOUT_MUTANT = {
+    "listing": "its mutants are distributions, in test_listing",
+    "resuming_everywhere": "the thorough form of resuming, with resuming's mutants",
+}
+
+
+@cache
+def subject(cls):
+    registry = Registry(entry_points=False)
+    registry.register("mutant", cls)
+    return Subject("mutant", registry)
+
+
+def outcome(cls, name):
+    return run_check(CHECKS[name], subject(cls))
+
+
+def ids(cls):
+    return cls.__name__
+
+
+@pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if not check.slow])
+def test_sound_passes(name):
+    """What the mutants are made of has no fault that could hide theirs."""
+    result = outcome(Sound, name)
+    assert result.status == ("skipped" if name == "listing" else "passed"), result.reason
+
+
+@pytest.mark.parametrize("cls", [cls for cls in MUTANTS if not CHECKS[cls.caught_by].slow], ids=ids)
+def test_caught(cls):
+    """By the check that is meant for it."""
+    result = outcome(cls, cls.caught_by)
+    assert result.status == "failed"
+    assert result.reason
+
+
+@pytest.mark.parametrize("cls", MUTANTS, ids=ids)
+def test_caught_by_no_other_of_the_quick_ones(cls):
+    """A mutant's fault is one, and its check is the one to tell it."""
+    results = [outcome(cls, name) for name in CHEAP if name not in (cls.caught_by, *cls.also)]
+    assert not {result.check: result.reason for result in results if result.status == "failed"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cls", [Sound, *MUTANTS], ids=ids)
+def test_caught_by_exactly(cls):
+    """All checks: the meant one fails, those fail whose reason is written down, and no other."""
+    results = {name: outcome(cls, name) for name in CHECKS}
+    failed = {name: result.reason for name, result in results.items() if result.status == "failed"}
+    meant = {cls.caught_by, *cls.also} if cls is not Sound else set()
+    assert failed.keys() == meant, failed
+
+
+def test_every_check_has_a_mutant():
+    """Or says why it has none."""
+    caught = {cls.caught_by for cls in MUTANTS}
+    assert caught | WITHOUT_MUTANT.keys() == CHECKS.keys()
+    assert not caught & WITHOUT_MUTANT.keys()
+
+
+def test_other_failures_have_reasons():
+    """In words."""
+    assert all(reason.strip() for cls in MUTANTS for reason in cls.also.values())
