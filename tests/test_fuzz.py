@@ -241,5 +241,5 @@ def test_tiny_runs(method, shape, dtype, batch_size, steps, seed, tmp_path_facto
     monkeypatch.chdir(folder)
     torch.save((torch.rand(shape) * 2).to(getattr(torch, dtype)), "x.pt")
     argv = ["train", method, "--data", "x.pt", "--batch_size", str(batch_size), "--seed", str(seed), "--out", "run"]
-    argv += ["--trainer.max_steps", str(steps), "--epochs", "1", "--trainer.enable_progress_bar", "false"]
+    argv += ["--trainer.max_steps", str(steps), "--epochs", "1", "--report", "false"]
     check(argv)
