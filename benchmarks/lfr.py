@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 from harness import Work, arguments, run
-from ssl_registry_lfr.selection import greedy_dpp, select, similarity_signatures
+from ssl_registry_lfr.dpp import greedy_dpp
+from ssl_registry_lfr.selection import select, similarity_signatures
 from torch import Tensor, nn
 from torch.nn import functional as F
 

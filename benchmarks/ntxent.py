@@ -78,8 +78,9 @@ def works(device: str) -> Iterator[Work]:
         calls = {who: forward_backward(loss, views) for who, loss in found.items()}
         of_lightly, of_others = GOALS.get(rows, (1.0, 1.0)) if temperature == 0.5 else (1.0, 1.0)
         goal = {who: of_lightly if who == "lightly" else of_others for who in calls if who != "ours"}
+        turns = 3 if rows > LARGEST_OF_PEERS else 5 if rows == LARGEST_OF_PEERS else None  # seconds each
         name = f"2N = {rows}, d = {DIM}, T = {temperature}"
-        yield Work(name, calls, SECTION, memory=True, goal=goal, rounds=3 if rows > LARGEST_OF_PEERS else None)
+        yield Work(name, calls, SECTION, memory=True, goal=goal, rounds=turns)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from ssl_registry.optimizers import build_optimizer, default_param_groups
 OPTIONS = {
     "byol": {"hidden_dim": 16, "projection_dim": 8},
     "simclr": {"projection_dim": 8},
-    "lfr": {"num_candidates": 4, "num_targets": 2, "projection_dim": 8},
+    "lfr": {"num_candidates": 4, "num_targets": 2, "projection_dim": 8, "max_backbone_training_steps": 9},
 }
 
 

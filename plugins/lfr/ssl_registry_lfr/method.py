@@ -151,13 +151,13 @@ class LFR:
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
         """Count the steps that trained the backbone."""
         if self.trains_backbone(ctx.epoch):
-            model.heads["selection"].backbone_steps += 1
+            model.heads["selection"].count_step()
 
     @hookimpl
     def should_stop(self, model: SSLModule) -> bool:
         """Stop once the backbone has had its steps."""
         limit = self.config.max_backbone_training_steps
-        return limit is not None and limit > 0 and int(model.heads["selection"].backbone_steps) >= limit
+        return limit is not None and limit > 0 and model.heads["selection"].steps >= limit
 
     def forward(self, model: SSLModule, x: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Return the K predictions and the K targets of [batch, *input_shape], each [batch, projection_dim]."""

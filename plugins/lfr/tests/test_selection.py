@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ssl_registry_lfr import selection
-from ssl_registry_lfr.selection import TargetSelection, greedy_dpp, select, similarity_signatures
+from ssl_registry_lfr.dpp import greedy_dpp
+from ssl_registry_lfr.selection import TargetSelection, select, similarity_signatures
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -310,3 +311,18 @@ def test_k_of_zero_is_refused():
     """There must be a target."""
     with pytest.raises(ValueError, match="k=0"):
         TargetSelection(0)
+
+
+def test_steps_are_counted_and_loaded():
+    """What is counted is in the buffer, and a count that came from elsewhere is gone on from."""
+    model = chosen_model()
+    model.selection.count_step()
+    assert model.selection.steps == model.selection.backbone_steps == 6
+    fresh = Model()
+    fresh.selection.count_step()
+    fresh.load_state_dict(model.state_dict())
+    fresh.selection.count_step()
+    assert fresh.selection.steps == fresh.selection.backbone_steps == 7
+    twin = copy.deepcopy(fresh)
+    twin.selection.count_step()
+    assert (twin.selection.steps, fresh.selection.steps) == (8, 7)
