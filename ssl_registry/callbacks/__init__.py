@@ -1,5 +1,6 @@
 """Lightning callbacks of a run, one idea a file.
 
+- `best`: `BestEpoch`, a checkpoint of the best epoch by a part of the training samples
 - `broken`: `NameBroken`, images that could not be read are named in the run's folder
 - `interrupt`: `SaveOnInterrupt`, Ctrl-C ends a run with a checkpoint that resumes exactly
 - `guard`: `CollapseGuard`, warns of a collapse; with `looks` (what it sees and how it judges), `blind` (the trivial
@@ -11,10 +12,11 @@
 
 from __future__ import annotations
 
+from ssl_registry.callbacks.best import BestEpoch
 from ssl_registry.callbacks.broken import NameBroken
 from ssl_registry.callbacks.guard import CollapseGuard, GuardMode
 from ssl_registry.callbacks.interrupt import SaveOnInterrupt
 from ssl_registry.callbacks.probe import OnlineProbe
 from ssl_registry.callbacks.throughput import Throughput
 
-__all__ = ["CollapseGuard", "GuardMode", "NameBroken", "OnlineProbe", "SaveOnInterrupt", "Throughput"]
+__all__ = ["BestEpoch", "CollapseGuard", "GuardMode", "NameBroken", "OnlineProbe", "SaveOnInterrupt", "Throughput"]

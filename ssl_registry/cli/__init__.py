@@ -21,6 +21,7 @@ COMMANDS = {
     "backbones": ("backbones", "names of backbones, by pattern"),
     "train": ("train", "train a method on a source of samples"),
     "report": ("report", "one HTML page about a run, or about several side by side"),
+    "bench": ("bench", "methods side by side over seeds, as a table"),
     "explain": ("explain", "where each value of a run or a command comes from"),
     "new": ("new", "write a plugin for a method of your own"),
     "doctor": ("doctor", "versions, accelerator and plugins, for a bug report"),

@@ -33,9 +33,28 @@ class Settings:
     values: dict[str, Any]
     origins: dict[str, str]
 
+    def as_arguments(self, config_class: type[MethodConfig]) -> dict[str, Any]:
+        """Return the arguments of `ssl_registry.training.train`: the method's options and the Trainer's apart."""
+        arguments = dict(self.values)
+        options = {name: arguments.pop(name) for name in config_class.model_fields}
+        trainer = {key: value for key, value in arguments.pop("trainer").items() if value is not None}
+        return {**arguments, "options": options, "trainer": trainer, "origins": self.origins}
 
-def resolve(method: str, config_class: type[MethodConfig], argv: list[str]) -> Settings:
+
+def resolve(
+    method: str,
+    config_class: type[MethodConfig],
+    argv: list[str],
+    *,
+    suite: tuple[str, dict[str, Any]] | None = None,
+) -> Settings:
     """Parse the words behind ``train METHOD``.
+
+    Args:
+        method: its name.
+        config_class: its options.
+        argv: the words.
+        suite: name and options that stand between recipe and ``--config`` files.
 
     Raises:
         ConfigError: about an option, a file or a recipe.
@@ -47,12 +66,13 @@ def resolve(method: str, config_class: type[MethodConfig], argv: list[str]) -> S
     _check_known(method, flags, known)
     paths, words = _take(words, "--config")
     names, words = _take(words, "--recipe")
-    files = [(path, read_yaml(path)) for path in paths]
+    files = [(f"file {path}", read_yaml(path)) for path in paths]
+    files = [suite, *files] if suite else files
     for path, content in files:
-        _check_known(f"{path}: {method}", content, known)
+        _check_known(f"{path.removeprefix('file ')}: {method}", content, known)
     names = names or [str(content["recipe"]) for _, content in files if content.get("recipe")]
     recipe = load_recipe(method, names[-1]) if names else None
-    layers = [word for path in paths for word in ("--config", path)]
+    layers = [word for _, content in files for word in ("--config", json.dumps(content, default=str))]
     if recipe:
         _check_known(f"{recipe.path}: {method}", recipe.settings, known)
         _parse(parser, ["--config", json.dumps(recipe.settings)], where=f"{recipe.path}: ")
@@ -118,7 +138,7 @@ def _origins(
     values: dict[str, Any], flags: set[str], files: list[tuple[str, dict[str, Any]]], recipe: TrainingRecipe | None
 ) -> dict[str, str]:
     """Find, for each option, the most important place that set it."""
-    said = [(f"file {path}", dict(flatten(content))) for path, content in reversed(files)]
+    said = [(place, dict(flatten(content))) for place, content in reversed(files)]
     origins = {}
     for option, _ in flatten(values):
         place = next((place for place, content in said if option in content), None)

@@ -50,30 +50,25 @@ def _train(method: str, config_class: type[MethodConfig], settings: Settings) ->
     from ssl_registry.training import train
 
     console = Console()
-    values = dict(settings.values)
-    options = {name: values.pop(name) for name in config_class.model_fields}
-    trainer = {key: value for key, value in values.pop("trainer").items() if value is not None}
+    arguments = settings.as_arguments(config_class)
     try:
         result = train(
             method,
-            **values,
-            trainer=trainer,
-            options=options,
-            origins=settings.origins,
+            **arguments,
             say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         )
     except OSError as error:  # a full disk, a folder that may not be written to
         raise SSLRegistryError(f"{error.filename or 'the run'}: {error.strerror or error}") from error
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.
-        out = values["out"]
+        out = arguments["out"]
         print(
             f"Stopped. Go on with the same command and --resume{'' if out else ' --out FOLDER'}.",
             file=sys.stderr,
         )
         return TERMINATED if stop.code == TERMINATED else 130
     # A script that goes on to evaluate must hear of it.
-    return int(values["guard"] == "stop" and result.warning is not None)
+    return int(arguments["guard"] == "stop" and result.warning is not None)
 
 
 def quieten() -> None:

@@ -22,7 +22,7 @@ from ssl_registry.module import SSLModule
 from ssl_registry.runs import Run
 from ssl_registry.training.trainer import make_trainer
 
-__all__ = ["Setting", "Steps", "with_data", "without_data"]
+__all__ = ["Setting", "Steps", "peak_memory", "with_data", "without_data"]
 
 WARM_UP = 3  # steps in which workers start, kernels are chosen and networks are compiled
 
@@ -153,10 +153,11 @@ def _fit(model: SSLModule, setting: Setting, steps: int, trainer: Mapping[str, A
         }
         lightning = make_trainer(arguments, Run(Path(folder)))
         lightning.fit(model, **data)
-    return Steps(size * steps / (watch.ended - watch.began), watch.wait, _peak_memory(model))
+    return Steps(size * steps / (watch.ended - watch.began), watch.wait, peak_memory())
 
 
-def _peak_memory(model: SSLModule) -> int:
+def peak_memory() -> int:
+    """Return bytes: of the device where it is CUDA, else of this process since it began."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
     # Linux counts in KiB, macOS in bytes.

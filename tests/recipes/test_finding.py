@@ -14,8 +14,8 @@ from ssl_registry.recipes import find_recipes, load_recipe
 
 SHIPPED = {
     "byol": {"imagenet", "cifar10", "imagenette", "small"},
-    "simclr": {"imagenet", "cifar10", "imagenette", "small"},
-    "lfr": {"har", "income"},
+    "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
+    "lfr": {"har", "income", "small"},
 }
 
 

@@ -1,0 +1,74 @@
+"""``bench digits`` at a tiny size: a table with its origin, finished cells skipped, stopped ones gone on with."""
+
+from __future__ import annotations
+
+import json
+from textwrap import dedent
+
+import pytest
+
+from ssl_registry.cli import main
+
+NET = """
+from torch import nn
+
+class Tiny(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(1, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+"""
+TINY = ["--backbone", "net.py:Tiny", "--trainer.enable_progress_bar", "false", "--trainer.limit_train_batches", "2"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "net.py").write_text(dedent(NET))
+    return tmp_path
+
+
+def test_digits_resumes_and_writes_its_table(folder, capsys):
+    """Two methods; then a second seed: the first ones are not trained again."""
+    argv = ["bench", "digits", "--methods", "simclr,lfr", "--epochs", "2", *TINY]
+    assert main([*argv, "--seeds", "1"]) == 0
+    assert main([*argv, "--seeds", "2"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("finished before") == 2
+    assert err.count(": trained") == 4
+    out = folder / "runs/bench-digits"
+    table = json.loads((out / "table.json").read_text())
+    assert [(row["method"], row["protocol"]) for row in table["rows"]] == [
+        (method, protocol) for method in ("simclr", "lfr") for protocol in ("knn", "linear")
+    ]
+    assert table["command"].endswith("--seeds 2")
+    assert "torch" in table["versions"]
+    assert all(row["last"]["mean"] > 0.2 and row["best"]["std"] is not None for row in table["rows"])
+    assert "seeds 0, 1" in (out / "table.md").read_text()
+    origins = json.loads((out / "lfr/digits/seed-1/origins.json").read_text())
+    assert origins["image_size"] == "suite digits"
+    assert origins["learning_rate"].startswith("recipe small: ")
+
+
+def test_other_settings_are_not_mixed(folder, capsys):
+    """A folder of runs belongs to one comparison."""
+    argv = ["bench", "digits", "--methods", "simclr", "--seeds", "1", *TINY]
+    assert main([*argv, "--epochs", "1"]) == 0
+    assert main([*argv, "--epochs", "2"]) == 2
+    assert "made with another epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["digit"], "Did you mean 'digits'"),
+        (["har"], "give --data"),
+        (["digits", "--seeds", "0"], "at least 1"),
+        (["digits", "--methods", "bylo"], "Did you mean 'byol'"),
+        (["digits", "--methods", "byol", "--momentun", "1"], "Did you mean 'momentum'"),
+    ],
+)
+def test_mistakes_are_one_line(argv, words, capsys, folder):
+    """And train nothing."""
+    assert main(["bench", *argv]) == 2
+    assert words in capsys.readouterr().err
+    assert not (folder / "runs").exists()
