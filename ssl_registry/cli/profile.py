@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ def run(argv: list[str]) -> int:
     from ssl_registry.profiling import profile
 
     quieten()
+    # More workers than cores is one of the things that are tried.
+    warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
     found = profile(
         **options, trainer={"accelerator": accelerator}, say=lambda line: print(f"... {line}", file=sys.stderr)
     )
@@ -78,7 +81,8 @@ def _print_table(found: Profile) -> None:
     table.add_column("where")
     table.add_column("samples/s", justify="right")
     table.add_column(f"ms a batch of {setting.batch_size}", justify="right")
-    places = {"read": "one process", "decode": "one process"}
+    drawn = {"host": "one process", "split": "one process, device", "device": "device"}[found.engine]
+    places = {"read": "one process", "decode": "one process", "views": drawn}
     rows = [(STAGES[name], places.get(name, "device"), rate) for name, rate in found.stages.items()]
     rows.append(("the whole", f"{setting.workers} workers, device", found.whole.rate))
     for stage, place, rate in rows:
@@ -87,7 +91,7 @@ def _print_table(found: Profile) -> None:
     console.print(table)
     console.print(
         f"{found.whole.data_wait:.0%} of a step waits for data; peak memory {found.whole.peak_memory / 2**30:.2f} GiB; "
-        f"device: {found.device}; {found.engine}\n"
+        f"device: {found.device}; views: {found.engine} engine\n"
         f"Advice: {found.advice.line}",
         highlight=False,
         markup=False,

@@ -35,7 +35,7 @@ class Profile:
         whole: of training as it is: all of them together.
         setting: with which that was measured.
         device: where the network was.
-        engine: who drew the views, in words.
+        engine: that drew the views: ``host``, ``device`` or ``split``.
         advice: what to change.
     """
 
@@ -135,5 +135,5 @@ def profile(
         total_memory=torch.cuda.get_device_properties(device).total_memory if cuda else 0,
     )
     where = torch.cuda.get_device_name(device) if cuda else f"CPU, {torch.get_num_threads()} threads"
-    engine = "views in batches" if drawn_by is None else str(drawn_by.engine)
+    engine = "device" if drawn_by is None else drawn_by.engine.name
     return Profile(stages, whole, setting, where, engine, advise(setting, whole, tries, measure))

@@ -71,7 +71,7 @@ def test_in_memory(net: str, methods: Registry) -> None:
     found = profile("spread", backbone=net, batch_size=8, steps=4, trainer=CPU, registry=methods)
     assert list(found.stages) == ["read", "views", "network"]
     assert found.setting.workers == 0
-    assert "views: " in found.engine
+    assert found.engine in ("host", "device")
 
 
 def test_the_command(net: str, spread: type, capsys: pytest.CaptureFixture[str]) -> None:
