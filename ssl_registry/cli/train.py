@@ -13,7 +13,7 @@ import warnings
 from ssl_registry._registry import registry
 from ssl_registry.cli.settings import Settings, resolve
 from ssl_registry.config import MethodConfig
-from ssl_registry.errors import ConfigError, SSLRegistryError
+from ssl_registry.errors import ConfigError
 
 __all__ = ["quieten", "run"]
 
@@ -57,8 +57,6 @@ def _train(method: str, config_class: type[MethodConfig], settings: Settings) ->
             **arguments,
             say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
         )
-    except OSError as error:  # a full disk, a folder that may not be written to
-        raise SSLRegistryError(f"{error.filename or 'the run'}: {error.strerror or error}") from error
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.
         out = arguments["out"]

@@ -144,17 +144,3 @@ def test_resuming_under_watch_is_exact(folder):
 
     steps = [step for step, _ in read_facts(resumed.run).curves["train_loss"]]
     assert steps == list(range(1, 20, 2))
-
-
-def test_full_disk_is_one_line(folder, monkeypatch, capsys):
-    """What failed, and where; nothing half-written stays."""
-    import ssl_registry.runs as runs
-
-    def full(path, text):
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(runs, "write_beside", full)
-    argv = ["--backbone", "network.py:Network", "--epochs", "1", "--knn", "false", "--out", "run"]
-    assert main(["train", "simclr", *argv]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "run/config.yaml: No space left on device" in line
