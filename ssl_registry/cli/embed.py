@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssl_registry.cli.parsing import QuickParser, add_data_arguments, data_arguments
+from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
 
 __all__ = ["run"]
 
@@ -12,7 +12,7 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("embed", "Write the features of every sample to a Parquet file: id, path, label, vector.")
     parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
     parser.add_argument("--out", required=True, help="the file; the same command goes on where it was stopped")
-    parser.add_argument("--devices", help="such as cuda:0,cuda:1 (default: all GPUs, or the CPU)")
+    parser.add_argument("--devices", help=DEVICES)
     add_data_arguments(parser)
     options = parser.parse_args(argv)
     from ssl_registry.embedding import embed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ssl_registry.cli.parsing import QuickParser, add_data_arguments, data_arguments
+from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
 
 if TYPE_CHECKING:
     from ssl_registry.evaluation.results import EvaluateResult
@@ -22,6 +22,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
     parser.add_argument("--temperature", type=float, default=0.1, help="of k-NN's weights (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of a probe (default: 3)")
+    parser.add_argument("--devices", help=DEVICES)
     parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
@@ -35,6 +36,7 @@ def run(argv: list[str]) -> int:
         k=options.k,
         temperature=options.temperature,
         seeds=options.seeds,
+        devices=options.devices,
         cache=not options.no_cache,
         say=silent if options.json else print,
     )

@@ -7,7 +7,10 @@ from typing import Any, NoReturn
 
 from ssl_registry.errors import SSLRegistryError
 
-__all__ = ["QuickParser", "add_data_arguments", "data_arguments"]
+__all__ = ["DEVICES", "QuickParser", "add_data_arguments", "data_arguments"]
+
+
+DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 
 
 class QuickParser(argparse.ArgumentParser):
