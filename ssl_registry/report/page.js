@@ -81,7 +81,7 @@ function chart(element, panel) {
     const y = v => height - box.bottom - (height - box.top - box.bottom) * (v - low) / (high - low);
     const svg = make("svg", { role: "img", "aria-label": panel.title });
     element.prepend(svg);
-    for (const v of ticks(low, high, 4)) {
+    for (const v of ticks(low, high, 5)) {
       make("line", { class: "rule", x1: box.left, x2: width - box.right, y1: y(v), y2: y(v) }, svg);
       make("text", { x: box.left - 7, y: y(v) + 4, "text-anchor": "end" }, svg).textContent = label(v);
     }
