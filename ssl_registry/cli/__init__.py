@@ -20,6 +20,7 @@ COMMANDS = {
     "show": ("show", "one method: its paper, options and hooks"),
     "backbones": ("backbones", "names of backbones, by pattern"),
     "train": ("train", "train a method on a source of samples"),
+    "views": ("views", "a picture of samples and the views of them"),
     "report": ("report", "one HTML page about a run, or about several side by side"),
     "bench": ("bench", "methods side by side over seeds, as a table"),
     "explain": ("explain", "where each value of a run or a command comes from"),

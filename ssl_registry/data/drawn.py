@@ -110,10 +110,14 @@ class DrawnViews(Dataset[Any]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a batch of one sample."""
-        return self.__getitems__([index])[0].content
+        return self.batch([index])
 
     def __getitems__(self, indices: list[int]) -> list[_Batch]:
         """Return one entry that holds the batch of all ``indices``."""
+        return [_Batch(self.batch(indices))]
+
+    def batch(self, indices: list[int]) -> dict[str, Any]:
+        """Return the batch of these samples."""
         keys = sample_keys(self.seed, self.epoch, indices)
         if self.host is None or not isinstance(self.base, EncodedImages):
             x, labels = self._stacked(indices)
@@ -124,7 +128,7 @@ class DrawnViews(Dataset[Any]):
             content["keys"] = keys
         if labels is not None:
             content["label"] = labels
-        return [_Batch(content)]
+        return content
 
     def _stacked(self, indices: list[int]) -> tuple[Tensor, Tensor | None]:
         fetch = getattr(self.base, "__getitems__", None)

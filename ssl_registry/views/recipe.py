@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -121,6 +122,13 @@ class Recipe(BaseModel):
             drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
             finished.append(self._normalised(finish(_scaled(x), view, drawn)))
         return finished
+
+    def views_of(self, batch: Mapping[str, Any]) -> list[Tensor]:
+        """Bring a batch of `ssl_registry.data.drawn.DrawnViews` to the network, whatever is left to do."""
+        keys = batch.get("keys")
+        if "views" not in batch:
+            return self.draw(batch["image"], keys=keys)
+        return self.finish(batch["views"], keys) if keys is not None else [self.ready(view) for view in batch["views"]]
 
     def ready(self, view: Tensor) -> Tensor:
         """Bring a finished view to the network: uint8 is scaled and normalised, floats are taken as they are."""

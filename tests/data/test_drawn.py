@@ -49,11 +49,7 @@ def batches(source, asked="auto", workers=0, epochs=1, recipe=RECIPE, batch_size
 
 
 def drawn(batch, recipe=RECIPE):
-    if "image" in batch:
-        return recipe.draw(batch["image"], keys=batch["keys"])
-    if "keys" in batch:
-        return recipe.finish(batch["views"], batch["keys"])
-    return [recipe.ready(view) for view in batch["views"]]
+    return recipe.views_of(batch)
 
 
 def in_memory(count=10, labels=True):

@@ -1,0 +1,65 @@
+"""``views`` draws what a training would see, and says what it cannot draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssl_registry.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_images(capsys, folder):
+    """A row for each sample: itself and two views, told with the engine; a change shows."""
+    command = ["views", "simclr", "--rows", "3", "--out"]
+    assert main([*command, "a.png"]) == 0
+    out = capsys.readouterr().out
+    assert "3 samples of digits and 2 view(s) of each: a.png" in out
+    assert "views: device engine" in out
+    assert main([*command, "b.png", "--views.1.noise", "0", "--views.1.rotation=0", "--views.1.zoom", "null"]) == 0
+    first, second = (np.asarray(Image.open(folder / name)) for name in ("a.png", "b.png"))
+    assert first.shape == second.shape
+    third = first.shape[1] * 2 // 3
+    assert np.array_equal(first[:, :third], second[:, :third])
+    assert not np.array_equal(first[:, third:], second[:, third:])
+
+
+def test_photographs_by_the_host(capsys, folder):
+    """A folder's photographs are drawn as its workers draw them."""
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    assert main(["views", "byol", "--data", ".", "--image-size", "32", "--rows", "2"]) == 0
+    assert "views: host engine" in capsys.readouterr().out
+    assert (folder / "views.png").exists()
+
+
+def test_signals(folder):
+    """Lines, one for each channel."""
+    np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 40)).astype(np.float32))
+    assert main(["views", "simclr", "--data", "x.npy", "--data-kind", "signal", "--out", "s.png"]) == 0
+    assert len(np.unique(np.asarray(Image.open(folder / "s.png")).reshape(-1, 3), axis=0)) > 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing"], "nothing"),
+        (["simclr", "--rows", "0"], "--rows 0 must be at least 1"),
+        (["simclr", "--out", "views.txt"], "must be a picture"),
+        (["simclr", "--views.blurr", "1"], "Did you mean 'blur'"),
+        (["simclr", "--views.first.blur", "1"], "fields of one view are --views.NUMBER.FIELD"),
+        (["simclr", "--data", "t.npy"], "is a table: there is nothing to look at"),
+    ],
+)
+def test_mistakes(words, message, folder, capsys):
+    """One line, exit code 2."""
+    np.save(folder / "t.npy", np.zeros((6, 4), np.float32) + np.arange(4, dtype=np.float32))
+    assert main(["views", *words]) == 2
+    assert message in capsys.readouterr().err
