@@ -182,9 +182,9 @@ class Registry:
             MethodNotFoundError, PluginError, ContractError: about the method.
             ConfigError, BackboneError: about the arguments.
         """
+        from ssl_registry.assembly import assemble
         from ssl_registry.backbones import BackboneSpec
         from ssl_registry.config import parse_config
-        from ssl_registry.module import assemble
         from ssl_registry.nn import as_module
 
         cls = self.method_class(name)

@@ -12,7 +12,6 @@ What it takes care of, so that no method has to:
 
 from __future__ import annotations
 
-import logging
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,21 +23,18 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from ssl_registry.backbones import Backbone, BackboneSpec, check_sizes
 from ssl_registry.batches import describe, read_batch
 from ssl_registry.checkpoint import RECORD_KEY, check_record, make_record
 from ssl_registry.context import Context, mix_seed
 from ssl_registry.contract import bind
 from ssl_registry.discovery import MethodInfo
-from ssl_registry.errors import BatchError, ConfigError, ContractError, did_you_mean
-from ssl_registry.nn import Frozen, FrozenModuleList, evaluating, freeze
+from ssl_registry.errors import BatchError, ContractError
+from ssl_registry.frozen import FrozenParts
+from ssl_registry.nn import FrozenModuleList, evaluating
 from ssl_registry.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
-from ssl_registry.overrides import Overrides
 from ssl_registry.views import Recipe, sample_keys
 
-__all__ = ["SSLModule", "assemble"]
-
-log = logging.getLogger(__name__)
+__all__ = ["SSLModule"]
 
 # Streams of random numbers that must not meet, whatever the epoch.
 TRAIN, EVALUATE, FIT_START = 0, 1, 2
@@ -92,7 +88,7 @@ class SSLModule(LightningModule):
         self.observers = list(observers)
         self.seed = seed
         self._hooks = bind(method, self.observers)
-        self._frozen: dict[str, Frozen] = {}
+        self._frozen = FrozenParts()
         self._max_steps: int | None = None
         self._generator: torch.Generator | None = None
         self._checked_range = False
@@ -324,7 +320,7 @@ class SSLModule(LightningModule):
     def on_fit_start(self) -> None:
         """Agree on one seed over all ranks."""
         self.seed = int(self.trainer.strategy.broadcast(self.seed))
-        self._release()
+        self._frozen.release()
         lists = [part for part in self.modules() if isinstance(part, FrozenModuleList)]
         meant = {id(part) for frozen in lists for part in frozen.modules()}
         if meant and all(part.training or id(part) in meant for part in self.modules()):
@@ -365,7 +361,7 @@ class SSLModule(LightningModule):
 
     def on_train_end(self) -> None:
         """Give back what was frozen."""
-        self._release()
+        self._frozen.release()
 
     def _sample(self, count: int) -> Tensor:
         """Return the first ``count`` training inputs of rank 0, prepared, on every rank."""
@@ -386,32 +382,18 @@ class SSLModule(LightningModule):
     # --- freezing -----------------------------------------------------------------------------------------
 
     def _freeze_for_epoch(self) -> None:
-        names = self.hook.frozen_modules(model=self, ctx=self._context(FIT_START)) or set()
-        parts = {name for name, _ in self.heads.named_modules() if name} | {"backbone"}
-        if unknown := sorted(set(names) - parts):
-            known = {"backbone", *self.heads}
-            raise ContractError(
-                f"{self.info.name}: frozen_modules names {unknown[0]!r}.{did_you_mean(unknown[0], parts)} "
-                f"There are: {', '.join(sorted(known))}, and what is inside of heads: head.part"
-            )
-        if set(names) == self._frozen.keys():
-            return
-        self._release()
-        self._frozen = {name: freeze(self._named(name)) for name in sorted(names)}
+        names = self.hook.frozen_modules(model=self, ctx=self._context(FIT_START))
+        self._frozen.hold(names or set(), self.backbone, self.heads, owner=self.info.name)
 
-    def _release(self) -> None:
-        for token in self._frozen.values():
-            token.restore()
-        self._frozen = {}
-
-    def _named(self, name: str) -> nn.Module:
-        return self.backbone if name == "backbone" else self.heads.get_submodule(name)
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of what is frozen now."""
+        return self._frozen.names
 
     def train(self, mode: bool = True) -> SSLModule:
         """Set training mode everywhere but in what is frozen now."""
         super().train(mode)
-        for name in self.__dict__.get("_frozen", ()):
-            self._named(name).eval()
+        self._frozen.rest()
         return self
 
     # --- saving -------------------------------------------------------------------------------------------
@@ -433,69 +415,3 @@ class SSLModule(LightningModule):
         """Rebuild the plugin manager."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._hooks = bind(self.method, self.observers)
-
-
-def assemble(
-    method: Any,
-    info: MethodInfo,
-    spec: BackboneSpec,
-    *,
-    overrides: dict[str, nn.Module],
-    recipe: Recipe | None,
-    observers: Sequence[object],
-    seed: int | None,
-) -> SSLModule:
-    """Build backbone, heads and recipe, and put them together; what `Registry.create` does after its checks.
-
-    Raises:
-        BackboneError, ConfigError, ContractError: as `Registry.create`.
-    """
-    hooks = bind(method, observers).hook
-    # Weights repeat with the seed, and the user's own random numbers go on as if nothing had been drawn.
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        built = spec.build()
-        heads = _build_heads(hooks, info, built, overrides)
-    if recipe is None:
-        size = built.input_shape[-1] if len(built.input_shape) == 3 else None
-        recipe = hooks.build_recipe(image_size=size) or Recipe.plain()
-    recipe = recipe.adapted(built.input_shape)
-    check_sizes(built.module, built.input_shape, recipe.own_sizes)
-    for note in recipe.notes(built.input_shape):
-        log.info("%s: %s", info.name, note)
-    return SSLModule(
-        method,
-        info,
-        backbone=built.module,
-        feature_dim=built.feature_dim,
-        input_shape=built.input_shape,
-        heads=heads,
-        recipe=recipe,
-        record=built.record,
-        overridden=list(overrides),
-        observers=observers,
-        seed=torch.initial_seed() % 2**63 if seed is None else seed,
-    )
-
-
-def _build_heads(
-    hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module]
-) -> dict[str, nn.Module]:
-    given = Overrides(overrides)
-    heads = hooks.build_heads(
-        backbone=built.module,
-        feature_dim=built.feature_dim,
-        input_shape=built.input_shape,
-        overrides=given,
-    )
-    if not isinstance(heads, dict) or not all(isinstance(head, nn.Module) for head in heads.values()):
-        raise ContractError(
-            f"{info.name}: build_heads must return a dict of nn.Modules by name, it returned {describe(heads)}"
-        )
-    if unknown := sorted(overrides.keys() - given.asked):
-        raise ConfigError(
-            f"{info.name} has neither a head nor an option {unknown[0]!r}.{did_you_mean(unknown[0], given.asked)} "
-            f"Heads that can be given: {', '.join(sorted(given.asked - {unknown[0]})) or 'none'}"
-        )
-    return heads

@@ -32,7 +32,7 @@ class _Trace(Callback):
         self._old: dict[str, Tensor | None] = {}
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        frozen = frozenset(pl_module._frozen)
+        frozen = pl_module.frozen
         self._old = {name: None if p.grad is None else p.grad.clone() for name, p in pl_module.named_parameters()}
         self.phases.add(frozen)
         self._held = {
@@ -41,7 +41,7 @@ class _Trace(Callback):
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
         for name, parameter in pl_module.named_parameters():
-            frozen = _is_in(name, pl_module._frozen)
+            frozen = _is_in(name, pl_module.frozen)
             if not frozen:
                 self.ever_free.add(name)
             old, new = self._old[name], parameter.grad
