@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ssl_registry import Field, hookimpl
-from ssl_registry.nn import MLP
+from ssl_registry.nn import MLP, world_size
 from tests.testing.sound import Sound, State
 
 MUTANTS = []
@@ -463,7 +463,10 @@ class CentresInputsByBatch(Sound):
 # --- two processes --------------------------------------------------------------------------------------------
 
 
-@mutant("two_processes")
+ALSO_SHARDED = "the sharded step is one of two ranks too"
+
+
+@mutant("two_processes", fsdp2=ALSO_SHARDED)
 class LabelsOffAcrossRanks(Sound):
     """Labels that are right on the first rank alone."""
 
@@ -471,7 +474,7 @@ class LabelsOffAcrossRanks(Sound):
         return torch.arange(count)
 
 
-@mutant("two_processes")
+@mutant("two_processes", fsdp2=ALSO_SHARDED)
 class GathersWithoutGradient(Sound):
     """all_gather loses the gradient of what it gathers."""
 
@@ -488,10 +491,11 @@ class GathersWithoutGradient(Sound):
 class GathersWhateverComes(Sound):
     """Gathers as if everybody's batch had the size of its own."""
 
-    def everyone(self, z, ctx):
-        if ctx.world_size > 1:
-            dist.all_gather_into_tensor(z.new_empty(ctx.world_size * len(z), z.shape[1]), z.detach().contiguous())
-        return super().everyone(z, ctx)
+    def keys(self, model, view):
+        keys = super().keys(model, view)
+        if world_size() > 1:
+            dist.all_gather_into_tensor(keys.new_empty(world_size() * len(keys), keys.shape[1]), keys)
+        return keys
 
 
 @mutant("fsdp2")
