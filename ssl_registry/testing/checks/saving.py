@@ -14,7 +14,7 @@ from ssl_registry.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
 from ssl_registry.testing.checks.repeating import first_difference
 from ssl_registry.testing.material import SHAPES, tiny_backbone
-from ssl_registry.testing.subject import Subject
+from ssl_registry.testing.subject import Subject, quietly
 
 
 @check()
@@ -26,7 +26,7 @@ def saving(subject: Subject) -> None:
     """
     model = subject.model()
     trainer = subject.fit(model, max_epochs=2)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quietly():
         path = Path(folder) / "saved.ckpt"
         trainer.save_checkpoint(path)
         # A user's own module is given again, with whatever weights.
