@@ -21,6 +21,8 @@ def code(start):
     return blocks[first:]
 
 
+# What takes the place of a build environment that pip would download.
+OFFLINE = "--no-build-isolation --no-deps"
 METHOD = code('"""The method."""')
 TESTS = code('"""The conformance kit on VICReg')
 METHOD = METHOD[: len(METHOD) - len(TESTS)]
@@ -41,7 +43,7 @@ def guide(tmp_path, monkeypatch):
     def run(command):
         if command.startswith("pip install") and "-e ." not in command:
             return  # it needs a network; all of it is installed
-        command = command.replace("-e .", "--quiet --target site --upgrade .").replace("/tmp/", "runs/")
+        command = command.replace("-e .", f"{OFFLINE} --quiet --target site --upgrade .").replace("/tmp/", "runs/")
         command = re.sub(r"^(pip|python|pytest)\b", lambda word: f"{sys.executable} -m {word[1]}", command)
         command = command.replace(f"{sys.executable} -m python", sys.executable)
         done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
@@ -57,7 +59,7 @@ def test_guide_works_word_by_word(guide, tmp_path):
         if "pytest -q" in command:
             (tmp_path / "ssl_registry_vicreg/method.py").write_text("\n\n".join(METHOD))
             (tmp_path / "tests/test_ssl_registry_vicreg.py").write_text("".join(TESTS))
-            guide("pip install --no-build-isolation --no-deps -e .")
+            guide("pip install -e .")
         if "-m build" in command:
             command = "pip wheel --no-deps --no-build-isolation -w dist ."  # `build` wants a network
         guide(command)
