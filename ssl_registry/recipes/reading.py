@@ -1,17 +1,19 @@
 """`TrainingRecipe`: options of ``train`` in blocks, each with its source, and rules for other batch sizes.
 
-The file, as a plugin ships it and a user writes it::
+The file, as a plugin ships it and a user writes it. Settings are options as in ``train --config``; a batch size counts
+the samples of all processes together. Scaling names what follows it, by a rule of `ssl_registry.recipes.scaling`. The
+method may be left out in a user's own file:
 
-    method: byol                     # may be left out in a user's own file
+    method: byol
     summary: CIFAR-10 with a ResNet-18, 200 epochs.
-    settings:                        # options as in `train --config`; a batch size counts all processes together
+    settings:
       - source: lightly's CIFAR-10 benchmark
         batch_size: 128
         learning_rate: 0.06
         optimizer_kwargs: {momentum: 0.9}
       - source: chosen here; nothing smaller was tried
         trainer: {gradient_clip_val: 1.0}
-    scaling:                         # what follows the batch size, by a rule of `ssl_registry.recipes.scaling`
+    scaling:
       - source: lightly's CIFAR-10 benchmark
         learning_rate: linear
 """
