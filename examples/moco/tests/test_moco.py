@@ -115,7 +115,6 @@ def test_resumes_exactly(resumes):
 
 EXPECTED = {
     "accumulation": "three micro-batches bring three times the keys into the queue, as one batch of that size does",
-    "learns_images": "the task gets harder while real keys take the place of random ones; see test_trains_on_digits",
 }
 OPTIONS = SMALL | {"optimizer": "adamw", "learning_rate": 1e-3}
 KIT = {"registry": REGISTRY, "slow": True, "options": OPTIONS, "expected_failures": EXPECTED}
