@@ -6,6 +6,8 @@ that nothing watches. The guard looks ten times in these steps, five times as of
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Sequence
 
 from harness import Work, arguments, run
@@ -20,6 +22,8 @@ from ssl_registry.training.building import build_model
 
 def main() -> None:
     options = arguments(__doc__, steps=100)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")  # Lightning's advice
     source = open_source("digits")
     data = SSLDataModule(source, batch_size=64)
 
