@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from ssl_registry.views.changes import changed
 
 __all__ = ["build_model", "default_backbone", "own_backbone"]
 
+# The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
+PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
 DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
 # At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
 SMALL_IMAGE = 64
@@ -60,7 +63,7 @@ def build_model(
     """
     if low_resolution is None:
         small = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE
-        low_resolution = small and backbone.startswith(("resnet", "resnext", "wide_resnet"))
+        low_resolution = small and PLAIN_RESNET.match(backbone) is not None
     own = ".py:" in backbone
     model = registry.create(
         method,
