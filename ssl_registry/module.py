@@ -222,6 +222,11 @@ class SSLModule(LightningModule):
         return loss, {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
 
     def _views(self, batch: Any, ctx: Context) -> list[Tensor]:
+        # Mixed precision is for networks: a view drawn in bf16 would be off by several grey levels.
+        with torch.autocast(self.device.type, enabled=False):
+            return [self._cast(view) for view in self._drawn(batch, ctx)]
+
+    def _drawn(self, batch: Any, ctx: Context) -> list[Tensor]:
         given = read_batch(batch, self.input_shape)
         fields = batch if isinstance(batch, Mapping) else {}
         keys = fields.get("keys")
@@ -229,15 +234,15 @@ class SSLModule(LightningModule):
             self._check_range(given[0])
             if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
                 keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
-            return [self._cast(view) for view in self.recipe.draw(given[0], ctx.generator, keys=keys)]
+            return self.recipe.draw(given[0], ctx.generator, keys=keys)
         if len(given) != self.recipe.num_views:
             raise BatchError(
                 f"{self.info.name} takes {self.recipe.num_views} view(s), the batch holds {len(given)}; "
                 "give that many, or a single one and let the recipe draw them"
             )
         if keys is not None:
-            return [self._cast(view) for view in self.recipe.finish(given, keys)]
-        return [self._cast(self.recipe.ready(view)) for view in given]
+            return self.recipe.finish(given, keys)
+        return [self.recipe.ready(view) for view in given]
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""

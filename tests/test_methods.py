@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ssl_registry import registry
+from ssl_registry import hookimpl, registry
 
 METHODS = ["byol", "simclr", "lfr"]
 # Small heads: the subject here is what is in front of them.
@@ -124,3 +124,32 @@ def test_embeds_one_image(method):
     """One uint8 image gives one vector."""
     model = registry.create(method, backbone="resnet18", image_size=32, **SMALL[method])
     assert model.embed(torch.zeros(3, 32, 32, dtype=torch.uint8)).shape == (512,)
+
+
+class Watcher:
+    """An observer that keeps the views of a step."""
+
+    @hookimpl(wrapper=True)
+    def compute_loss(self, views):
+        self.views = views
+        return (yield)
+
+
+def test_mixed_precision_leaves_views_alone():
+    """Views are drawn in float32 whatever the networks compute in."""
+    seen = []
+    images = torch.randint(0, 256, (4, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for precision in ("32-true", "bf16-mixed"):
+        watcher = Watcher()
+        model = registry.create("simclr", backbone="resnet18", image_size=32, seed=0, observers=[watcher])
+        Trainer(
+            max_steps=1,
+            accelerator="cpu",
+            precision=precision,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(model, DataLoader(images, batch_size=4))
+        seen.append(watcher.views)
+    assert all(torch.equal(*pair) for pair in zip(*seen, strict=True))

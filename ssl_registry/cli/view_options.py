@@ -51,7 +51,11 @@ def one_word_a_view(argv: list[str]) -> list[str]:
     ['--seed', '1', '--views.0={"blur": 0, "flip": 1}']
     """
     rest, changes = take_changes(argv)
-    return rest + [f"{PREFIX}{name}={json.dumps(value)}" for name, value in changes.items()]
+    return rest + [f"{PREFIX}{name}={_written(value)}" for name, value in changes.items()]
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _read(path: str, value: str) -> Any:
