@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from contextvars import ContextVar
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
+from typing import IO
 
 from ssl_registry.errors import ConfigError
 
-__all__ = ["hold", "locked", "releasing"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-_held: ContextVar[ExitStack] = ContextVar("held")
+__all__ = ["locked"]
 
 
 @contextmanager
@@ -57,23 +51,3 @@ def _take(file: IO[str]) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-def releasing(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a long function `hold` things, which are released when it ends, however that is."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        with ExitStack() as stack:
-            before = _held.set(stack)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                _held.reset(before)
-
-    return call
-
-
-def hold(manager: AbstractContextManager[None]) -> None:
-    """Enter a context that lasts until the `releasing` function that is running ends."""
-    _held.get().enter_context(manager)

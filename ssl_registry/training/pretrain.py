@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -19,8 +20,8 @@ from ssl_registry.callbacks import GuardMode
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source, open_source
 from ssl_registry.data.drawn import choose_drawing
 from ssl_registry.errors import ConfigError, SSLRegistryError
-from ssl_registry.lock import hold, releasing
 from ssl_registry.module import SSLModule
+from ssl_registry.pretrained import silent
 from ssl_registry.runs import Run, plain_values
 from ssl_registry.training.building import build_model, default_backbone
 from ssl_registry.training.record import origins_of_call
@@ -59,11 +60,6 @@ class TrainResult:
     warning: str | None
 
 
-def _silent(line: str) -> None:
-    """Say nothing."""
-
-
-@releasing
 def train(
     method: str,
     *,
@@ -95,7 +91,7 @@ def train(
     options: Mapping[str, Any] | None = None,
     origins: Mapping[str, str] | None = None,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = _silent,
+    say: Callable[[str], None] = silent,
 ) -> TrainResult:
     """Train a method and write a run.
 
@@ -174,55 +170,74 @@ def train(
     watch = Watch(guard=guard, probe=knn, probe_every=probe_every, probe_budget=probe_budget, say=say)
     lightning = make_trainer({**(trainer or {}), **limits}, run, callbacks=watch.callbacks, logger=logger)
     main = lightning.is_global_zero
-    if main:
-        hold(run.claim(resume=resume))
     if not main:
-        say = _silent
-    if workers is None:
-        workers = default_workers(source)
-    if cache is not None:
-        source = cache_source(source, cache, workers=workers, say=say)
-    accelerator = lightning.strategy.root_device.type != "cpu"
-    draw = choose_drawing(source, model.recipe, asked=(views or {}).get("engine", "auto"), accelerator=accelerator)
-    datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed, draw=draw)
-    for note in (*source.notes, *model.recipe.notes(source.input_shape)):
-        say(note)
-    if draw is not None:
-        say(str(draw.engine))
-    say(_summary(method, name, source, model, lightning))
-
-    device = lightning.strategy.root_device
-    if main:
-        watch.before(model, datamodule, device)
-        found = {
-            "backbone": name,
-            "workers": workers,
-            "low_resolution": model.backbone_record["low_resolution"],
-            "backbone_kwargs": backbone_kwargs or None,
-        }
-        trainer = plain_values(trainer or {})
-        if origins is None:
-            defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
-            origins = origins_of_call(settings, defaults, options or {}, trainer)
-        decided = {name: "source" for name, value in found.items() if settings[name] is None and value is not None}
-        settings |= {**found, "trainer": trainer, **model.config.model_dump(mode="json")}
-        run.write_settings(settings, {"method": "argument", **decided, **origins})
-    started = time.monotonic()
-    checkpoint = str(run.last_checkpoint) if resume and run.last_checkpoint.is_file() else None
-    if resume and checkpoint is None:
-        say("The run was stopped before its first checkpoint: it begins anew.")
-    lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-    seconds = time.monotonic() - started
-    if broken := broken_samples(source):
-        say(f"{len(broken)} images could not be read, and others took their places; they are named in {run.broken}")
-    if main:
-        watch.after(model, datamodule, device)
-        facts = {"steps": lightning.global_step, "seconds": round(seconds, 1), **watch.results(seconds)}
-        run.write_results(facts, model)
-    say(f"Run: {run.folder} ({lightning.global_step} steps, {seconds:.0f} s)")
-    if main and report:
-        _report(run, model, source, say)
+        say = silent
+    with run.claim(resume=resume) if main else nullcontext():
+        if workers is None:
+            workers = default_workers(source)
+        if cache is not None:
+            source = cache_source(source, cache, workers=workers, say=say)
+        device = lightning.strategy.root_device
+        engine = (views or {}).get("engine", "auto")
+        draw = choose_drawing(source, model.recipe, asked=engine, accelerator=device.type != "cpu")
+        datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed, draw=draw)
+        for note in (*source.notes, *model.recipe.notes(source.input_shape)):
+            say(note)
+        if draw is not None:
+            say(str(draw.engine))
+        say(_summary(method, name, source, model, lightning))
+        if main:
+            watch.before(model, datamodule, device)
+            decided = {
+                "backbone": name,
+                "workers": workers,
+                "low_resolution": model.backbone_record["low_resolution"],
+                "backbone_kwargs": backbone_kwargs or None,
+            }
+            run.write_settings(*_record(settings, decided, model, options or {}, trainer or {}, origins))
+        checkpoint = str(run.last_checkpoint) if resume and run.last_checkpoint.is_file() else None
+        if resume and checkpoint is None:
+            say("The run was stopped before its first checkpoint: it begins anew.")
+        started = time.monotonic()
+        lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        seconds = time.monotonic() - started
+        if broken := broken_samples(source):
+            say(f"{len(broken)} images could not be read, and others took their places; they are named in {run.broken}")
+        if main:
+            watch.after(model, datamodule, device)
+            facts = {"steps": lightning.global_step, "seconds": round(seconds, 1), **watch.results(seconds)}
+            run.write_results(facts, model)
+        say(f"Run: {run.folder} ({lightning.global_step} steps, {seconds:.0f} s)")
+        if main and report:
+            _report(run, model, source, say)
     return TrainResult(run.folder, model, lightning.global_step, seconds, watch.knn, watch.linear, watch.guard.message)
+
+
+def _record(
+    settings: dict[str, Any],
+    decided: dict[str, Any],
+    model: SSLModule,
+    options: Mapping[str, Any],
+    trainer: Mapping[str, Any],
+    origins: Mapping[str, str] | None,
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return every option's value, and where it came from.
+
+    Args:
+        settings: what `train` was given.
+        decided: what became of options that may be left open.
+        model: whose configuration counts.
+        options: the method's own, as they were given.
+        trainer: arguments of Lightning's Trainer.
+        origins: as `train` was given them; None for a call from Python.
+    """
+    plain = plain_values(trainer)
+    if origins is None:
+        defaults = {name: parameter.default for name, parameter in signature(train).parameters.items()}
+        origins = origins_of_call(settings, defaults, options, plain)
+    by_source = {name: "source" for name, value in decided.items() if settings[name] is None and value is not None}
+    values = {**settings, **decided, "trainer": plain, **model.config.model_dump(mode="json")}
+    return values, {"method": "argument", **by_source, **origins}
 
 
 def _was_requeued() -> bool:
