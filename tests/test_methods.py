@@ -39,15 +39,19 @@ class Dense(nn.Module):
         return OrderedDict(out=self.conv(x), aux=x)
 
 
-def one_step(model, data):
-    trainer = Trainer(
-        max_steps=1,
+def quiet_trainer(**arguments):
+    return Trainer(
+        **arguments,
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def one_step(model, data):
+    trainer = quiet_trainer(max_steps=1)
     before = {name: p.detach().clone() for name, p in model.backbone.named_parameters()}
     trainer.fit(model, DataLoader(data, batch_size=4))
     loss = trainer.callback_metrics["train_loss"]
@@ -105,15 +109,7 @@ def test_default_model_configures_its_optimizer(method):
 def test_low_precision_is_finite(method, precision):
     """bf16 trains a step with a finite loss."""
     model = registry.create(method, backbone="resnet18", image_size=32, seed=0, **SMALL[method])
-    trainer = Trainer(
-        max_steps=2,
-        accelerator="cpu",
-        precision=precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_steps=2, precision=precision)
     trainer.fit(model, DataLoader(torch.rand(8, 3, 32, 32), batch_size=4))
     assert torch.isfinite(trainer.callback_metrics["train_loss"])
     assert all(torch.isfinite(p).all() for p in model.parameters())
@@ -142,14 +138,6 @@ def test_mixed_precision_leaves_views_alone():
     for precision in ("32-true", "bf16-mixed"):
         watcher = Watcher()
         model = registry.create("simclr", backbone="resnet18", image_size=32, seed=0, observers=[watcher])
-        Trainer(
-            max_steps=1,
-            accelerator="cpu",
-            precision=precision,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        ).fit(model, DataLoader(images, batch_size=4))
+        quiet_trainer(max_steps=1, precision=precision).fit(model, DataLoader(images, batch_size=4))
         seen.append(watcher.views)
     assert all(torch.equal(*pair) for pair in zip(*seen, strict=True))
