@@ -24,11 +24,7 @@ from ssl_registry.training.building import own_backbone
 from ssl_registry.training.workers import default_workers
 from ssl_registry.views import Recipe
 
-__all__ = ["Pretrained", "RawNetwork", "loading_workers", "open_pretrained", "silent"]
-
-
-def silent(line: str) -> None:
-    """Say nothing; what the verbs do with lines for a person unless they are told where to."""
+__all__ = ["Pretrained", "RawNetwork", "loading_workers", "open_pretrained"]
 
 
 class RawNetwork(nn.Module):

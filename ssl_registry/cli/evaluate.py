@@ -27,7 +27,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     from ssl_registry.evaluation.evaluate import evaluate
-    from ssl_registry.pretrained import silent
+    from ssl_registry.saying import silent
 
     result = evaluate(
         options.path,

@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
     parser.set_defaults(batch_size=128)
     options = parser.parse_args(argv)
     from ssl_registry.finetuning import finetune
-    from ssl_registry.pretrained import silent
+    from ssl_registry.saying import silent
 
     quieten()
     result = finetune(

@@ -21,7 +21,8 @@ from ssl_registry.evaluation.metrics import classification_metrics
 from ssl_registry.evaluation.probe import linear_probe
 from ssl_registry.evaluation.results import EvaluateResult, EvaluationRow, Figure, record_evaluation
 from ssl_registry.evaluation.targets import check_targets
-from ssl_registry.pretrained import RawNetwork, loading_workers, open_pretrained, silent
+from ssl_registry.pretrained import RawNetwork, loading_workers, open_pretrained
+from ssl_registry.saying import silent
 
 __all__ = ["PROTOCOLS", "evaluate"]
 

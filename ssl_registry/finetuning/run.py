@@ -25,8 +25,9 @@ from ssl_registry.evaluation.results import EvaluateResult, EvaluationRow, Figur
 from ssl_registry.files import whole_file
 from ssl_registry.finetuning.few_labels import choose_labelled, read_labels
 from ssl_registry.finetuning.module import FineTuning
-from ssl_registry.pretrained import RawNetwork, loading_workers, open_pretrained, silent
+from ssl_registry.pretrained import RawNetwork, loading_workers, open_pretrained
 from ssl_registry.runs import Run
+from ssl_registry.saying import silent
 from ssl_registry.views import ImageView
 
 __all__ = ["finetune"]

@@ -21,8 +21,8 @@ from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_sourc
 from ssl_registry.data.drawn import choose_drawing
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.module import SSLModule
-from ssl_registry.pretrained import silent
 from ssl_registry.runs import Run, plain_values
+from ssl_registry.saying import silent
 from ssl_registry.training.building import build_model, default_backbone
 from ssl_registry.training.record import origins_of_call
 from ssl_registry.training.trainer import make_trainer, run_limits
