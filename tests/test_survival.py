@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
+import itertools
 import os
 import random
 import resource
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import suppress
 
@@ -18,6 +21,7 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from PIL import Image
 
 from ssl_registry import registry
 from ssl_registry.atomic import replacing
@@ -85,6 +89,38 @@ def survive(folder, undisturbed, number, generator, kills=1):
 def test_killed_runs_end_as_an_undisturbed_one(number, folder, undisturbed):
     """Weights, optimizer and schedule, bit for bit."""
     survive(folder, undisturbed, number, random.Random(int(number)))
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Three shards of 250 grey images, and the options of a run over them that saves behind every second step of 25."""
+    folder = tmp_path_factory.mktemp("shards")
+    levels = iter(range(250))
+    for shard, count in enumerate((60, 111, 79)):
+        with tarfile.open(folder / f"{shard}.tar", "w") as archive:
+            for level in itertools.islice(levels, count):
+                stream = io.BytesIO()
+                Image.new("L", (16, 16), level).save(stream, "PNG")
+                member = tarfile.TarInfo(f"{level:03d}.png")
+                member.size = stream.tell()
+                archive.addfile(member, io.BytesIO(stream.getvalue()))
+    options = ("--data", str(folder / "*.tar"), "--image_size", "16", "--batch_size", "10", "--workers", "2")
+    return *options, "--checkpoint_every", "2", "--epochs", "2"
+
+
+def test_killed_inside_an_epoch_of_shards(folder, shards):
+    """It goes on behind the last checkpoint with the sample that was next: the end is the same, bit for bit."""
+    survival.timed(folder, "--out", "whole", *shards)
+    last = folder / "run/checkpoints/last.ckpt"
+    process = survival.start(folder, "--out", "run", *shards)
+    while process.is_alive() and not (last.exists() and checkpoint(folder / "run")["global_step"] > 25):
+        time.sleep(0.002)
+    process.kill()
+    assert survival.finish(process) == -signal.SIGKILL
+    assert 25 < checkpoint(folder / "run")["global_step"] < 50
+    survival.timed(folder, "--out", "run", "--resume", *shards)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
+        assert same(checkpoint(folder / "whole")[part], checkpoint(folder / "run")[part])
 
 
 @pytest.mark.slow

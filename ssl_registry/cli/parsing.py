@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 from ssl_registry.errors import SSLRegistryError
 
-__all__ = ["DEVICES", "QuickParser", "add_data_arguments", "data_arguments"]
+__all__ = ["DATA", "DEVICES", "QuickParser", "add_data_arguments", "data_arguments"]
 
 
+DATA = "digits, a folder, a file (.npz, .npy, .pt, .csv, .parquet), shards, hf:NAME, a torchvision name"
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 
 
@@ -27,7 +28,7 @@ class QuickParser(argparse.ArgumentParser):
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `data_arguments` reads: a source, where it differs from the run's, and how it is loaded."""
     add = parser.add_argument_group("data (default: as the run)").add_argument
-    add("--data", help="digits, a folder, an array file, or a torchvision name")
+    add("--data", help=DATA)
     add("--data-root", help="where torchvision's data sets lie")
     add("--data-kind", help="image, signal or table, where an array leaves it open")
     add("--image-size", type=int, help="side of the images in pixels")

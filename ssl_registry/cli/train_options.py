@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ssl_registry.cli.parsing import DATA
 from ssl_registry.config import MethodConfig, allowed_values
 
 __all__ = ["make_parser"]
@@ -36,7 +37,7 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         "--data",
         type=str,
         default="digits",
-        help="digits, a folder, a file (.npz, .npy, .pt, .csv, .parquet), shards, hf:NAME, a torchvision name.",
+        help=f"{DATA}.",
     )
     add(
         "--backbone",
@@ -101,6 +102,12 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
         help="csv, tensorboard, wandb, mlflow, with commas (default: csv, and tensorboard if installed).",
     )
     add("--report", type=bool, default=True, help="Write report.html at the end.")
+    add(
+        "--checkpoint_every",
+        type=int | None,
+        default=None,
+        help="Steps between two checkpoints inside an epoch (default: at its end only).",
+    )
     add(
         "--method",
         type=str | None,

@@ -6,7 +6,7 @@ What lives where:
   from what a user writes.
 - One file for each origin: `digits` (built in), `arrays` (``.npz``, ``.npy``, ``.pt``; `csv_files`), `folder`
   (`image_files`), `shards` (`shard_index`, `shard_images`, `shard_order`), `parquet` and `hugging_face` (both
-  through `arrow`), `torchvision_sets` (data sets by name).
+  through `arrow`), `torchvision_sets` (data sets by name; `torchvision_files`).
 - What arrays share: `memory` (arrays in memory become a `Source`), `samples` (their data set), `shapes`
   (which array is an image, a signal, a table), `labels` (classes and the hold-out), `statistics`.
 - What images share: `encoded` (the data set that decodes on request, and broken ones), `images` (decode and

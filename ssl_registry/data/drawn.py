@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from ssl_registry.data.photo import EncodedPhoto
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Source
 from ssl_registry.views.engine import Engine, choose_engine
-from ssl_registry.views.host import HostViews
+from ssl_registry.views.host import HostViews, Plan
+from ssl_registry.views.host_image import Photo
 from ssl_registry.views.parameters import Keys, sample_keys
 from ssl_registry.views.recipe import Recipe
 
@@ -147,15 +149,22 @@ class DrawnViews(Dataset[Any]):
     ) -> tuple[dict[str, Any], Tensor | None]:
         drawn, labels = [], []
         for row, index in enumerate(indices):
-            key = keys[row : row + 1]
-            views, label = base.load(
-                index,
-                lambda data, key=key: host.draw_encoded(EncodedPhoto(data, base.pixels), key),  # type: ignore[misc]
-            )
-            drawn.append(views)
+            (plan, decoded), label = base.load(index, _decoder(base, host, keys[row : row + 1]))
+            drawn.append(host.draw_planned(plan, *decoded))  # not in `load`: its failure would be no broken image's
             labels.append(label)
         content = {"views": [_channels_first(np.stack(views)) for views in zip(*drawn, strict=True)]}
         return content, None if labels[0] is None else torch.stack(labels)  # type: ignore[arg-type]  # all or none
+
+
+def _decoder(base: EncodedImages, host: HostViews, key: Keys) -> Callable[[bytes], tuple[Plan, tuple[Photo, int]]]:
+    """Return what decodes an image as its views, planned from its size, need it."""
+
+    def decode(data: bytes) -> tuple[Plan, tuple[Photo, int]]:
+        photo = EncodedPhoto(data, base.pixels)
+        plan = host.plan(photo.height, photo.width, key)
+        return plan, photo.decode(plan.shrink)
+
+    return decode
 
 
 def _channels_first(views: Any) -> Tensor:

@@ -95,11 +95,12 @@ class EncodedImages(Dataset[Any], ABC):
             What the decoder gave, and the label of the image that it came from: int64, or None.
 
         Raises:
-            DataError: if no image of the whole set can be decoded.
+            DataError: if no image of the whole set can be decoded; the last failure is its cause.
             UnreachableError: if the images cannot be had at all.
         """
         if not -self.count <= index < self.count:
             raise IndexError(f"there are {self.count} images, not one at {index}")
+        failure: Exception | None = None
         for step in range(self.count):
             chosen = (index + step) % self.count
             if self._broken[chosen]:
@@ -108,11 +109,14 @@ class EncodedImages(Dataset[Any], ABC):
                 image = decode(self.encoded(chosen))
             except UnreachableError:
                 raise
-            except Exception:  # decoders raise nearly anything for a broken file; `broken` finds out why
+            except Exception as error:  # decoders raise nearly anything for a broken file; `broken` finds out why
                 self._broken[chosen] = True
+                failure = error
                 continue
             return image, None if self.labels is None else self.labels[chosen]
-        raise DataError(f"none of the {self.count} images can be read, from {self.name(0)} on; are they images?")
+        raise DataError(
+            f"none of the {self.count} images can be read, from {self.name(0)} on; are they images?"
+        ) from failure
 
     @property
     def broken(self) -> dict[str, str]:

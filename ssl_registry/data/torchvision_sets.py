@@ -7,16 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset, Subset
 
-from ssl_registry.data.images import GREY_STATISTICS, RGB_STATISTICS, to_tensor
-from ssl_registry.data.labels import stratified_holdout
 from ssl_registry.data.memory import Part, source_in_memory
-from ssl_registry.data.pixels import GREY_MODES
 from ssl_registry.data.source import Source
+from ssl_registry.data.torchvision_files import class_names, decoded, targets_of
 from ssl_registry.errors import DataError, did_you_mean
 
 __all__ = ["set_names", "torchvision_set"]
@@ -71,12 +66,12 @@ def torchvision_set(
             _as_part(train, f"{name} (train)"),
             None if test is None else _as_part(test, f"{name} (test)"),
             kind="image",
-            class_names=_class_names(train),
+            class_names=class_names(train),
             image_size=image_size,
             holdout=holdout,
             seed=seed,
         )
-    return _decoded(name, train, test, image_size=image_size or 224, holdout=holdout, seed=seed)
+    return decoded(name, train, test, image_size=image_size or 224, holdout=holdout, seed=seed)
 
 
 def _parts(name: str, cls: Any, root: Path) -> tuple[Any, Any | None]:
@@ -129,25 +124,6 @@ def _build(name: str, cls: Any, arguments: dict[str, Any]) -> Any:
         ) from error
 
 
-def _targets(part: Any) -> np.ndarray[Any, np.dtype[Any]] | None:
-    """Return the labels of all samples, where the set has a list of them."""
-    for key in ("targets", "labels", "_labels", "y"):
-        found = getattr(part, key, None)
-        if isinstance(found, list | tuple | np.ndarray | Tensor) and len(found) == len(part):
-            array = np.asarray(found)
-            if array.ndim == 1 and array.dtype.kind in "iub":
-                return array
-    return None
-
-
-def _class_names(part: Any) -> list[str] | None:
-    names = getattr(part, "classes", None)
-    targets = _targets(part)
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names) or targets is None:
-        return None
-    return list(names) if targets.min() >= 0 and targets.max() < len(names) else None
-
-
 def _in_memory(part: Any) -> bool:
     data = getattr(part, "data", None)
     if not isinstance(data, np.ndarray | Tensor) or len(data) != len(part):
@@ -156,47 +132,4 @@ def _in_memory(part: Any) -> bool:
 
 
 def _as_part(part: Any, name: str) -> Part:
-    return Part(np.asarray(part.data), _targets(part), name, f"{name} labels")
-
-
-class _Decoded(Dataset[Any]):
-    """A torchvision set whose samples become uint8 [channels, size, size]."""
-
-    def __init__(self, base: Any, *, size: int, channels: int, labelled: bool) -> None:
-        self.base = base
-        self.size = size
-        self.channels = channels
-        self.labelled = labelled
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    def __getitem__(self, index: int) -> Any:
-        sample = self.base[index]
-        image = to_tensor(sample[0], size=self.size, channels=self.channels)
-        return (image, torch.tensor(int(sample[1]))) if self.labelled else image
-
-
-def _decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout: float, seed: int) -> Source:
-    sample = train[0]
-    if not (isinstance(sample, tuple) and isinstance(sample[0], Image.Image)):
-        raise DataError(f"{name} holds {type(sample[0] if isinstance(sample, tuple) else sample).__name__}, not images")
-    channels = 1 if sample[0].mode in GREY_MODES else 3
-    targets, names = _targets(train), _class_names(train)
-    classes: tuple[str, ...] | None = None
-    if targets is not None and targets.min() >= 0:
-        classes = tuple(names or (str(label) for label in range(int(targets.max()) + 1)))
-    notes = [] if classes else ["its targets are not one class a sample: used without labels"]
-
-    def dataset(part: Any) -> _Decoded:
-        return _Decoded(part, size=image_size, channels=channels, labelled=classes is not None)
-
-    parts: tuple[Dataset[Any], Dataset[Any] | None] = dataset(train), None if test is None else dataset(test)
-    if test is None and classes is not None and targets is not None:
-        kept, held = stratified_holdout(targets.astype(np.int64), holdout, seed)
-        if len(held):
-            notes.append(f"no test part: {len(held)} of {len(targets)} images held out, stratified, with seed {seed}")
-            parts = Subset(parts[0], kept.tolist()), Subset(parts[0], held.tolist())
-    mean, std = RGB_STATISTICS if channels == 3 else GREY_STATISTICS
-    shape = (channels, image_size, image_size)
-    return Source(name, "image", shape, parts[0], parts[1], classes, mean, std, notes=tuple(notes))
+    return Part(np.asarray(part.data), targets_of(part), name, f"{name} labels")

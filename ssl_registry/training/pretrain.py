@@ -85,6 +85,7 @@ def train(
     guard: GuardMode = "warn",
     logger: str | None = None,
     report: bool = True,
+    checkpoint_every: int | None = None,
     resume: bool = False,
     views: Mapping[str, Any] | None = None,
     trainer: Mapping[str, Any] | None = None,
@@ -122,6 +123,8 @@ def train(
         logger: ``csv``, ``tensorboard``, ``wandb`` or ``mlflow``, with commas between them; default: csv, and
             tensorboard where a package for it is installed.
         report: write ``report.html`` at the end.
+        checkpoint_every: optimizer steps between two checkpoints inside an epoch, for epochs of hours; default: none
+            inside, one at each epoch's end.
         resume: go on from the last checkpoint in ``out``; a job that SLURM requeued does so by itself.
         views: changes to the method's views: any field of theirs for all views, ``{number: {field: value}}`` for one,
             and ``engine``: ``auto``, ``host``, ``device`` or ``split``.
@@ -168,7 +171,9 @@ def train(
         model.compile_networks()
     run = Run.choose(out, method, name)
     watch = Watch(guard=guard, probe=knn, probe_every=probe_every, probe_budget=probe_budget, say=say)
-    lightning = make_trainer({**(trainer or {}), **limits}, run, callbacks=watch.callbacks, logger=logger)
+    lightning = make_trainer(
+        {**(trainer or {}), **limits}, run, callbacks=watch.callbacks, logger=logger, checkpoint_every=checkpoint_every
+    )
     main = lightning.is_global_zero
     if not main:
         say = silent

@@ -36,7 +36,12 @@ def run_limits(epochs: int | None, trainer: Mapping[str, Any]) -> dict[str, Any]
 
 
 def make_trainer(
-    arguments: Mapping[str, Any], run: Run, *, callbacks: Sequence[Callback] = (), logger: str | None = None
+    arguments: Mapping[str, Any],
+    run: Run,
+    *,
+    callbacks: Sequence[Callback] = (),
+    logger: str | None = None,
+    checkpoint_every: int | None = None,
 ) -> Trainer:
     """Build the Trainer of a run.
 
@@ -45,18 +50,25 @@ def make_trainer(
         run: where it logs and saves.
         callbacks: ours, behind the user's.
         logger: names of loggers, see `make_loggers`.
+        checkpoint_every: save behind every so many optimizer steps, too; None at the ends of epochs alone.
 
     Raises:
-        ConfigError: if ``logger`` is given here and among Lightning's arguments.
+        ConfigError: if ``logger`` is given here and among Lightning's arguments, or ``checkpoint_every`` is below 1.
     """
     given = {key: value for key, value in arguments.items() if value is not None}
     callbacks = [*given.pop("callbacks", []), *callbacks, NameBroken(run.broken)]
     if logger is not None and "logger" in given:
         raise ConfigError("give --logger or --trainer.logger, not both")
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise ConfigError(f"checkpoint_every={checkpoint_every} must be a number of steps, at least 1")
     if given.get("enable_checkpointing", True):
         # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
         # `save_top_k=0` would write it at the very end only.)
-        callbacks.append(ModelCheckpoint(run.checkpoints, "last", every_n_epochs=1, enable_version_counter=False))
+        moments: list[dict[str, Any]] = [{"every_n_epochs": 1}]
+        if checkpoint_every is not None:
+            moments.append({"every_n_train_steps": checkpoint_every})
+        for moment in moments:
+            callbacks.append(ModelCheckpoint(run.checkpoints, "last", **moment, enable_version_counter=False))
         callbacks.append(SaveOnInterrupt(run.last_checkpoint))
         plugins = given.get("plugins") or []
         plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]

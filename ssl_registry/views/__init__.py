@@ -5,7 +5,7 @@
 - `parameters`: what happens to each image, as a function of its key: the same for every engine
 - the device engine, a batch at a time: `image` with `geometry`, `colour`, `blur`; `signal`, `table`
 - the host engine, a photograph at a time: `host` with `host_image` and `fast`
-- `random`: random numbers on the data's device
+- `random`: random numbers on the data's device; `device`: copies to it that nobody waits for
 """
 
 from __future__ import annotations

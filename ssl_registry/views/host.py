@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from ssl_registry.views.host_image import Photo, cut, finish_on_host, move
 from ssl_registry.views.parameters import ImageParameters, Keys, draw_image_parameters
 from ssl_registry.views.recipe import Recipe
 
-__all__ = ["Encoded", "HostViews"]
+__all__ = ["Encoded", "HostViews", "Plan"]
 
 # A reduced decoding must leave every box this many times larger than its view, for the antialiased resize behind it.
 SPARE = 2
@@ -26,6 +26,15 @@ class Encoded(Protocol):
 
     def decode(self, shrink: int) -> tuple[Photo, int]:
         """Return uint8 [height, width, channels], and by what its sides were divided: at most 1, 2, 4 or 8."""
+
+
+class Plan(NamedTuple):
+    """What will be drawn from one photograph: for each view its parameters, size and box; and how small to decode."""
+
+    drawn: list[ImageParameters]
+    sizes: list[tuple[int, int]]
+    boxes: list[NDArray[np.int64]]
+    shrink: int
 
 
 class HostViews:
@@ -81,14 +90,21 @@ class HostViews:
         Returns:
             As many arrays as the recipe has views, uint8 [h, w, C].
         """
-        one_thread_in_a_worker()
-        height, width = encoded.height, encoded.width
+        plan = self.plan(encoded.height, encoded.width, key)
+        return self.draw_planned(plan, *encoded.decode(plan.shrink))
+
+    def plan(self, height: int, width: int, key: Keys) -> Plan:
+        """Draw a photograph's parameters, and from its sides alone tell at which size to decode it."""
         drawn = [draw_image_parameters(view, key, number, height, width) for number, view in enumerate(self.views)]
         sizes = [self._size(number, height, width) for number in range(len(self.views))]
         boxes = [_square(height, width) if each.boxes is None else each.boxes[0] for each in drawn]
-        photo, shrink = encoded.decode(_shrink(boxes, sizes))
+        return Plan(drawn, sizes, boxes, _shrink(boxes, sizes))
+
+    def draw_planned(self, plan: Plan, photo: Photo, shrink: int) -> list[Photo]:
+        """Draw all views of a photograph, uint8 [H, W, C], whose sides were divided by ``shrink``."""
+        one_thread_in_a_worker()
         views = []
-        for number, (parameters, box, size) in enumerate(zip(drawn, boxes, sizes, strict=True)):
+        for number, (parameters, size, box) in enumerate(zip(plan.drawn, plan.sizes, plan.boxes, strict=True)):
             # Corners of the reduced photograph lie within a pixel of the view's.
             top, left = box[:2] // shrink
             bottom, right = np.minimum(-(-(box[:2] + box[2:]) // shrink), photo.shape[:2])

@@ -17,6 +17,7 @@ from ssl_registry.views.colour import (
     grey,
     solarize,
 )
+from ssl_registry.views.device import to_device
 from ssl_registry.views.geometry import affine, crop_resize, resize
 from ssl_registry.views.parameters import Array, ImageParameters
 from ssl_registry.views.random import keyed_normal
@@ -42,18 +43,18 @@ def place(images: Tensor, view: ImageView, drawn: ImageParameters, side: int | N
     whole, device = images.dtype == torch.uint8, images.device
     images = images.float()
     size = (side, side) if side else (images.shape[2], images.shape[3])
-    flip = torch.from_numpy(drawn.flip).to(device) if drawn.flip.any() else None
+    flip = to_device(drawn.flip, device) if drawn.flip.any() else None
     if drawn.boxes is not None:
-        images = crop_resize(images, torch.from_numpy(drawn.boxes).to(device), size, flip, whole=whole)
+        images = crop_resize(images, to_device(drawn.boxes, device), size, flip, whole=whole)
     elif whole and size != images.shape[2:]:
-        box = torch.tensor([[0, 0, *images.shape[2:]]], device=device).expand(len(images), -1)
+        box = to_device(torch.tensor([[0, 0, *images.shape[2:]]]), device).expand(len(images), -1)
         images = crop_resize(images, box, size, flip, whole=True)
     else:
         images = resize(images, size)
         if flip is not None:
             images = images.flip(3).where(flip[:, None, None, None], images)
     if drawn.affine is not None:
-        degrees, right, down, zoom = torch.from_numpy(drawn.affine).to(device).unbind(1)
+        degrees, right, down, zoom = to_device(drawn.affine, device).unbind(1)
         images = affine(images, degrees, torch.stack([right, down], 1) * images.shape[-1], zoom)
     return images.round() / 255 if whole else images
 
@@ -70,7 +71,7 @@ def finish(images: Tensor, view: ImageView, drawn: ImageParameters) -> Tensor:
         float32 [B, C, h, w] in [0, 1], not normalised.
     """
     images, device = images.clone(), images.device
-    factors, sigma = (torch.from_numpy(numbers).to(device) for numbers in (drawn.factors, drawn.sigma))
+    factors, sigma = to_device(drawn.factors, device), to_device(drawn.sigma, device)
     steps = colour_steps(view, images.shape[1])
     for position in range(len(ADJUST) if steps else 0):
         for number in steps:
@@ -82,7 +83,7 @@ def finish(images: Tensor, view: ImageView, drawn: ImageParameters) -> Tensor:
     _change(images, drawn.blurred, lambda x, of: gaussian_blur(x, sigma[of], size))
     _change(images, drawn.solarized, lambda x, of: solarize(x, view.solarize_threshold))
     if view.noise:
-        keys = torch.from_numpy(drawn.noise.view("int64")).to(device)
+        keys = to_device(drawn.noise.view("int64"), device)
         noise = keyed_normal(keys, images[0].numel()).view(images.shape)
         images = images.add_(noise, alpha=view.noise).clamp_(0, 1)
     return images
@@ -104,5 +105,5 @@ def _change(images: Tensor, chosen: Array, change: Callable[[Tensor, Tensor], Te
     """Change the chosen images in place; ``change`` gets them and their numbers."""
     numbers = chosen.nonzero()[0]  # known on the host: nothing waits for the device
     if len(numbers):
-        of = torch.from_numpy(numbers).to(images.device)
+        of = to_device(numbers, images.device)
         images.index_copy_(0, of, change(images[of], of))

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ssl_registry.views.device import to_device
+
 __all__ = ["Random", "keyed_normal"]
 
 # SplitMix64's constants as the signed numbers that torch has.
@@ -29,11 +31,11 @@ class Random:
     def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> Tensor:
         """Draw float32 numbers in [low, high)."""
         numbers = torch.rand(shape, generator=self.generator, device=self._origin)
-        return (numbers * (high - low) + low).to(self.device)
+        return to_device(numbers * (high - low) + low, self.device)
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
         """Draw standard normal float32 numbers."""
-        return torch.randn(shape, generator=self.generator, device=self._origin).to(self.device)
+        return to_device(torch.randn(shape, generator=self.generator, device=self._origin), self.device)
 
     def chance(self, probability: float, count: int) -> Tensor:
         """Draw bool [count], True with this probability."""

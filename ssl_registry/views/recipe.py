@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ssl_registry.errors import ConfigError
+from ssl_registry.views.device import constants
 from ssl_registry.views.geometry import resize
 from ssl_registry.views.image import finish, place
 from ssl_registry.views.parameters import Keys, draw_image_parameters, sample_keys
@@ -156,8 +157,8 @@ class Recipe(BaseModel):
         if self.mean is None and self.std is None:
             return x
         shape = (-1,) + (1,) * (x.ndim - 2)
-        mean = torch.tensor(self.mean or (0.0,), device=x.device).view(shape)
-        std = torch.tensor(self.std or (1.0,), device=x.device).view(shape)
+        mean = constants(self.mean or (0.0,), x.device).view(shape)
+        std = constants(self.std or (1.0,), x.device).view(shape)
         return (x - mean) / std
 
     def adapted(self, input_shape: tuple[int, ...]) -> Recipe:

@@ -14,6 +14,7 @@ from ssl_registry import registry
 from ssl_registry.data import Source, SSLDataModule, open_source
 from ssl_registry.data.drawn import choose_drawing
 from ssl_registry.data.samples import Samples
+from ssl_registry.errors import DataError
 from ssl_registry.views import ImageView, Recipe, TableView
 
 RECIPE = Recipe(
@@ -165,3 +166,21 @@ def test_keys_stay_on_the_host():
     """They are no tensor, so that no trainer moves them to its device."""
     (found,) = batches(in_memory(), "split")
     assert isinstance(found[0]["keys"], np.ndarray)
+
+
+def test_an_error_of_the_drawing_is_no_broken_image(folder, monkeypatch):
+    """It is raised as what it is, and no good image is blamed."""
+    monkeypatch.setattr("ssl_registry.views.host.cut", lambda *_: 1 / 0)
+    source = open_source(str(folder), image_size=24, holdout=0.0)
+    with pytest.raises(ZeroDivisionError):
+        batches(source, "host")
+    assert all(name.endswith("broken.jpg") for name in source.train.broken)
+
+
+def test_nothing_readable_tells_the_last_reason(folder, monkeypatch):
+    """Also where it is not the files' fault."""
+    monkeypatch.setattr("ssl_registry.views.host.HostViews.plan", lambda *_: 1 / 0)
+    source = open_source(str(folder), image_size=24, holdout=0.0)
+    with pytest.raises(DataError, match="none of the 11 images can be read") as raised:
+        batches(source, "host")
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)

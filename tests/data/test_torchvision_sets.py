@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import Imagenette
 
-from ssl_registry.data import SSLDataModule, open_source
+from ssl_registry.data import SSLDataModule, broken_samples, open_source
+from ssl_registry.data.image_files import ImageFiles
 from ssl_registry.data.torchvision_sets import set_names
 from ssl_registry.errors import DataError
 
@@ -78,6 +80,42 @@ def test_set_without_parts_is_held_out_from(tmp_path: Path) -> None:
     x, y = next(iter(SSLDataModule(source, batch_size=8).train_dataloader()))
     assert x.shape == (8, 3, 4, 4)
     assert torch.bincount(y).tolist() == [4, 4]
+
+
+@pytest.fixture
+def imagenette(tmp_path: Path) -> Path:
+    """Two images of each of its ten classes a part, of which one is broken."""
+    for part in ("train", "val"):
+        for number, name in enumerate(Imagenette._WNID_TO_CLASS):
+            for copy in range(2):
+                picture(tmp_path / "imagenette2" / part / name / f"{name}_{copy}.JPEG", 20 * number)
+    (tmp_path / "imagenette2" / "train" / name / f"{name}_1.JPEG").write_bytes(b"broken")
+    return tmp_path
+
+
+def test_files_are_read_as_those_of_a_folder(imagenette: Path) -> None:
+    """A set that tells its files has their classes, and a broken one is replaced and named."""
+    source = open_source("Imagenette", data_root=imagenette, image_size=4)
+    assert isinstance(source.train, ImageFiles)
+    assert (len(source.train), len(source.test)) == (20, 20)
+    pairs = [source.train[index] for index in range(20)]
+    assert [int(label) for _, label in pairs[:19]] == [number // 2 for number in range(19)]
+    assert all(int(image.float().mean().round()) == pytest.approx(20 * int(label), abs=2) for image, label in pairs)
+    (name,) = broken_samples(source)
+    assert name.endswith("_1.JPEG")
+
+
+def test_what_torchvision_alone_can_find_it_decodes(tmp_path: Path) -> None:
+    """A set whose list is one of names, not of files: by torchvision's own hand, held out from all the same."""
+    for name in ("accordion", "airplanes"):
+        for number in range(1, 6):
+            picture(tmp_path / "caltech101/101_ObjectCategories" / name / f"image_{number:04d}.jpg", 7 * number)
+        (tmp_path / "caltech101/Annotations" / name).mkdir(parents=True)
+    (tmp_path / "caltech101/101_ObjectCategories/BACKGROUND_Google").mkdir()
+    source = open_source("Caltech101", data_root=tmp_path, image_size=4)
+    assert (len(source.train), len(source.test)) == (8, 2)
+    assert source.train[0][0].shape == (3, 4, 4)
+    assert sorted(int(label) for _, label in source.test) == [0, 1]
 
 
 def test_targets_that_are_no_classes(tmp_path: Path) -> None:

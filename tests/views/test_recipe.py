@@ -218,3 +218,29 @@ def test_notes_say_what_is_left_out():
     assert recipe.notes((3, 8, 8)) == []
     assert recipe.notes((1, 8, 8)) == ["grey images: saturation, hue, grey left out of the views"]
     assert "brightness" in recipe.notes((13, 8, 8))[0]
+
+
+@pytest.mark.parametrize(
+    ("view", "shape"),
+    [
+        (FULL, (3, 32, 32)),
+        (ImageView(), (3, 32, 32)),
+        (SignalView(time_warp=0.2, permutation=3, scaling=0.1, channel_dropout=0.1, jitter=0.1), (3, 32)),
+        (TableView(corruption=0.5), (5,)),
+    ],
+)
+def test_drawing_never_asks_the_device(view, shape):
+    """On a device that holds no values at all: an accelerator would have to be waited for."""
+    recipe = Recipe(views=(view,), image_size=16, mean=(0.5,), std=(0.2,))
+    x = torch.zeros(4, *shape, device="meta", dtype=torch.uint8 if len(shape) == 3 else torch.float32)
+    assert all(one.device.type == "meta" for one in draw(recipe, x))
+
+
+def test_normalising_under_inference_spoils_no_later_gradient():
+    """What is kept on the device serves evaluation and training alike."""
+    recipe = Recipe(views=(ImageView(),), mean=(0.123,), std=(0.321,))
+    with torch.inference_mode():
+        recipe.prepare(torch.rand(1, 1, 4, 4))
+    x = torch.rand(1, 1, 4, 4, requires_grad=True)
+    recipe.prepare(x).sum().backward()
+    assert torch.allclose(x.grad, torch.full_like(x, 1 / 0.321))
