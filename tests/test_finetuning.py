@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 import ssl_registry
-from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
 from ssl_registry.finetuning import FineTuning
 from ssl_registry.finetuning.layers import layer_groups
 from ssl_registry.pretrained import RawNetwork
@@ -109,3 +109,14 @@ def test_data_without_classes(run, tmp_path, y, message):
     np.savez(tmp_path / "data.npz", X=x, **({} if y is None else {"y": np.array(y)}))
     with pytest.raises(DataError, match=message):
         ssl_registry.finetune(run, data=str(tmp_path / "data.npz"), trainer=CPU)
+
+
+def test_full_disk_keeps_the_weights_of_before(run, tmp_path, small_disk):
+    """One line tells it; no half of the new ones is left."""
+    out = tmp_path / "weights.safetensors"
+    out.write_text("of before")
+    small_disk(5_000)
+    with pytest.raises(SSLRegistryError, match=r"weights\.safetensors cannot be written"):
+        ssl_registry.finetune(run, labels=0.1, epochs=1, out=out, trainer=CPU)
+    assert out.read_text() == "of before"
+    assert not list(tmp_path.glob("*.part"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
@@ -31,8 +32,15 @@ def _wandb(run: Run) -> Logger:
 
 def _mlflow(run: Run) -> Logger:
     require("mlflow", "mlflow", "--logger mlflow")
-    # MLFLOW_TRACKING_URI wins over the folder, as everywhere in MLflow.
-    return MLFlowLogger(experiment_name="ssl-registry", run_name=run.folder.name, save_dir=str(run.folder / "mlflow"))
+    # MLflow 3.17 refuses to write plain files; its database is one file.
+    place = run.folder.resolve()
+    return MLFlowLogger(
+        experiment_name="ssl-registry",
+        run_name=run.folder.name,
+        # As everywhere in MLflow, its environment variable wins.
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{place / 'mlflow.db'}",
+        artifact_location=(place / "mlflow").as_uri(),
+    )
 
 
 LOGGERS: dict[str, Callable[[Run], Logger]] = {

@@ -60,7 +60,9 @@ def test_services_are_lightnings_own(run, monkeypatch, name, cls):
     monkeypatch.setattr(loggers_module, cls, lambda **arguments: given.update(arguments))
     make_loggers(f"csv, {name}", run)
     assert run.folder.name in given.values()
-    assert str(given["save_dir"]).startswith(str(run.folder))
+    places = [str(given[key]) for key in ("save_dir", "tracking_uri", "artifact_location") if key in given]
+    assert places
+    assert all(str(run.folder.resolve()) in place for place in places)
 
 
 def test_unknown_name(run):
