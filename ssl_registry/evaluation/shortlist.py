@@ -18,11 +18,13 @@ __all__ = ["Shortlist", "fast_bfloat16"]
 # Similarities come in tiles of so many rows and columns: 64 MiB.
 TEST_ROWS, TRAIN_ROWS = 512, 65_536
 # Of so many samples the likeliest one is looked at first: a maximum is cheaper than a place in a ranking.
-GROUP = 16
+GROUP = 8
 # Below this many training samples, float32 is as fast.
 LEAST = 8192
 # Rows that are rescored together, so that their neighbours' features stay in the cache.
 RESCORED = 64
+# Rows that are prepared together, for the same reason.
+PREPARED = 1024
 
 
 class Nearest(NamedTuple):
@@ -54,18 +56,19 @@ class Shortlist:
     def __init__(self, train: Tensor, scale: Tensor) -> None:
         self.train, self.scale = train, scale
         # Subtracting one vector from all changes no ranking, and what is smaller is rounded by less.
-        mean = torch.zeros(train.shape[1])
-        for rows in range(0, len(train), TRAIN_ROWS):
-            mean += (train[rows : rows + TRAIN_ROWS] * scale[rows : rows + TRAIN_ROWS, None]).sum(0)
-        self.mean = mean / len(train)
+        with torch.autocast("cpu", enabled=False):
+            self.mean = scale @ train / len(train)
         self.rounded = torch.empty(train.shape, dtype=torch.bfloat16)
-        self.length, self.lost = 0.0, 0.0
-        for start in range(0, len(train), TRAIN_ROWS):
-            rows_ = slice(start, start + TRAIN_ROWS)
-            exact = train[rows_] * scale[rows_, None] - self.mean
-            self.rounded[rows_] = exact
-            self.length = max(self.length, float(exact.norm(dim=1).max()))
-            self.lost = max(self.lost, float((exact - self.rounded[rows_]).norm(dim=1).max()))
+        lengths, lost = [], []
+        for start in range(0, len(train), PREPARED):
+            rows = slice(start, start + PREPARED)
+            exact = torch.addcmul(-self.mean, train[rows], scale[rows, None])
+            self.rounded[rows] = exact
+            lengths.append(exact.norm(dim=1).amax())
+            lost.append(exact.sub_(self.rounded[rows]).norm(dim=1).amax())
+        self.length, self.lost = float(torch.stack(lengths).amax()), float(torch.stack(lost).amax())
+        # One buffer for all products: fresh memory for each chunk of test samples costs a sixth of the time.
+        self.products = torch.empty(0, dtype=torch.bfloat16)
 
     def nearest(self, test: Tensor, k: int) -> Nearest:
         """Find the k nearest of each test sample.
@@ -108,13 +111,15 @@ class Shortlist:
     def _candidates(self, test: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the products of the likeliest, largest first, their rows, and a bound on those of all others."""
         kept: list[tuple[Tensor, Tensor, Tensor]] = []
-        buffer = torch.empty(len(test) * min(TRAIN_ROWS, len(self.rounded)), dtype=torch.bfloat16)
+        room = len(test) * min(TRAIN_ROWS, len(self.rounded))
+        if len(self.products) < room:
+            self.products = torch.empty(room, dtype=torch.bfloat16)
         for start in range(0, len(self.rounded), TRAIN_ROWS):
             tile = self.rounded[start : start + TRAIN_ROWS]
-            products = buffer[: len(test) * len(tile)].view(len(test), len(tile))
+            products = self.products[: len(test) * len(tile)].view(len(test), len(tile))
             torch.mm(test, tile.T, out=products)
-            best, rows, outside = _best_of_tile(products, min(count, len(tile)))
-            kept.append((best, rows + start, outside))
+            best, rows, outside = _largest(products, min(count, len(tile)))
+            kept.append((best.float(), rows + start, outside.float()))
         best, rows = (torch.cat([part[index] for part in kept], 1) for index in (0, 1))
         outside = torch.stack([part[2] for part in kept]).amax(0)
         if best.shape[1] > count:
@@ -129,23 +134,28 @@ class Shortlist:
         for start in range(0, len(test), RESCORED):
             part = rows[start : start + RESCORED]
             features = self.train.index_select(0, part.reshape(-1)).view(*part.shape, -1)
-            products = torch.bmm(features, test[start : start + RESCORED, :, None])[:, :, 0]
+            # In this order: with the features on the left the product takes ten times as long.
+            products = torch.bmm(test[start : start + RESCORED, None], features.mT)[:, 0]
             similarity[start : start + RESCORED] = products * self.scale[part]
         return similarity
 
 
-def _best_of_tile(products: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the largest products of a tile, sorted, their columns, and a bound on all others."""
-    width = products.shape[1]
+def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the ``count`` largest of each row [m, count], sorted, their columns, and a bound [m] on all others.
+
+    What stands in a group whose maximum is not among the largest maxima is not above the bound on those; so only the
+    groups of the largest are ranked, and these are found in the same way.
+    """
+    width = values.shape[1]
     groups = width // GROUP
-    if groups <= count:
-        best, columns = products.float().topk(count, dim=1)
+    if groups < 2 * count:
+        best, columns = values.topk(count, dim=1)
         return best, columns, best[:, -1] if count < width else best.new_full((len(best),), -torch.inf)
-    # Column c is in group c % groups; the last few columns are a group each.
-    whole = products[:, : groups * GROUP].view(-1, GROUP, groups).amax(1)
-    top, chosen = whole.float().topk(count, dim=1, sorted=False)
+    # Column c is in group c % groups; the last few columns are all looked at.
+    maxima = values[:, : groups * GROUP].view(-1, GROUP, groups).amax(1)
+    _, chosen, outside = _largest(maxima, count)
     columns = (chosen[:, :, None] + torch.arange(GROUP) * groups).flatten(1)
-    rest = torch.arange(groups * GROUP, width).expand(len(products), -1)
+    rest = torch.arange(groups * GROUP, width).expand(len(values), -1)
     columns = torch.cat([columns, rest], 1)
-    best, order = products.gather(1, columns).float().topk(count, dim=1)
-    return best, columns.gather(1, order), torch.maximum(top.amin(1), best[:, -1])
+    best, order = values.gather(1, columns).topk(count, dim=1)
+    return best, columns.gather(1, order), torch.maximum(outside, best[:, -1])

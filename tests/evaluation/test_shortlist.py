@@ -47,6 +47,33 @@ def test_what_is_proven_is_true(seed, train, k, spread, offset):
     assert torch.allclose(found.similarity.double()[found.proven], wanted[found.proven], atol=1e-6)
 
 
+@given(
+    seed=st.integers(0, 2**31),
+    width=st.integers(1, 3000),
+    count=st.integers(1, 40),
+    kind=st.sampled_from([torch.bfloat16, torch.float32]),
+)
+def test_largest_are_those_of_a_whole_ranking(seed, width, count, kind):
+    """However many levels of groups there are: the same values as topk's, where they stand, and a bound on the rest."""
+    count = min(count, width)
+    values = torch.randn(3, width, generator=torch.Generator().manual_seed(seed)).to(kind)
+    best, columns, outside = shortlist._largest(values, count)
+    assert torch.equal(best, values.topk(count, dim=1).values)
+    assert torch.equal(values.gather(1, columns), best)
+    assert all(len(set(row)) == count for row in columns.tolist())
+    rest = values.scatter(1, columns, -torch.inf).amax(1)
+    assert bool((rest <= outside).all())
+
+
+def test_chunks_share_one_buffer():
+    """A later chunk, smaller or larger, is answered as if it were the first."""
+    x, queries = features(0, 900, 0.5), features(1, 40, 0.5)
+    again = Shortlist(*knn._prepare(x))
+    for rows in (slice(0, 20), slice(20, 25), slice(0, 40)):
+        test = knn._normalised(queries[rows])
+        assert torch.equal(again.nearest(test, 5).rows, Shortlist(*knn._prepare(x)).nearest(test, 5).rows)
+
+
 def test_spread_out_features_are_proven():
     """On features as networks give them nearly every row is settled without float32."""
     found = Shortlist(*knn._prepare(features(0, 4000, 1.0, width=128))).nearest(
