@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ class Cell:
     Args:
         method, data, seed: which.
         settings: the arguments of `train`.
-        accuracy: in [0, 1] on the test part, by protocol (``knn``, ``linear``) within ``untrained``, ``last`` (epoch)
-            and ``best`` (epoch by a part of the training samples).
+        accuracy: in [0, 1] on the test part, by protocol (such as ``knn``) within ``untrained``, ``last`` (epoch) and
+            ``best`` (epoch by a part of the training samples).
         best_epoch: that epoch, counted from 1.
         steps: optimizer steps.
         seconds: of training alone; None where the run was resumed.
@@ -54,7 +54,12 @@ class Cell:
 
 
 def run_cell(
-    folder: Path, method: str, arguments: Mapping[str, Any], *, say: Callable[[str], None]
+    folder: Path,
+    method: str,
+    arguments: Mapping[str, Any],
+    *,
+    protocols: Sequence[str] = ("knn", "linear"),
+    say: Callable[[str], None],
 ) -> tuple[Cell, bool]:
     """Train and evaluate, or read what was found before; a run that was stopped is gone on with.
 
@@ -62,6 +67,7 @@ def run_cell(
         folder: of the run.
         method: its name.
         arguments: of `train`; ``out`` and ``resume`` are the cell's affair.
+        protocols: see `ssl_registry.evaluate`.
         say: receives lines for a person to read.
 
     Returns:
@@ -94,7 +100,7 @@ def run_cell(
         data=str(arguments["data"]),
         seed=int(arguments["seed"]),
         settings=settings,
-        accuracy=_accuracy(evaluate(folder, seeds=1), best, done.run),
+        accuracy=_accuracy(folder, best, protocols),
         best_epoch=best.epoch,
         steps=done.steps,
         seconds=None if begun else round(done.seconds - best.seconds, 1),
@@ -104,10 +110,11 @@ def run_cell(
     return cell, False
 
 
-def _accuracy(last: EvaluateResult, best: BestEpoch, run: Path) -> dict[str, dict[str, float]]:
+def _accuracy(run: Path, best: BestEpoch, protocols: Sequence[str]) -> dict[str, dict[str, float]]:
+    last = evaluate(run, protocols=protocols, seeds=1)
     figures = {"untrained": _figures(last, "untrained"), "last": _figures(last, "trained")}
     if best.path.is_file():
-        figures["best"] = _figures(evaluate(best.path, seeds=1), "trained")
+        figures["best"] = _figures(evaluate(best.path, protocols=protocols, seeds=1), "trained")
     return figures
 
 

@@ -12,7 +12,7 @@ from ssl_registry.recipes.reading import read_yaml
 __all__ = ["Suite", "list_suites", "load_suite"]
 
 FOLDER = Path(__file__).parent / "suites"
-KEYS = ("summary", "recipe", "data", "seeds", "settings")
+KEYS = ("summary", "recipe", "data", "seeds", "protocols", "settings")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Suite:
         recipe: methods that ship a recipe of this name take part, with its settings.
         data: sources of samples; empty where only the user knows where they lie.
         seeds: how many, from 0 on.
+        protocols: of ``evaluate``, by which every backbone is measured.
         settings: options of ``train`` that are the same for every method; they win over the recipe.
     """
 
@@ -33,6 +34,7 @@ class Suite:
     recipe: str
     data: tuple[str, ...]
     seeds: int
+    protocols: tuple[str, ...]
     settings: dict[str, Any]
 
 
@@ -70,5 +72,6 @@ def load_suite(name: str) -> Suite:
         recipe=str(content["recipe"]),
         data=(data,) if isinstance(data, str) else tuple(map(str, data)),
         seeds=int(content.get("seeds", 3)),
+        protocols=tuple(map(str, content.get("protocols") or ("knn", "linear"))),
         settings=content.get("settings") or {},
     )

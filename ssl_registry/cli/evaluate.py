@@ -18,7 +18,7 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("evaluate", "Measure a trained backbone beside the untrained and the supervised one.")
     parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
     add_data_arguments(parser)
-    parser.add_argument("--protocols", default="knn,linear", help="of knn, linear, sgd (default: knn,linear)")
+    parser.add_argument("--protocols", default="knn,linear", help="of knn, linear, sgd, adam (default: knn,linear)")
     parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
     parser.add_argument("--temperature", type=float, default=0.1, help="of k-NN's weights (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of a probe (default: 3)")

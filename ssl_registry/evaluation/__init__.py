@@ -3,11 +3,13 @@
 - `features`: `extract_features`, a loader through a network; `pixels`, the raw baseline
 - `knn`: `knn_predict` and `knn_accuracy`, the weighted vote of the nearest neighbours
 - `probe`: `linear_probe`, with its `solvers`; `targets` tells what is to be predicted
+- `adam`: `adam_probe`, as LFR's authors evaluate
 - `metrics`: figures of merit for classes, several labels at once, and numbers
 """
 
 from __future__ import annotations
 
+from ssl_registry.evaluation.adam import adam_probe
 from ssl_registry.evaluation.features import extract_features, pixels
 from ssl_registry.evaluation.knn import knn_accuracy, knn_predict
 from ssl_registry.evaluation.metrics import classification_metrics, multilabel_metrics, regression_metrics
@@ -15,6 +17,7 @@ from ssl_registry.evaluation.probe import ProbeResult, linear_probe
 
 __all__ = [
     "ProbeResult",
+    "adam_probe",
     "classification_metrics",
     "extract_features",
     "knn_accuracy",

@@ -13,6 +13,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
+from ssl_registry.evaluation.adam import adam_probe
 from ssl_registry.evaluation.baselines import supervised
 from ssl_registry.evaluation.cache import cache_folder, cached, features_key
 from ssl_registry.evaluation.features import choose_devices, collect_features, replicate, stream_features
@@ -26,7 +27,7 @@ from ssl_registry.saying import silent
 
 __all__ = ["PROTOCOLS", "evaluate"]
 
-PROTOCOLS = ("knn", "linear", "sgd")
+PROTOCOLS = ("knn", "linear", "sgd", "adam")
 
 
 def evaluate(
@@ -57,7 +58,7 @@ def evaluate(
         path: a run's folder or a checkpoint.
         data: a source with labels; default: what the run was trained on. Its hold-out is the run's.
         protocols: of ``knn``, ``linear`` (logistic regression with a sweep) and ``sgd`` (the papers' linear
-            evaluation); see `knn_predict` and `linear_probe`.
+            evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
         k, temperature: of k-NN.
         seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
         image_size, data_root, data_kind: see `open_source`.
@@ -85,7 +86,9 @@ def evaluate(
     # k-NN votes for classes alone.
     asked = [protocol for protocol in protocols if protocol != "knn" or source.task == "classes"]
     if not asked:
-        raise ConfigError(f"{source.name} has targets for {source.task}, which k-NN cannot vote for; add linear or sgd")
+        raise ConfigError(
+            f"{source.name} has targets for {source.task}, which k-NN cannot vote for; add linear, sgd or adam"
+        )
     networks, notes = _networks(pretrained.trained(), pretrained.untrained(), pretrained.model.backbone_record)
     say(f"{pretrained.name} on {source.name}")
     for note in (*source.notes, *notes):
@@ -157,5 +160,10 @@ def _measure(
         predictions = knn_predict(x, y, x_test, k=k, temperature=temperature)
         return {name: Figure(value) for name, value in classification_metrics(predictions, y_test).items()}
     by: Literal["logistic", "sgd"] = "sgd" if protocol == "sgd" else "logistic"
-    fitted = [linear_probe(x, y, x_test, y_test, protocol=by, seed=seed, device=device) for seed in range(seeds)]
-    return {name: Figure.over([probe.metrics[name] for probe in fitted]) for name in fitted[0].metrics}
+    found = [
+        adam_probe(*parts, seed=seed, device=device)
+        if protocol == "adam"
+        else linear_probe(*parts, protocol=by, seed=seed, device=device).metrics
+        for seed in range(seeds)
+    ]
+    return {name: Figure.over([metrics[name] for metrics in found]) for name in found[0]}

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["classification_metrics", "multilabel_metrics", "regression_metrics"]
+from ssl_registry.data.source import Task
+
+__all__ = ["classification_metrics", "judge", "multilabel_metrics", "regression_metrics"]
 
 
 def classification_metrics(
@@ -83,6 +85,20 @@ def regression_metrics(predictions: Tensor, targets: Tensor) -> dict[str, float]
         "rmse": float(np.sqrt(mean_squared_error(truth, guess))),
     }
     return {"r2": float(r2_score(truth, guess))} | figures if len(truth) > 1 else figures
+
+
+def judge(
+    task: Task, outputs: Tensor, targets: Tensor, classes: Tensor | None
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Turn outputs [M, K] of a linear map into scores, predictions and metrics."""
+    if classes is not None:
+        scores, predictions = outputs.softmax(1), classes[outputs.argmax(1)]
+        return scores, predictions, classification_metrics(predictions, targets, scores, classes)
+    if task == "multilabel":
+        scores = outputs.sigmoid()
+        return scores, (scores >= 0.5).to(targets.dtype), multilabel_metrics(scores, targets)
+    predictions = outputs.reshape(targets.shape)
+    return outputs, predictions, regression_metrics(predictions, targets)
 
 
 def _mean_auroc(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | None:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ssl_registry.data.labels import stratified_holdout
 from ssl_registry.errors import ConfigError, DataError
-from ssl_registry.evaluation.metrics import classification_metrics, multilabel_metrics, regression_metrics
+from ssl_registry.evaluation.metrics import judge
 from ssl_registry.evaluation.solvers import Linear, fit_logistic, fit_ridge, fit_sgd
-from ssl_registry.evaluation.targets import Task, check_targets
+from ssl_registry.evaluation.targets import Task, check_targets, encode
 
 __all__ = ["LEARNING_RATES", "STRENGTHS", "ProbeResult", "linear_probe"]
 
@@ -106,7 +106,7 @@ def linear_probe(
         raise DataError(
             f"the training features have width {train_features.shape[1]}, the test ones {test_features.shape[1]}"
         )
-    classes, y = _encode(task, train_targets)
+    classes, y = encode(task, train_targets)
     mean, std = _statistics(train_features)
     x = (train_features - mean) / std
     y_mean, y_std = _statistics(y) if task == "regression" else (0.0, torch.ones(1))
@@ -124,7 +124,7 @@ def linear_probe(
     weight = fit.weight * y_std[:, None] / std
     bias = fit.bias * y_std + y_mean - weight @ mean
     outputs = test_features @ weight.T + bias
-    scores, predictions, metrics = _judge(task, outputs, test_targets, classes)
+    scores, predictions, metrics = judge(task, outputs, test_targets, classes)
     return ProbeResult(task, weight, bias, scores, predictions, classes, metrics, chosen, validation)
 
 
@@ -132,16 +132,6 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each column; 1 where a column is constant but for rounding."""
     mean, std = x.mean(0), x.std(0, correction=0)
     return mean, std.masked_fill(std <= 1e-6 * mean.abs(), 1.0)
-
-
-def _encode(task: Task, targets: Tensor) -> tuple[Tensor | None, Tensor]:
-    """Return the classes, and targets as the solvers take them: 0 to K-1 [N], or floats [N, K]."""
-    if task != "classes":
-        return None, targets.float().reshape(len(targets), -1)
-    classes, members = torch.unique(targets, return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(f"the training labels hold one class only, {int(classes[0])}; a probe needs two or more")
-    return classes, members
 
 
 def _split(task: Task, y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
@@ -184,17 +174,3 @@ def _validate(task: Task, fit: Linear, x: Tensor, y: Tensor) -> float:
     if task == "regression":
         return -float((outputs - y).square().mean())
     return -float(torch.nn.functional.binary_cross_entropy_with_logits(outputs, y))
-
-
-def _judge(
-    task: Task, outputs: Tensor, targets: Tensor, classes: Tensor | None
-) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """Turn outputs [M, K] into scores, predictions and metrics."""
-    if classes is not None:
-        scores, predictions = outputs.softmax(1), classes[outputs.argmax(1)]
-        return scores, predictions, classification_metrics(predictions, targets, scores, classes)
-    if task == "multilabel":
-        scores = outputs.sigmoid()
-        return scores, (scores >= 0.5).to(targets.dtype), multilabel_metrics(scores, targets)
-    predictions = outputs.reshape(targets.shape)
-    return outputs, predictions, regression_metrics(predictions, targets)

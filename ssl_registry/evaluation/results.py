@@ -39,7 +39,7 @@ class EvaluationRow:
 
     Args:
         features: ``trained``, ``untrained`` or ``supervised``: the weights of the backbone.
-        protocol: ``knn``, ``linear``, ``sgd``, or a fine-tuning.
+        protocol: ``knn``, ``linear``, ``sgd``, ``adam``, or a fine-tuning.
         metrics: by name.
     """
 

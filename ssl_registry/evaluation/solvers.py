@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-__all__ = ["Linear", "fit_logistic", "fit_ridge", "fit_sgd"]
+__all__ = ["Linear", "fit_logistic", "fit_ridge", "fit_sgd", "losses"]
 
 MAX_ITERATIONS = 300
 SGD_EPOCHS, SGD_BATCH, SGD_MOMENTUM = 80, 1024, 0.9
@@ -150,15 +150,15 @@ def fit_sgd(
         start = step % (len(x) // batch) * batch
         rows = order[start : start + batch]
         out = inputs[rows] @ weight.transpose(1, 2) + bias  # [rates, batch, K]
-        losses = _losses(out, targets[rows], task)
+        each = losses(out, targets[rows], task)
         optimizer.zero_grad()
-        (losses * scale).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
+        (each * scale).sum().backward()  # type: ignore[no-untyped-call]  # torch's own
         optimizer.step()
         schedule.step()
     return [Linear(w.detach().to(x), b.detach()[0].to(x)) for w, b in zip(weight, bias, strict=True)]
 
 
-def _losses(out: Tensor, targets: Tensor, task: str) -> Tensor:
+def losses(out: Tensor, targets: Tensor, task: str) -> Tensor:
     """Return the mean loss of each layer [rates] from outputs [rates, batch, K]."""
     wanted = targets.expand(len(out), *targets.shape)
     if task == "classes":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ssl_registry.batches import describe
 from ssl_registry.data.source import Task
 from ssl_registry.errors import DataError
 
-__all__ = ["Task", "check_targets", "task_of"]
+__all__ = ["Task", "check_targets", "encode", "task_of"]
 
 
 def task_of(targets: Tensor) -> Task:
@@ -58,3 +59,13 @@ def check_targets(features: Tensor, targets: Tensor | None, *, part: str) -> tup
     if task == "regression" and not bool(targets.isfinite().all()):
         raise DataError(f"the {part} targets hold NaN or infinity; drop or fill them")
     return task, targets
+
+
+def encode(task: Task, targets: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Return the classes, and targets as the solvers take them: 0 to K-1 [N], or floats [N, K]."""
+    if task != "classes":
+        return None, targets.float().reshape(len(targets), -1)
+    classes, members = torch.unique(targets, return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(f"the training labels hold one class only, {int(classes[0])}; a probe needs two or more")
+    return classes, members

@@ -14,6 +14,8 @@ __all__ = ["apply_each"]
 ROW_BY_ROW = (
     nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh
 )  # fmt: skip
+# On a CPU, weights of so many entries keep it busy by themselves; copying them into a stack takes longer than it saves.
+WIDE = 1 << 18
 
 
 def apply_each(modules: Iterable[nn.Module], x: Tensor) -> Tensor | list[Tensor]:
@@ -22,7 +24,7 @@ def apply_each(modules: Iterable[nn.Module], x: Tensor) -> Tensor | list[Tensor]
     Linear layers with functions of single entries between them, alone or in `nn.Sequential`, become one wide
     matrix product and then one batched product a layer, over weights that are stacked on the way: the modules
     and their state dict stay what they are, and each gets its own gradient. All else, modules that differ among
-    themselves or have hooks included, is called one by one.
+    themselves or have hooks included, is called one by one, and so are layers of 2^18 weights and more on a CPU.
 
     Args:
         modules: K modules, each mapping ``x`` to [batch, ...].
@@ -38,7 +40,7 @@ def apply_each(modules: Iterable[nn.Module], x: Tensor) -> Tensor | list[Tensor]
     """
     modules = list(modules)
     chains = [_chain(module) for module in modules] if x.ndim == 2 and len(modules) > 1 else []
-    if not chains or not all(chain and _same(chain, chains[0]) for chain in chains):
+    if not chains or not all(chain and _same(chain, chains[0]) for chain in chains) or _wide(chains[0]):
         return [module(x) for module in modules]
     out = x  # [batch, features], until the first linear layer makes it [K, batch, features]
     for layers in zip(*chains, strict=True):
@@ -67,6 +69,12 @@ def _same(chain: Sequence[nn.Module], first: Sequence[nn.Module]) -> bool:
         )
         for a, b in zip(chain, first, strict=True)
     )
+
+
+def _wide(chain: Sequence[nn.Module]) -> bool:
+    """Whether a layer is so wide that stacking costs more than it saves."""
+    weights = [layer.weight for layer in chain if isinstance(layer, nn.Linear)]
+    return any(weight.numel() >= WIDE and weight.device.type == "cpu" for weight in weights)
 
 
 def _linear(layers: Sequence[nn.Linear], x: Tensor) -> Tensor:

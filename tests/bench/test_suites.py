@@ -16,14 +16,16 @@ def test_the_suites_of_the_core():
         assert suite.summary
         assert suite.recipe
         assert suite.seeds == 3
+        assert {"knn", "linear"} <= set(suite.protocols)
 
 
 def test_a_users_file(tmp_path):
     """By its path; one source of data may stand without brackets."""
     path = tmp_path / "mine.yaml"
-    path.write_text("recipe: small\ndata: photos/\nsettings: {epochs: 5}")
+    path.write_text("recipe: small\ndata: photos/\nprotocols: [sgd]\nsettings: {epochs: 5}")
     suite = load_suite(str(path))
-    assert (suite.name, suite.data, suite.settings) == ("mine", ("photos/",), {"epochs": 5})
+    assert (suite.name, suite.data, suite.protocols) == ("mine", ("photos/",), ("sgd",))
+    assert suite.settings == {"epochs": 5}
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,15 @@ def test_activations_with_other_arguments_differ():
     torch.testing.assert_close(apply_each(modules, x), [module(x) for module in modules])
 
 
+def test_wide_layers_are_called_on_a_cpu():
+    """Their weights are not copied into a stack."""
+    layers = [nn.Linear(512, 512) for _ in range(2)]
+    x = torch.randn(2, 512)
+    found = apply_each(layers, x)
+    assert isinstance(found, list)
+    torch.testing.assert_close(found, [layer(x) for layer in layers])
+
+
 def test_hooks_are_called():
     """A network with a forward hook is not passed over."""
     modules, _, x, _ = both(MAKERS["linear"])

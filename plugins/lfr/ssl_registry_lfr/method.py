@@ -29,8 +29,9 @@ class LFR:
 
         epochs = (epochs for the backbone) * (predictor_training_epochs + 1)
 
-    Heads: ``projectors`` and ``predictors`` (ModuleLists of N), ``adapter`` (between backbone and predictors),
-    ``criterion``; each can be replaced by name. ``selection`` holds the choice and the count of backbone steps.
+    Heads: ``projectors`` (a ModuleList of N) and ``predictors`` (one for each target, K, or one for each projector),
+    ``adapter`` (between backbone and predictors), ``criterion``; each can be replaced by name. ``selection`` holds the
+    choice and the count of backbone steps.
     """
 
     class Config(MethodConfig):
@@ -81,14 +82,15 @@ class LFR:
         projectors = _module_list(overrides, "projectors") or random_projectors(count, input_shape, out_dim)
         adapter = overrides.take("adapter", nn.Identity)
         predictors = _module_list(overrides, "predictors")
+        wanted = self.config.num_targets
+        chosen = len(projectors) if wanted is None or wanted < 0 else min(wanted, len(projectors))
         if predictors is None:
             width = self._width(adapter, torch.zeros(2, feature_dim))
             target = self._width(projectors[0], torch.zeros(2, *input_shape))
-            predictors = RepeatedModuleList(len(projectors), nn.Linear, width, target)
-        if len(predictors) != len(projectors):
+            # What is not chosen needs none, and sixty of 2304 x 2304 weights take more than a gigabyte.
+            predictors = RepeatedModuleList(chosen, nn.Linear, width, target)
+        elif len(predictors) != len(projectors):
             raise ConfigError(f"lfr: {len(projectors)} projectors need as many predictors, not {len(predictors)}")
-        wanted = self.config.num_targets
-        chosen = len(projectors) if wanted is None or wanted < 0 else min(wanted, len(projectors))
         return {
             "projectors": FrozenModuleList(projectors),
             "predictors": predictors,
@@ -123,8 +125,8 @@ class LFR:
 
         Predictors of projectors that were not chosen rest for ever: without that DDP waits for their gradients.
         """
-        chosen = model.heads["selection"].as_list()
-        resting = {f"predictors.{index}" for index in range(len(model.heads["predictors"])) if index not in chosen}
+        used = self._predictors_of(model)
+        resting = {f"predictors.{index}" for index in range(len(model.heads["predictors"])) if index not in used}
         if not self.trains_backbone(ctx.epoch):
             return {"backbone", "adapter"} | resting
         return {"predictors"} if self.config.training == "alternating" else resting
@@ -164,11 +166,17 @@ class LFR:
         chosen = model.heads["selection"].as_list()
         projectors, predictors = model.heads["projectors"], model.heads["predictors"]
         features = self._flat(model.heads["adapter"](model(x)))
-        predictions = apply_each([predictors[index] for index in chosen], features)
+        predictions = apply_each([predictors[index] for index in self._predictors_of(model)], features)
         with torch.no_grad():
             # One by one: what lies between a projector's layers stays in the cache.
             targets = [projectors[index](x) for index in chosen]
         return self._together(predictions), self._together(targets)
+
+    def _predictors_of(self, model: SSLModule) -> list[int]:
+        """Return which predictor each chosen target has: its candidate's, where each candidate has one."""
+        chosen: list[int] = model.heads["selection"].as_list()
+        predictors, projectors = len(model.heads["predictors"]), len(model.heads["projectors"])
+        return chosen if predictors == projectors else list(range(predictors))
 
     def _together(self, outputs: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
         """Flatten each output if told so, and put those of one shape together."""

@@ -120,9 +120,22 @@ def test_no_targets():
         make(num_targets=0)
 
 
+def test_as_many_predictors_as_targets():
+    """Candidates that are not chosen need none; each target keeps its own, in the order of choice."""
+    model = make()
+    assert len(model.heads["predictors"]) == 2
+    model.heads["selection"].choose([4, 1])
+    x = torch.randn(3, 5)
+    predictions, targets = model.method.forward(model, x)
+    for place, candidate in enumerate((4, 1)):
+        torch.testing.assert_close(predictions[place], model.heads["predictors"][place](model(x)))
+        torch.testing.assert_close(targets[place], model.heads["projectors"][candidate](x))
+
+
 def test_unchosen_predictors_rest():
-    """Only the chosen ones train; the checkpoint keeps one shape all the same."""
-    model = make(training="joint", predictor_training_epochs=None, weight_decay=0.1)
+    """Of predictors of the user's, one for each candidate, only the chosen ones train."""
+    predictors = RepeatedModuleList(5, nn.Linear, 6, 4)
+    model = make(training="joint", predictor_training_epochs=None, weight_decay=0.1, predictors=predictors)
     before = state(model.heads["predictors"])
     fit(model)
     chosen = set(model.heads["selection"].as_list())
@@ -143,7 +156,8 @@ def test_unchosen_predictors_are_frozen_while_training():
         def on_step_end(self, model):
             trainable.append({i for i, p in enumerate(model.heads["predictors"]) if p.weight.requires_grad})
 
-    model = make(training="joint", predictor_training_epochs=None, observers=[Watch()])
+    predictors = RepeatedModuleList(5, nn.Linear, 6, 4)
+    model = make(training="joint", predictor_training_epochs=None, predictors=predictors, observers=[Watch()])
     fit(model)
     chosen = set(model.heads["selection"].as_list())
     assert all(each == chosen for each in trainable)
