@@ -1,22 +1,18 @@
-"""Backbones: a timm name or an ``nn.Module`` becomes a module that maps a sample to a feature vector.
-
-The width is measured by one evaluation-mode forward at the real input shape, never read from an
-attribute: ``num_features`` is wrong for several models, and absent from a user's own.
-"""
+"""Backbones: a timm name or an ``nn.Module`` becomes a module that maps a sample to a feature vector."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ssl_registry.errors import BackboneError, did_you_mean
-from ssl_registry.nn import SignalEncoder, TableEncoder, evaluating
+from ssl_registry.measuring import FeaturePool, measure
+from ssl_registry.nn import SignalEncoder, TableEncoder
 
 __all__ = ["WEIGHT_SOURCES", "Backbone", "BackboneSpec", "FeaturePool", "check_sizes", "list_backbones"]
 
@@ -24,47 +20,6 @@ __all__ = ["WEIGHT_SOURCES", "Backbone", "BackboneSpec", "FeaturePool", "check_s
 ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
 # Arguments of timm that say where weights come from, and nothing of the network's shape.
 WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
-
-
-class FeaturePool(nn.Module):
-    """A dense backbone made to return [batch, feature_dim].
-
-    Takes the entry ``"out"``, else the last one, of a mapping, and the last one of a tuple; then averages
-    what follows the channel axis: [B, C, H, W] and [B, C, T] over space or time, and the tokens [B, N, C]
-    of an image backbone over N.
-
-    Args:
-        module: the dense backbone.
-        tokens: whether a 3-D output is [batch, tokens, channels] rather than [batch, channels, time].
-        pooling: ``avg``, or ``flatten`` to keep every position.
-    """
-
-    def __init__(self, module: nn.Module, *, tokens: bool, pooling: str = "avg") -> None:
-        super().__init__()
-        self.module = module
-        self.tokens = tokens
-        self.pooling = pooling
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [batch, *input_shape] to [batch, feature_dim]."""
-        out = self.module(x)
-        while not isinstance(out, Tensor):
-            if isinstance(out, Mapping) and out:
-                out = out["out"] if "out" in out else list(out.values())[-1]
-            elif isinstance(out, tuple | list) and out:
-                out = out[-1]
-            else:
-                raise BackboneError(
-                    f"the backbone returns {type(out).__name__}; it must return a tensor, or a non-empty mapping, "
-                    "tuple or list of tensors"
-                )
-        if out.ndim < 2:
-            raise BackboneError(f"the backbone returns shape {tuple(out.shape)}; its first axis must be the batch")
-        if self.pooling == "flatten":
-            return out.flatten(1)
-        if out.ndim == 3 and self.tokens:
-            return out.mean(1)
-        return out.flatten(2).mean(2) if out.ndim > 2 else out
 
 
 @dataclass(frozen=True)
@@ -126,7 +81,7 @@ class BackboneSpec:
             module, shape = self._build_timm(self.backbone)
         if self.low_resolution:
             _use_low_resolution_stem(module)
-        module, feature_dim = _measure(module, shape, self.pooling)
+        module, feature_dim = measure(module, shape, self.pooling)
         if self.weights is not None:
             from ssl_registry.weights import load_weights, read_origin
 
@@ -219,29 +174,6 @@ def _use_low_resolution_stem(module: nn.Module) -> None:
     module.maxpool = nn.Identity()
 
 
-def _measure(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[nn.Module, int]:
-    """Return the module, wrapped if its output is dense, and the width of its features."""
-    weight = next(module.parameters(), torch.zeros(()))
-    # Its own generator: measuring must not move the user's random numbers.
-    sample = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(weight)
-    with evaluating(module), torch.no_grad():
-        try:
-            out = module(sample)
-            if not (isinstance(out, Tensor) and out.ndim == 2):
-                module = FeaturePool(module, tokens=len(shape) == 3, pooling=pooling)
-                out = module(sample)
-        except BackboneError:
-            raise
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-            raise BackboneError(
-                f"the backbone does not take samples of shape {shape}: {error}. "
-                "Give the true one through image_size and in_chans, or input_shape"
-            ) from error
-    if out.ndim != 2 or len(out) != 2 or out.shape[1] == 0:
-        raise BackboneError(f"the backbone maps two samples to shape {tuple(out.shape)}, not to (2, feature_dim)")
-    return module, out.shape[1]
-
-
 def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable[int]) -> None:
     """Try a backbone on views of other sizes than it was built for, as multi-crop methods draw them.
 
@@ -256,7 +188,7 @@ def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable
     for size in sorted(set(sizes)):
         shape = (input_shape[0], size, size)
         try:
-            _measure(module, shape, "avg")
+            measure(module, shape, "avg")
         except BackboneError as error:
             raise BackboneError(
                 f"the method draws views of {size} pixels, which this backbone does not take: it was built for "

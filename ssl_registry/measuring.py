@@ -1,0 +1,146 @@
+"""The width of a backbone's features, and the pooling that makes a dense output a vector.
+
+The width comes from a forward in evaluation mode at the real input shape: ``num_features`` is wrong for several models,
+and absent from a user's own. Where a network can, it is measured without computing: a copy of it without numbers runs
+on torch's ``meta`` device, which knows shapes alone. What needs numbers (a branch on a value, numpy, an operator that
+has no such form) runs with them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from ssl_registry.errors import BackboneError
+from ssl_registry.nn import evaluating
+
+__all__ = ["FeaturePool", "measure"]
+
+
+class FeaturePool(nn.Module):
+    """A dense backbone made to return [batch, feature_dim].
+
+    Takes the entry ``"out"``, else the last one, of a mapping, and the last one of a tuple; then averages
+    what follows the channel axis: [B, C, H, W] and [B, C, T] over space or time, and the tokens [B, N, C]
+    of an image backbone over N.
+
+    Args:
+        module: the dense backbone.
+        tokens: whether a 3-D output is [batch, tokens, channels] rather than [batch, channels, time].
+        pooling: ``avg``, or ``flatten`` to keep every position.
+    """
+
+    def __init__(self, module: nn.Module, *, tokens: bool, pooling: str = "avg") -> None:
+        super().__init__()
+        self.module = module
+        self.tokens = tokens
+        self.pooling = pooling
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, *input_shape] to [batch, feature_dim]."""
+        return self.pool(self.module(x))
+
+    def pool(self, out: Any) -> Tensor:
+        """Make a vector of each sample's output.
+
+        Raises:
+            BackboneError: if there is no tensor in it, or none with a batch.
+        """
+        while not isinstance(out, Tensor):
+            if isinstance(out, Mapping) and out:
+                out = out["out"] if "out" in out else list(out.values())[-1]
+            elif isinstance(out, tuple | list) and out:
+                out = out[-1]
+            else:
+                raise BackboneError(
+                    f"the backbone returns {type(out).__name__}; it must return a tensor, or a non-empty mapping, "
+                    "tuple or list of tensors"
+                )
+        if out.ndim < 2:
+            raise BackboneError(f"the backbone returns shape {tuple(out.shape)}; its first axis must be the batch")
+        if self.pooling == "flatten":
+            return out.flatten(1)
+        if out.ndim == 3 and self.tokens:
+            return out.mean(1)
+        return out.flatten(2).mean(2) if out.ndim > 2 else out
+
+
+def measure(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[nn.Module, int]:
+    """Return the module, wrapped if its output is dense, and the width of its features.
+
+    Leaves modes, statistics and the global random numbers as they are.
+
+    Args:
+        module: maps [batch, *shape] to features, or to what `FeaturePool` makes features of.
+        shape: of one sample.
+        pooling: see `FeaturePool`.
+
+    Raises:
+        BackboneError: if it does not take such samples, or its output is no feature.
+    """
+    # None means that numbers are needed, or that something is wrong, which is told better with them.
+    dense, found = _without_numbers(module, shape, pooling) or _with_numbers(module, shape, pooling)
+    if len(found) != 2 or found[0] != 2 or found[1] == 0:
+        raise BackboneError(f"the backbone maps two samples to shape {found}, not to (2, feature_dim)")
+    return FeaturePool(module, tokens=len(shape) == 3, pooling=pooling) if dense else module, found[1]
+
+
+def _with_numbers(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[bool, tuple[int, ...]]:
+    weight = next(module.parameters(), torch.zeros(()))
+    # Its own generator: measuring must not move the user's random numbers.
+    sample = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(weight)
+    try:
+        return _forward(module, sample, pooling)
+    except BackboneError:
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        raise BackboneError(
+            f"the backbone does not take samples of shape {shape}: {error}. "
+            "Give the true one through image_size and in_chans, or input_shape"
+        ) from error
+
+
+def _without_numbers(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[bool, tuple[int, ...]] | None:
+    """Return what `_with_numbers` returns, or None where that cannot be told from shapes alone."""
+    with suppress(Exception):  # a network may raise anything, and does so again with numbers
+        weight = next(module.parameters(), torch.zeros(()))
+        # A copy: a forward may keep what it computed, such as a mask or position codes.
+        shapes = _copy_without_numbers(module)
+        with _FastNorms():
+            found = _forward(shapes, torch.empty(2, *shape, dtype=weight.dtype, device="meta"), pooling)
+        # A network that makes parameters in its first forward must make them in the original.
+        if shapes.state_dict().keys() == module.state_dict().keys():
+            return found
+    return None
+
+
+def _forward(module: nn.Module, sample: Tensor, pooling: str) -> tuple[bool, tuple[int, ...]]:
+    """Return whether the output is dense, and the shape of the features."""
+    with evaluating(module), torch.no_grad():
+        out = module(sample)
+        if isinstance(out, Tensor) and out.ndim == 2:
+            return False, tuple(out.shape)
+        return True, tuple(FeaturePool(module, tokens=sample.ndim == 4, pooling=pooling).pool(out).shape)
+
+
+def _copy_without_numbers(module: nn.Module) -> nn.Module:
+    """Copy a module, its parameters and buffers as tensors of torch's ``meta`` device, which hold no memory."""
+    parameters = {id(p): nn.Parameter(p.to("meta"), requires_grad=p.requires_grad) for p in module.parameters()}
+    buffers = {id(buffer): buffer.to("meta") for buffer in module.buffers()}
+    return copy.deepcopy(module, {**buffers, **parameters})
+
+
+class _FastNorms(TorchFunctionMode):
+    """Take batch normalisation, which changes no shape, for the identity; on ``meta`` it takes half a millisecond."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.batch_norm and len(args) > 1 and (args[1] is None or args[1].shape == args[0].shape[1:2]):
+            return args[0]
+        return func(*args, **(kwargs or {}))
