@@ -67,7 +67,11 @@ def resolve(
     paths, words = _take(words, "--config")
     names, words = _take(words, "--recipe")
     files = [(f"file {path}", read_yaml(path)) for path in paths]
-    files = [suite, *files] if suite else files
+    if suite:
+        given = flags.union(*(content for _, content in files))
+        # Arguments of a backbone belong to the backbone that they were written for.
+        kept = {key: value for key, value in suite[1].items() if key != "backbone_kwargs" or "backbone" not in given}
+        files = [(suite[0], kept), *files]
     for path, content in files:
         _check_known(f"{path.removeprefix('file ')}: {method}", content, known)
     names = names or [str(content["recipe"]) for _, content in files if content.get("recipe")]

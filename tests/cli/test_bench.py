@@ -46,6 +46,7 @@ def test_digits_resumes_and_writes_its_table(folder, capsys):
     assert "seeds 0, 1" in (out / "table.md").read_text()
     origins = json.loads((out / "lfr/digits/seed-1/origins.json").read_text())
     assert origins["image_size"] == "suite digits"
+    assert origins["backbone_kwargs"] == "default"  # the suite's are for its own backbone
     assert origins["learning_rate"].startswith("recipe small: ")
 
 
