@@ -103,6 +103,8 @@ def _write(out: Path, suite: Suite, cells: list[Cell], argv: list[str]) -> None:
     for row in rows:
         table.add_row(*row.words)
     console = Console(record=True)
+    # A narrow terminal may break lines; the file must not lose columns.
+    console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
     console.print(table, highlight=False)
     run = out / cells[0].method.replace(":", "-") / Path(cells[0].data).stem / f"seed-{cells[0].seed}"
     versions: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))["versions"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from textwrap import dedent
 
+import numpy as np
 import pytest
 
 from ssl_registry.cli import main
@@ -73,3 +74,19 @@ def test_mistakes_are_one_line(argv, words, capsys, folder):
     assert main(["bench", *argv]) == 2
     assert words in capsys.readouterr().err
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(("suite", "shape"), [("har", (2, 16)), ("income", (5,))])
+def test_signals_and_tables(folder, capsys, suite, shape):
+    """The suites on a user's own file, to a table that shows all of its columns."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = rng.normal(size=(60, *shape)) + y.reshape(-1, *(1 for _ in shape))
+    np.savez(folder / "mine.npz", X=x.astype(np.float32), y=y, is_test=np.arange(60) >= 40)
+    small = ["--num_candidates", "3", "--num_targets", "2", "--projection_dim", "4", "--selection_batch_size", "8"]
+    argv = ["bench", suite, "--methods", "lfr", "--data", "mine.npz", "--seeds", "1", "--epochs", "2", *small]
+    assert main([*argv, "--trainer.enable_progress_bar", "false"]) == 0
+    header, *rows = (folder / f"runs/bench-{suite}/table.txt").read_text().splitlines()
+    assert header.split("  ")[0] == "method"
+    assert all(column in header for column in ("seeds", "untrained", "best epoch", "peak MiB"))
+    assert [row.split()[3] for row in rows] == ["knn", "linear"] + ["adam"] * (suite == "har")
