@@ -221,6 +221,8 @@ class SSLModule(LightningModule):
             )
         return loss, {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
 
+    # Views are drawn by numpy's numbers, which dynamo cannot trace where someone compiles the whole module.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _views(self, batch: Any, ctx: Context) -> list[Tensor]:
         # Mixed precision is for networks: a view drawn in bf16 would be off by several grey levels.
         with torch.autocast(self.device.type, enabled=False):

@@ -110,14 +110,15 @@ def channels_last(subject: Subject) -> None:
 
 @check(slow=True)
 def compiling(subject: Subject) -> None:
-    """Under torch.compile training gives the same weights, as near as float32 comes.
+    """Under torch.compile training gives the same weights.
 
     Why: it is a third of the time of a run; what Python does beside the tensors may run once, or not at all.
     Usual cause: Python state that a traced function changes, code that looks at whether it is being compiled.
     """
     states = []
     for compiled in (False, True):
-        model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={})
+        # In float64: float32's rounding can push a value across a ReLU's kink, and the gradient jumps.
+        model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}).double()
         batches = loader([ready_made(model, subject.views(model, seed=step)) for step in range(3)])
         torch.compiler.reset()
         with quietly():
@@ -126,6 +127,6 @@ def compiling(subject: Subject) -> None:
         states.append({name: p.detach().clone() for name, p in model.named_parameters()})
     torch.compiler.reset()
     for name, wanted in states[0].items():
-        if not torch.allclose(states[1][name], wanted, rtol=1e-3, atol=1e-4):
+        if not torch.allclose(states[1][name], wanted, rtol=1e-4, atol=1e-5):
             worst = (states[1][name] - wanted).abs().max().item()
             raise CheckFailure(f"compiled, {name} ends elsewhere, by up to {worst:.3g}")
