@@ -433,7 +433,7 @@ class IndexesWithAMask(Sound):
 # --- evaluation -----------------------------------------------------------------------------------------------
 
 
-@mutant("validating")
+@mutant("validating", resuming_before_training="that checkpoint is made behind a validation, which moved the centre")
 class CentreInValidation(Sound):
     """Held-out samples end up in a buffer."""
 

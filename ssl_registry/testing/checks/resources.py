@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -95,9 +96,10 @@ class _Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch is un
 
 
 class _Around:
-    """An observer that counts waits within the method's own hooks, in the steps that it is told."""
+    """An observer that counts waits within the method's own hooks, from the third step on."""
 
-    def __init__(self) -> None:
+    def __init__(self, waits: Callable[[], AbstractContextManager[list[str]]]) -> None:
+        self.waits = waits
         self.found: dict[str, list[str]] = {}
 
     @contextmanager
@@ -106,7 +108,7 @@ class _Around:
         if ctx.step < 2:
             yield
             return
-        with _waiting_is_counted() as found:
+        with self.waits() as found:
             yield
         self.found.setdefault(hook, []).extend(found)
 
@@ -127,9 +129,28 @@ class _Around:
 
 
 @contextmanager
-def _waiting_is_counted() -> Iterator[list[str]]:
+def _by_operation() -> Iterator[list[str]]:
+    """List the operations of the block that would wait for a GPU; they are looked at on any device."""
     with _Waits() as mode:
         yield mode.found
+
+
+@contextmanager
+def _by_cuda() -> Iterator[list[str]]:
+    """List the waits of the block that CUDA's synchronisation debug mode tells of, copies from and to the host too.
+
+    Reasoned from PyTorch's documentation of ``torch.cuda.set_sync_debug_mode``; tested with a stand-in for CUDA alone.
+    """
+    found: list[str] = []
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")  # one warning for each wait, not for each line
+            yield found
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    found += [str(warning.message) for warning in told if "synchronizing CUDA operation" in str(warning.message)]
 
 
 @check()
@@ -139,8 +160,11 @@ def synchronisation(subject: Subject) -> None:
     Why: each wait drains the GPU's queue; on a small network that is half of the time.
     Usual cause: `loss.item()` for a log, `if tensor > 0`, `x[mask]`; `ctx.log` takes tensors, `torch.where` masks.
     """
-    around = _Around()
-    subject.fit(subject.model(observers=[around]), max_epochs=2)
-    for hook, found in around.found.items():
-        if found:
-            raise CheckFailure(f"{hook} waits for the device in each step ({found[0]}, {len(found)} times in 4 steps)")
+    ways = [("cpu", _by_operation)] + ([("gpu", _by_cuda)] if torch.cuda.is_available() else [])
+    for device, waits in ways:
+        around = _Around(waits)
+        subject.fit(subject.model(observers=[around]), max_epochs=2, accelerator=device)
+        for hook, found in around.found.items():
+            if found:
+                times = f"{found[0]}, {len(found)} times in 4 steps"
+                raise CheckFailure(f"{hook} waits for the device in each step ({times})")
