@@ -12,6 +12,7 @@ import warnings
 
 from ssl_registry._registry import registry
 from ssl_registry.cli.settings import Settings, resolve
+from ssl_registry.cli.train_options import make_parser
 from ssl_registry.config import MethodConfig
 from ssl_registry.errors import ConfigError
 
@@ -21,7 +22,7 @@ HELP = """usage: ssl-registry train METHOD [--data SOURCE] [--backbone NAME] [--
 
 Train a method on unlabelled samples. METHOD is one of: {methods}
 
-  ssl-registry train {example} --help             its options, and every one of Lightning's Trainer
+  ssl-registry train {example} --help             its options; --trainer.help adds those of Lightning's Trainer
   ssl-registry train {example}                    the embedded digits, a first look
   ssl-registry train {example} --data photos/ --backbone resnet50 --epochs 100
   ssl-registry train {example} --data photos/ --recipe NAME   published values; `ssl-registry show {example}` lists them
@@ -39,6 +40,9 @@ def run(argv: list[str]) -> int:
     if method.startswith("-"):
         raise ConfigError(f"the method comes first: ssl-registry train METHOD {' '.join(argv)}")
     config_class = registry.method_class(method).Config
+    if asked := {"-h", "--help", "--trainer.help"}.intersection(argv):
+        make_parser(method, config_class, trainer="--trainer.help" in asked).print_help()
+        return 0
     quieten()
     return _train(method, config_class, resolve(method, config_class, argv[1:]))
 

@@ -13,10 +13,15 @@ __all__ = ["make_parser"]
 NOT_OURS = {"callbacks", "plugins", "profiler", "fast_dev_run"}
 
 
-def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
-    """Build the parser of ``train METHOD``: run, method's own, every method's, Trainer's options."""
+def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool = True) -> Any:
+    """Build the parser of ``train METHOD``: run, method's own, every method's, Trainer's options.
+
+    Args:
+        method: its name.
+        config_class: its options.
+        trainer: False leaves the Trainer's out, and Lightning unimported: half of the seconds that help would take.
+    """
     from jsonargparse import ArgumentParser
-    from lightning.pytorch import Trainer
 
     parser = ArgumentParser(
         prog=f"ssl-registry train {method}",
@@ -132,6 +137,11 @@ def make_parser(method: str, config_class: type[MethodConfig]) -> Any:
                 default=field.get_default(call_default_factory=True),
                 help=f"{field.description or ''} [{allowed_values(config_class, name)}]".replace("%", "%%"),
             )
+    if not trainer:
+        parser.epilog = "--trainer.NAME is every argument of Lightning's Trainer; --trainer.help lists them."
+        return parser
+    from lightning.pytorch import Trainer
+
     parser.add_class_arguments(Trainer, "trainer", skip=NOT_OURS, instantiate=False)
     # None means "as `train` sets it"; the Trainer's own default applies where it sets nothing.
     parser.set_defaults({"trainer.logger": None})

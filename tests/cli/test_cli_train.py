@@ -168,12 +168,23 @@ def test_print_config_is_a_config(folder, capsys):
 
 
 def test_help_shows_the_methods_own_options(capsys):
-    """Options of the method, of every method, and of Lightning's Trainer."""
-    with pytest.raises(SystemExit) as done:
-        main(["train", "byol", "--help"])
-    assert done.value.code == 0
+    """Options of the method and of every method, and, where they are asked for, of Lightning's Trainer."""
+    assert main(["train", "byol", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert all(word in out for word in ("--momentum", "float >= 0 <= 1", "--learning_rate", "--trainer.max_epochs"))
+    assert all(word in out for word in ("--momentum", "float >= 0 <= 1", "--learning_rate", "--trainer.help lists"))
+    assert "--trainer.max_epochs" not in out
+    assert main(["train", "byol", "--trainer.help"]) == 0
+    assert "--trainer.max_epochs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["train", "byol", "--help"], ["show", "lfr"], ["train", "simclr", "-h"]])
+def test_help_needs_neither_lightning_nor_timm(words):
+    """What tells of a method waits for torch alone, which its module imports."""
+    code = (
+        "import sys; from ssl_registry.cli import main; assert main(sys.argv[1:]) == 0; "
+        "found = {'lightning', 'timm', 'torchvision'} & sys.modules.keys(); assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
 
 
 def test_method_of_a_local_file(folder, capsys):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
+from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import (
     cosine_schedule,
     deactivate_requires_grad,
@@ -17,6 +18,9 @@ from ssl_registry.nn import (
 )
 from ssl_registry.views import ImageView, Recipe
 from ssl_registry_byol.loss import NegativeCosineSimilarity
+
+if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
+    from ssl_registry import SSLModule
 
 
 class BYOL:

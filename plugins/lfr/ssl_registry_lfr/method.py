@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
+from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.errors import ConfigError
 from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, apply_each, gather, world_size
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
 from ssl_registry_lfr.projectors import random_projectors
 from ssl_registry_lfr.selection import TargetSelection, select
+
+if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
+    from ssl_registry import SSLModule
 
 # Without a limit, a ResNet-50 would get predictors of 4 million weights for each candidate.
 WIDEST_DEFAULT_TARGET = 512

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
-from ssl_registry import Field, MethodConfig, Overrides, SSLModule, hookimpl
+from ssl_registry import Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import MLP
 from ssl_registry.views import ImageView, Recipe
 from ssl_registry_simclr.loss import NTXentLoss
+
+if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
+    from ssl_registry import SSLModule
 
 
 class SimCLR:
