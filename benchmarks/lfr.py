@@ -19,6 +19,7 @@ from ssl_registry.optimizers import build_optimizer, default_param_groups
 
 STEP, OPTIMIZER, CHOICE = "LFR, forward and backward", "LFR, optimizer step", "LFR, choice of six targets"
 FEATURES = 64  # columns of the table
+LIMIT = "limit: fused, all in one flat tensor"
 
 
 def make(targets: int, dim: int, device: str) -> nn.Module:
@@ -95,7 +96,13 @@ def optimizer_steps(options: argparse.Namespace) -> Iterator[Work]:
         config = type(model.config)(optimizer="adam")
         ours = build_optimizer(default_param_groups([model]), config)
         adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad])
-        calls = {"ours": ours.step, "torch.optim.Adam as it comes": adam.step}
+        flat = nn.Parameter(torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad]))
+        flat.grad = torch.randn_like(flat)
+        calls = {
+            "ours": ours.step,
+            "torch.optim.Adam as it comes": adam.step,
+            LIMIT: torch.optim.Adam([flat], fused=True).step,
+        }
         yield Work(f"K = {targets}", calls, OPTIMIZER, goal={"torch.optim.Adam as it comes": 4.0})
 
 

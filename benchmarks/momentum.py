@@ -36,10 +36,14 @@ def contenders(online: nn.Module, m: float = 0.99) -> dict[str, Callable[[], obj
             for a, b in zip(online.parameters(), written.parameters(), strict=True):
                 b.data = m * b.data + (1 - m) * a.data
 
+    flat = torch.cat([p.detach().flatten() for p in online.parameters()])
+    flat_target = flat.clone()
+
     found: dict[str, Callable[[], object]] = {
         "ours": lambda: update_momentum(online, target, m),
         "torch swa_utils": lambda: averaged.update_parameters(online),
         "solo-learn (structure)": one_by_one,
+        "limit: all in one flat tensor": lambda: flat_target.lerp_(flat, 1 - m),
     }
     try:
         from lightly.models.utils import update_momentum as lightly_update

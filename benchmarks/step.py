@@ -152,7 +152,7 @@ def works(options: argparse.Namespace) -> Iterator[Work]:
             print("first losses:", {who: round(value, 4) for who, value in first.items()})
             assert max(first.values()) - min(first.values()) < (0.05 if half else 1e-3), first
             name = f"{method}, {options.backbone}, {options.size} px, batch {options.batch}, {kind}"
-            yield Work(name, calls, SECTION, memory=True, goal=goal)
+            yield Work(name, calls, SECTION, memory=True, goal=goal, rounds=5)
 
 
 if __name__ == "__main__":

@@ -305,7 +305,7 @@ class SSLModule(LightningModule):
         """Choose the memory layout, and let DDP leave out what is frozen in some epochs."""
         strategy = self.trainer.strategy
         if len(self.input_shape) == 3 and strategy.root_device.type in ("cpu", "cuda"):
-            # Tensor cores want channels last, and a CPU's convolutions gain a tenth, in float32 and in bf16.
+            # Tensor cores want channels last, and so do a CPU's convolutions but at small batches of small images.
             self.to(memory_format=torch.channels_last)
         if self.hook.frozen_modules.get_hookimpls() and isinstance(strategy, DDPStrategy):
             # Without this DDP waits for the gradients of what is frozen, for ever.
