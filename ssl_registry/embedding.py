@@ -83,7 +83,7 @@ def embed(
 
     Raises:
         CheckpointError, DataError: for what cannot be opened.
-        ConfigError: if ``out`` is a folder.
+        ConfigError: if ``out`` is a folder, or no name of a Parquet file.
         MissingExtraError: if pyarrow is not installed.
         SSLRegistryError: if the file cannot be written, on a full disk for instance; finished pieces stay.
     """
@@ -91,6 +91,8 @@ def embed(
     target = Path(out)
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
+    if target.suffix not in (".parquet", ".pq"):
+        raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
     pretrained = open_pretrained(path, backbone=backbone, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, data_kind=data_kind, holdout=0.0)
     network = pretrained.trained()

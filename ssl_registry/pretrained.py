@@ -16,7 +16,7 @@ from ssl_registry.backbones import Backbone, BackboneSpec
 from ssl_registry.batches import read_batch
 from ssl_registry.checkpoint import find_checkpoint
 from ssl_registry.data import Source, open_source
-from ssl_registry.errors import ConfigError
+from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.module import SSLModule
 from ssl_registry.recipes.reading import read_yaml
 from ssl_registry.runs import Run
@@ -104,6 +104,8 @@ class Pretrained:
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
 
+        Signals and tables are standardised by the numbers of the training's source, whatever theirs are.
+
         Args:
             data: see `ssl_registry.data.open_source`; None for what the run was trained on.
             image_size: side of the images; default: what the model was trained with.
@@ -112,7 +114,7 @@ class Pretrained:
 
         Raises:
             ConfigError: if neither ``data`` nor a run's settings name a source.
-            DataError: as `open_source`.
+            DataError: as `open_source`, or if samples are of another shape than the model takes.
         """
         if data is None and "data" not in self.settings:
             raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
@@ -120,14 +122,21 @@ class Pretrained:
         *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
         square = width if len(self.model.input_shape) == 3 and height == width else None
         size = self.settings.get("image_size") if own else square
-        return open_source(
+        source = open_source(
             data if data is not None else self.settings["data"],
             image_size=image_size if image_size is not None else size,
             data_root=data_root if data_root is not None else self.settings.get("data_root"),
             kind=data_kind if data_kind is not None else (self.settings.get("data_kind") if own else None),
             holdout=holdout,
             seed=self.settings.get("seed", 0),
+            statistics=self.model.recipe.standardised,
         )
+        # Images are resized to what is taken; of signals and tables the length matters too.
+        taken, given = self.model.input_shape, source.input_shape
+        if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.kind != "image" and taken != given):
+            words = [" x ".join(map(str, shape)) for shape in (taken, given)]
+            raise DataError(f"{self.checkpoint} takes samples of {words[0]}; {source.name} has samples of {words[1]}")
+        return source
 
     def _raw(self, backbone: nn.Module) -> RawNetwork:
         return RawNetwork(backbone, self.model.recipe, self.model.input_shape, self.model.feature_dim)

@@ -14,7 +14,7 @@ from PIL import Image
 import ssl_registry
 from ssl_registry import embedding, registry
 from ssl_registry.data import open_source
-from ssl_registry.errors import ConfigError, SSLRegistryError
+from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
 
 
 @pytest.fixture
@@ -144,3 +144,43 @@ def test_checkpoint_outside_of_a_run(run, file, scans, tmp_path):
     with pytest.raises(ConfigError, match="give --data"):
         ssl_registry.embed(checkpoint, out=file)
     assert ssl_registry.embed(checkpoint, out=file, data=scans).rows == 300
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Write signals, some and scaled, as arrays; return a run of LFR on all of them."""
+    x = 3 + 2 * np.random.default_rng(0).standard_normal((40, 2, 32)).astype(np.float32)
+    np.savez(tmp_path / "all.npz", X=x, y=np.arange(40) % 2)
+    np.savez(tmp_path / "few.npz", X=x[5:8])
+    np.savez(tmp_path / "louder.npz", X=10 * x)
+    np.savez(tmp_path / "longer.npz", X=np.concatenate([x, x], 2))
+    options = {"num_candidates": 4, "num_targets": 2, "projection_dim": 8, "selection_batch_size": 8}
+    given = {"epochs": 1, "batch_size": 8, "knn": False, "report": False, "out": tmp_path / "run"}
+    quiet = {"enable_progress_bar": False, "accelerator": "cpu"}
+    return ssl_registry.train("lfr", data=str(tmp_path / "all.npz"), options=options, trainer=quiet, **given).run
+
+
+def vectors(run, data, out):
+    ssl_registry.embed(run, out=out, data=str(data))
+    return torch.tensor(pq.read_table(out)["vector"].to_pylist())
+
+
+def test_signals_are_brought_to_the_scale_of_the_training(recordings, file):
+    """A few of them alone have the vectors that they have among all; louder ones have others."""
+    folder = recordings.parent
+    whole = vectors(recordings, folder / "all.npz", file)
+    few = vectors(recordings, folder / "few.npz", file.with_suffix(".pq"))
+    assert torch.allclose(few, whole[5:8], atol=1e-6)
+    assert not torch.allclose(vectors(recordings, folder / "louder.npz", file), whole, atol=0.1)
+
+
+def test_signals_of_another_shape(recordings, file):
+    """What the run takes and what there is are told side by side."""
+    with pytest.raises(DataError, match=r"takes samples of 2 x 32; longer has samples of 2 x 64"):
+        ssl_registry.embed(recordings, out=file, data=str(recordings.parent / "longer.npz"))
+
+
+def test_name_of_another_format(run, tmp_path):
+    """The file is Parquet, so its name says so."""
+    with pytest.raises(ConfigError, match=r"vectors\.csv is no name of a Parquet file; give --out .*vectors\.parquet"):
+        ssl_registry.embed(run, out=tmp_path / "vectors.csv")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ssl_registry.data.csv_files import read_csv
 from ssl_registry.data.memory import Part, source_in_memory
 from ssl_registry.data.source import UNDERSTOOD, Source
+from ssl_registry.data.statistics import Statistics
 from ssl_registry.errors import DataError
 
 __all__ = ["SUFFIXES", "array_file"]
@@ -30,7 +31,13 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def array_file(
-    path: Path, *, kind: str | None = None, image_size: int | None = None, holdout: float = 0.2, seed: int = 0
+    path: Path,
+    *,
+    kind: str | None = None,
+    image_size: int | None = None,
+    holdout: float = 0.2,
+    seed: int = 0,
+    statistics: Statistics | None = None,
 ) -> Source:
     """Open an array file.
 
@@ -46,7 +53,7 @@ def array_file(
 
     Args:
         path: the file.
-        kind, image_size, holdout, seed: see `open_source`.
+        kind, image_size, holdout, seed, statistics: see `open_source`.
 
     Raises:
         DataError: naming the file, the key, and what was expected.
@@ -67,6 +74,7 @@ def array_file(
         image_size=image_size,
         holdout=holdout,
         seed=seed,
+        statistics=statistics,
     )
 
 

@@ -16,6 +16,7 @@ from ssl_registry.data.memory import Part, source_in_memory
 from ssl_registry.data.pixels import Pixels
 from ssl_registry.data.probing import probe
 from ssl_registry.data.source import Source
+from ssl_registry.data.statistics import Statistics
 from ssl_registry.errors import ConfigError, DataError
 
 __all__ = ["ImageColumn", "source_from_tables"]
@@ -74,6 +75,7 @@ def source_from_tables(
     image_size: int | None = None,
     holdout: float = 0.2,
     seed: int = 0,
+    statistics: Statistics | None = None,
 ) -> Source:
     """Open tables.
 
@@ -84,7 +86,7 @@ def source_from_tables(
     Args:
         name: of the source.
         train, test: ``pyarrow.Table``; without a test part a share of each class is held out.
-        kind, image_size, holdout, seed: see `open_source`.
+        kind, image_size, holdout, seed, statistics: see `open_source`.
 
     Raises:
         DataError: if no column can be trained on, or its rows do not fit together.
@@ -102,7 +104,15 @@ def source_from_tables(
         if first is None:
             raise DataError(f"{name} has no train part")
         return source_in_memory(
-            name, first, second, kind=kind, class_names=names, image_size=image_size, holdout=holdout, seed=seed
+            name,
+            first,
+            second,
+            kind=kind,
+            class_names=names,
+            image_size=image_size,
+            holdout=holdout,
+            seed=seed,
+            statistics=statistics,
         )
     if kind not in (None, "image"):
         raise ConfigError(f"kind={kind!r} does not fit {name}: its column {image!r} holds images, leave kind out")

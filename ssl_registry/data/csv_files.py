@@ -23,8 +23,9 @@ def read_csv(path: Path, labels: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Read a file of numbers with a header.
 
     One row is one sample, and its numbers are features. With a column ``sample`` one row is one moment of a signal
-    instead: rows of one number or name in it belong together, in the order of the file, and the other columns are
-    channels; ``time`` is left out. A column of one of the names in ``labels`` holds the class, and ``is_test`` marks
+    instead: rows of one number or name in it belong together, and the other columns are channels. Samples come in the
+    order in which the file first names them, their rows in that of ``time``, or in the file's where there is none or it
+    holds no numbers; it is no channel. A column of one of the names in ``labels`` holds the class, and ``is_test`` marks
     by 1 what is held out; in signals ``y`` is a channel.
 
     Args:
@@ -55,7 +56,7 @@ def read_csv(path: Path, labels: Sequence[str]) -> dict[str, NDArray[Any]]:
         arrays["y"] = _classes(columns[label])
     if IS_TEST in columns:
         arrays[IS_TEST] = _numbers(path, IS_TEST, columns[IS_TEST])
-    return _signals(path, arrays, columns[SAMPLE]) if SAMPLE in columns else arrays
+    return _signals(path, arrays, columns[SAMPLE], columns.get(TIME)) if SAMPLE in columns else arrays
 
 
 def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +104,9 @@ def _classes(cells: Sequence[str]) -> NDArray[Any]:
         return text
 
 
-def _signals(path: Path, arrays: dict[str, NDArray[Any]], samples: Sequence[str]) -> dict[str, NDArray[Any]]:
+def _signals(
+    path: Path, arrays: dict[str, NDArray[Any]], samples: Sequence[str], times: Sequence[str] | None
+) -> dict[str, NDArray[Any]]:
     """Put rows of one sample together: [N, channels, time]."""
     order: dict[str, list[int]] = {}
     for row, sample in enumerate(samples):
@@ -115,6 +118,9 @@ def _signals(path: Path, arrays: dict[str, NDArray[Any]], samples: Sequence[str]
             "into windows"
         )
     rows = np.array(list(order.values()))  # [N, time]
+    if times is not None and all(map(_is_number, times)):
+        moments = np.array(times, np.float64)[rows]
+        rows = np.take_along_axis(rows, moments.argsort(1, kind="stable"), 1)
     out = {"X": arrays["X"][rows].transpose(0, 2, 1).astype(np.float32)}
     for key in arrays.keys() - {"X"}:
         of_rows = arrays[key][rows]

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ssl_registry.data.pixels import Pixels, fit, is_array, read_array
+from ssl_registry.data.statistics import Statistics
 
 __all__ = ["GREY_STATISTICS", "RGB_STATISTICS", "decode", "photograph", "resize", "to_tensor"]
-
-Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 # ImageNet's mean and std, which nearly every published RGB backbone was trained with; for grey, their means.
 RGB_STATISTICS: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from ssl_registry.data.images import GREY_STATISTICS, RGB_STATISTICS, Statistics, decode
+from ssl_registry.data.images import GREY_STATISTICS, RGB_STATISTICS, decode
 from ssl_registry.data.pixels import Pixels, pixels_of
-from ssl_registry.data.statistics import channel_statistics
+from ssl_registry.data.statistics import Statistics, channel_statistics
 from ssl_registry.errors import DataError, MissingExtraError
 
 __all__ = ["probe"]

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ssl_registry.errors import DataError
 
-__all__ = ["channel_statistics", "standardise"]
+__all__ = ["Statistics", "channel_statistics", "standardise"]
 
 Numbers = tuple[float, ...]
+Statistics = tuple[Numbers, Numbers]  # mean and std
 CHUNK = 1 << 22  # numbers that are widened to float64 at a time: 32 MiB
 
 

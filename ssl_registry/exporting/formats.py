@@ -129,10 +129,12 @@ def _facts(pretrained: Pretrained) -> dict[str, Any]:
     """Return what a user of the export must know: the input, its preparation, and where the weights come from."""
     model, record = pretrained.model, pretrained.model.backbone_record
     channels = model.input_shape[0]
+    # Of images by the recipe; of signals and tables by the source that it learnt from.
+    mean, std = model.recipe.standardised or (model.recipe.mean, model.recipe.std)
     return {
         "input_size": list(model.input_shape),
-        "mean": list(model.recipe.mean or (0.0,) * channels),
-        "std": list(model.recipe.std or (1.0,) * channels),
+        "mean": list(mean or (0.0,) * channels),
+        "std": list(std or (1.0,) * channels),
         "num_features": model.feature_dim,
         "ssl_registry": {
             "version": __version__,

@@ -6,9 +6,11 @@ from typing import Any
 
 __all__ = ["hf_code", "onnx_code", "timm_code", "torch_code"]
 
+# How inputs are prepared; `timm.data.resolve_data_config(model=model)` gives it back.
+PREPARED = ("input_size", "mean", "std", "interpolation", "crop_pct")
 STEM = """import timm, torch
 from safetensors.torch import load_file
-model = timm.create_model("{name}", {arguments})
+model = timm.create_model("{name}", {arguments}, pretrained_cfg_overlay=dict({prepared}))
 model.conv1 = torch.nn.Conv2d({channels}, model.conv1.out_channels, 3, padding=1, bias=False)
 model.maxpool = torch.nn.Identity()
 model.load_state_dict(load_file("{{folder}}/model.safetensors"))"""
@@ -26,20 +28,23 @@ def timm_code(config: dict[str, Any], *, custom_load: bool) -> str:
     if channels == 3:
         del arguments["in_chans"]
     listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    prepared = ", ".join(f"{key}={_literal(config['pretrained_cfg'][key])}" for key in PREPARED)
     if config["ssl_registry"]["low_resolution"]:
-        return STEM.format(name=config["architecture"], arguments=listed, channels=channels)
+        return STEM.format(name=config["architecture"], arguments=listed, channels=channels, prepared=prepared)
     overlay = 'file="{folder}/model.safetensors"'
     if custom_load:
         overlay += ", custom_load=False"
-    if channels != 3:
-        overlay += f", input_size={tuple(config['pretrained_cfg']['input_size'])}"
     return (
         "import timm\n"
         "model = timm.create_model(\n"
         f'    "{config["architecture"]}", pretrained=True, {listed},\n'
-        f"    pretrained_cfg_overlay=dict({overlay}),\n"
+        f"    pretrained_cfg_overlay=dict(\n        {overlay},\n        {prepared},\n    ),\n"
         ")"
     )
+
+
+def _literal(value: Any) -> str:
+    return repr(tuple(value) if isinstance(value, list) else value)
 
 
 def hf_code() -> str:

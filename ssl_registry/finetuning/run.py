@@ -101,7 +101,7 @@ def finetune(
         "weight_decay": weight_decay,
         "view": source.view or (IMAGE_VIEW if source.kind == "image" else None),
     }
-    protocol = f"finetune {labels:.0%}".replace("%", " %") + ("" if layers is None else f", last {layers} layers")
+    protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
     file = _place(out, pretrained.run, labels)
     targets = read_labels(source)
@@ -169,7 +169,7 @@ def _fit(
 def _place(out: str | Path | None, run: Run | None, labels: float) -> Path | None:
     if out is not None:
         return Path(out)
-    return None if run is None else run.folder / f"finetuned-{labels:.0%}.safetensors".replace("%", "")
+    return None if run is None else run.folder / f"finetuned-{100 * labels:g}.safetensors"
 
 
 def _save(model: FineTuning, path: Path, classes: tuple[str, ...]) -> None:

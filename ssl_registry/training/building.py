@@ -96,8 +96,9 @@ def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Modu
 def _recipe_for(model: SSLModule, source: Source) -> Recipe:
     """The method says how many views and how strong; the source, what leaves its samples' meaning alone."""
     recipe = model.recipe if source.view is None else model.recipe.with_view(source.view)
-    if source.kind != "image":  # signals and tables are standardised by their source
-        return recipe
+    if source.kind != "image":
+        known = source.mean is not None and source.std is not None
+        return recipe.model_copy(update={"standardised": (source.mean, source.std)}) if known else recipe
     height, width = source.input_shape[1:]
     # Images that are not square keep their shape, in every view.
     size = width if height == width else None

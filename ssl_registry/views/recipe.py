@@ -33,7 +33,9 @@ class Recipe(BaseModel):
         views: descriptions; each is drawn ``copies`` times.
         image_size: side of images in pixels; None keeps their size.
         mean, std: for each channel of images in [0, 1], subtracted and divided by behind everything else; None
-            for none. Signals and tables are standardised by their source.
+            for none.
+        standardised: mean and std by which the source of the training's signals or tables standardised them. Not
+            applied here: it tells how samples of another source are brought to the same scale.
 
     Example:
         >>> recipe = Recipe(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, copies=2),), image_size=8)
@@ -47,6 +49,7 @@ class Recipe(BaseModel):
     image_size: int | None = Field(None, ge=1)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    standardised: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @classmethod
     def plain(cls, image_size: int | None = None) -> Recipe:

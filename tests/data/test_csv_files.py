@@ -39,6 +39,16 @@ def test_signals(tmp_path: Path) -> None:
     assert source.train.y.tolist() == [1, 0]
 
 
+def test_time_orders_the_rows_of_a_signal(tmp_path: Path) -> None:
+    """Whatever the file's order; samples are in the order in which they are first named. Words are no times."""
+    rows = ["b,10,1", "a,3,4", "b,9,0", "a,20,5", "b,11,2", "a,1,3"]
+    source = open_source(written(tmp_path, "sample,time,x\n" + "\n".join(rows)))
+    assert [x.flatten().argsort().tolist() for x in source.train] == [[0, 1, 2], [0, 1, 2]]
+    assert [float(x.mean()) < 0 for x in source.train] == [True, False]
+    worded = open_source(written(tmp_path, "sample,time,x\n" + "\n".join(row.replace(",", ",at", 1) for row in rows)))
+    assert worded.train[0].flatten().argsort().tolist() == [1, 0, 2]
+
+
 def test_rows_that_are_signals(tmp_path: Path) -> None:
     """Without that column a row can be a signal of one channel, if it is said."""
     source = open_source(written(tmp_path, "0s,1s,2s\n1,2,3\n4,5,7\n"), kind="signal")

@@ -62,10 +62,15 @@ def test_shown_code_loads_it(run, monkeypatch):
     """What the user reads works as it stands, from any folder, and takes any batch."""
     monkeypatch.setattr(writing, "largest_difference", lambda *_: 0.0)  # what it does is done here by hand
     result = ssl_registry.export(run)
-    code = f"{result.code}\nimport torch\nprint(list(model.eval()(torch.zeros(3, 1, 16, 16)).shape))"
+    code = (
+        f"{result.code}\nimport torch, timm.data\nprint(list(model.eval()(torch.zeros(3, 1, 16, 16)).shape))\n"
+        "prepared = timm.data.resolve_data_config(model=model)\n"
+        "print(prepared['input_size'], prepared['interpolation'], prepared['crop_pct'], *prepared['mean'])"
+    )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[3, 368]"
+    mean = registry.load(run).recipe.mean
+    assert done.stdout.splitlines() == ["[3, 368]", f"(1, 16, 16) bilinear 1.0 {mean[0]}"]
 
 
 def test_small_onnx(tmp_path):
