@@ -160,6 +160,19 @@ def test_resumed_tables_are_merged(run, tmp_path):
     assert [step for step, _ in points] == list(range(10))
 
 
+def test_a_run_too_short_for_curves_says_so(run, tmp_path):
+    """Instead of leaving them out without a word."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "metrics")
+    results = json.loads((copy / "results.json").read_text())
+    (copy / "results.json").write_text(json.dumps({key: results[key] for key in ("steps", "seconds")}))
+    write_report(copy)
+    page = (copy / "report.html").read_text(encoding="utf-8")
+    assert "No curves: figures are logged every" in page
+    assert "<h2>Curves</h2>" not in page
+
+
 def test_long_curves_are_thinned(run, tmp_path):
     """To means of neighbours, at most 400."""
     copy = tmp_path / "copy"
