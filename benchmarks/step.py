@@ -10,6 +10,7 @@ import argparse
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from harness import Work, arguments, run
@@ -79,7 +80,9 @@ def composition(
         for part in [*parts, *([target] if byol else [])]:
             part.to(memory_format=torch.channels_last)
     parameters = [p for part in parts for p in part.parameters()]
-    optimizer = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[OPTIMIZER[model.info.name]](parameters, lr=1e-5)
+    # The arithmetic of ours, in torch's default form: timm's `sgd` has Nesterov's momentum.
+    kinds = {"adam": torch.optim.Adam, "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True)}
+    optimizer = kinds[OPTIMIZER[model.info.name]](parameters, lr=1e-5, weight_decay=model.config.weight_decay)
 
     def loss_of_byol() -> Tensor:
         average(backbone, target[0])
