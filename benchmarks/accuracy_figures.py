@@ -1,6 +1,6 @@
 """What `accuracy.py` found, as a table and as a picture.
 
-python benchmarks/accuracy_figures.py runs/bench/accuracy.json docs/accuracy.svg
+python benchmarks/accuracy_figures.py runs/bench/accuracy.json docs/accuracy.webp
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ LookedAt = dict[str, float]  # the fields of `accuracy_watch.Look`
 COLOURS = {"ours": "#1f6feb", "lightly": "#d1692f"}
 NAMES = {"byol": "BYOL", "simclr": "SimCLR"}
 AXES = {"step": "steps", "seconds": "seconds of wall clock", "cpu_seconds": "seconds of CPU"}
-HEAD = ("method", "who", "k-NN", "linear", "s", "s of CPU", "s until lightly's k-NN", "s of CPU until then")
+CLOCKS = ("seconds", "cpu_seconds")
+HEAD = ("method", "who", "k-NN", "linear", "s (of CPU)", "until lightly's k-NN", "until lightly's linear")
 
 
 def table(runs: list[Run]) -> str:
-    """Write means over seeds, and when the mean curve reaches the k-NN accuracy that lightly's ends with."""
+    """Write means over seeds, and when the mean curve reaches the accuracies that lightly's ends with."""
     lines = [" | ".join(HEAD), " | ".join(["---"] * 2 + ["--:"] * (len(HEAD) - 2))]
     for method in dict.fromkeys(run["method"] for run in runs):
         theirs = curves(runs, method, "lightly")
         for who in dict.fromkeys(run["who"] for run in runs if run["method"] == method):
             found = curves(runs, method, who)
             mean = mean_curve(found)
-            goal = mean_curve(theirs)[-1]["knn"] if theirs else None
+            goals = mean_curve(theirs)[-1] if theirs else {}
             lines.append(
                 " | ".join(
                     [
                         NAMES.get(method, method),
                         who,
                         *(spread([looks[-1][key] for looks in found]) for key in ("knn", "linear")),
-                        *(f"{mean[-1][clock]:.0f}" for clock in ("seconds", "cpu_seconds")),
-                        *(until(mean, goal, clock) for clock in ("seconds", "cpu_seconds")),
+                        "{:.0f} ({:.0f})".format(*(mean[-1][clock] for clock in CLOCKS)),
+                        *(until(mean, key, goals[key]) if goals else "" for key in ("knn", "linear")),
                     ]
                 )
             )
@@ -66,18 +67,19 @@ def spread(values: list[float]) -> str:
     return f"{100 * statistics.mean(values):.1f}{deviation}"
 
 
-def until(looks: list[LookedAt], accuracy: float | None, clock: str) -> str:
-    """Tell when an accuracy is reached first, on straight lines between the looks.
+def until(looks: list[LookedAt], key: str, accuracy: float) -> str:
+    """Tell when an accuracy is reached first, by both clocks and on straight lines between the looks.
 
-    >>> until([{"knn": 0.2, "s": 0.0}, {"knn": 0.6, "s": 10.0}], 0.4, "s")
-    '5'
+    >>> first = {"knn": 0.2, "seconds": 0.0, "cpu_seconds": 0.0}
+    >>> until([first, {"knn": 0.6, "seconds": 10.0, "cpu_seconds": 8.0}], "knn", 0.3)
+    '2 (2)'
     """
-    if accuracy is None:
-        return ""
     for before, after in pairwise(looks):
-        if after["knn"] >= accuracy:
-            share = max(0.0, accuracy - before["knn"]) / max(after["knn"] - before["knn"], 1e-9)
-            return f"{before[clock] + share * (after[clock] - before[clock]):.0f}"
+        if after[key] >= accuracy:
+            share = max(0.0, accuracy - before[key]) / max(after[key] - before[key], 1e-9)
+            return "{:.0f} ({:.0f})".format(
+                *(before[clock] + share * (after[clock] - before[clock]) for clock in CLOCKS)
+            )
     return "never"
 
 

@@ -54,8 +54,8 @@ def test_figures(tmp_path):
     runs = [run("ours", 0, 0.2, 0.6, 0.8), run("ours", 1, 0.2, 0.6, 0.9), run("lightly", 0, 0.2, 0.3, 0.5)]
     (tmp_path / "found.json").write_text(json.dumps({"runs": runs}))
     printed = script("accuracy_figures.py", tmp_path / "found.json", tmp_path / "figure.svg")
-    assert "| SimCLR | ours | 85.0 ± 7.1 | 50.0 ± 0.0 | 10 | 8 | 4 | 3 |" in printed
-    assert "| SimCLR | lightly | 50.0 | 50.0 | 10 | 8 | 10 | 8 |" in printed
+    assert "| SimCLR | ours | 85.0 ± 7.1 | 50.0 ± 0.0 | 10 (8) | 4 (3) | 0 (0) |" in printed
+    assert "| SimCLR | lightly | 50.0 | 50.0 | 10 (8) | 10 (8) | 0 (0) |" in printed
     if find_spec("matplotlib"):
         assert "seconds of wall clock" in (tmp_path / "figure.svg").read_text()
     else:
