@@ -25,8 +25,8 @@ def read_csv(path: Path, labels: Sequence[str]) -> dict[str, NDArray[Any]]:
     One row is one sample, and its numbers are features. With a column ``sample`` one row is one moment of a signal
     instead: rows of one number or name in it belong together, and the other columns are channels. Samples come in the
     order in which the file first names them, their rows in that of ``time``, or in the file's where there is none or it
-    holds no numbers; it is no channel. A column of one of the names in ``labels`` holds the class, and ``is_test`` marks
-    by 1 what is held out; in signals ``y`` is a channel.
+    holds no numbers; it is no channel. A column of one of the names in ``labels`` holds the class, and ``is_test``
+    marks by 1 what is held out; in signals ``y`` is a channel.
 
     Args:
         path: the file; separated by commas, semicolons or tabs.
