@@ -129,7 +129,7 @@ class Pretrained:
             kind=data_kind if data_kind is not None else (self.settings.get("data_kind") if own else None),
             holdout=holdout,
             seed=self.settings.get("seed", 0),
-            statistics=self.model.recipe.standardised,
+            standardise=self.model.recipe.standardised or True,
         )
         # Images are resized to what is taken; of signals and tables the length matters too.
         taken, given = self.model.input_shape, source.input_shape

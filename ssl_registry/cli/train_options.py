@@ -68,6 +68,7 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
         default=None,
         help="image, signal or table, where an array leaves it open.",
     )
+    add("--standardise", type=bool, default=True, help="Bring signals and tables to mean 0 and std 1.")
     add("--cache", type=str | None, default=None, help="Folder for images decoded and resized once.")
     add("--workers", type=int | None, default=None, help="Processes that load samples (default: for files only).")
     add(

@@ -37,7 +37,7 @@ def array_file(
     image_size: int | None = None,
     holdout: float = 0.2,
     seed: int = 0,
-    statistics: Statistics | None = None,
+    standardise: bool | Statistics = True,
 ) -> Source:
     """Open an array file.
 
@@ -53,7 +53,7 @@ def array_file(
 
     Args:
         path: the file.
-        kind, image_size, holdout, seed, statistics: see `open_source`.
+        kind, image_size, holdout, seed, standardise: see `open_source`.
 
     Raises:
         DataError: naming the file, the key, and what was expected.
@@ -74,7 +74,7 @@ def array_file(
         image_size=image_size,
         holdout=holdout,
         seed=seed,
-        statistics=statistics,
+        standardise=standardise,
     )
 
 

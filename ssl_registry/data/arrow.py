@@ -75,7 +75,7 @@ def source_from_tables(
     image_size: int | None = None,
     holdout: float = 0.2,
     seed: int = 0,
-    statistics: Statistics | None = None,
+    standardise: bool | Statistics = True,
 ) -> Source:
     """Open tables.
 
@@ -86,7 +86,7 @@ def source_from_tables(
     Args:
         name: of the source.
         train, test: ``pyarrow.Table``; without a test part a share of each class is held out.
-        kind, image_size, holdout, seed, statistics: see `open_source`.
+        kind, image_size, holdout, seed, standardise: see `open_source`.
 
     Raises:
         DataError: if no column can be trained on, or its rows do not fit together.
@@ -112,7 +112,7 @@ def source_from_tables(
             image_size=image_size,
             holdout=holdout,
             seed=seed,
-            statistics=statistics,
+            standardise=standardise,
         )
     if kind not in (None, "image"):
         raise ConfigError(f"kind={kind!r} does not fit {name}: its column {image!r} holds images, leave kind out")

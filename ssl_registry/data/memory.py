@@ -16,7 +16,7 @@ from ssl_registry.data.labels import encode_labels, stratified_holdout
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.shapes import arrange
 from ssl_registry.data.source import Kind, Source, Task
-from ssl_registry.data.statistics import Statistics, channel_statistics, standardise
+from ssl_registry.data.statistics import Statistics, channel_statistics, standardised
 from ssl_registry.errors import DataError
 
 __all__ = ["Part", "source_in_memory"]
@@ -42,7 +42,7 @@ def source_in_memory(
     image_size: int | None = None,
     holdout: float = 0.2,
     seed: int = 0,
-    statistics: Statistics | None = None,
+    standardise: bool | Statistics = True,
 ) -> Source:
     """Arrange, check, split and standardise.
 
@@ -52,7 +52,7 @@ def source_in_memory(
         kind: see `open_source`.
         class_names: names by label, where the data have them.
         image_size: side to which images are resized.
-        holdout, seed, statistics: see `open_source`.
+        holdout, seed, standardise: see `open_source`.
 
     Raises:
         DataError: naming the place, and what was expected there.
@@ -78,7 +78,7 @@ def source_in_memory(
             how = ", stratified," if task == "classes" else ""
             notes.append(f"no test part: {len(held)} of {len(y)} samples held out{how} with seed {seed}")
             x, x_test, y, y_test = x[kept], x[held], y[kept], y[held]
-    x, x_test, mean, std = _finish(chosen, x, x_test, image_size, statistics, notes)
+    x, x_test, mean, std = _finish(chosen, x, x_test, image_size, standardise, notes)
     return Source(
         name=name,
         kind=chosen,
@@ -145,7 +145,7 @@ def _finish(
     x: Tensor,
     x_test: Tensor | None,
     image_size: int | None,
-    statistics: Statistics | None,
+    standardise: bool | Statistics,
     notes: list[str],
 ) -> tuple[Tensor, Tensor | None, tuple[float, ...], tuple[float, ...]]:
     """Resize images and measure them; standardise the rest."""
@@ -156,7 +156,10 @@ def _finish(
         return x, x_test, mean, std
     if image_size is not None:
         notes.append(f"image_size={image_size} has no meaning for a {kind}")
-    mean, std = statistics if statistics is not None else channel_statistics(x)
+    if standardise is False:
+        mean, std = (0.0,) * x.shape[1], (1.0,) * x.shape[1]
+    else:
+        mean, std = channel_statistics(x) if standardise is True else standardise
     if len(mean) != x.shape[1]:
         raise DataError(f"the data have {x.shape[1]} channels or features; expected {len(mean)}, as in training")
-    return standardise(x, mean, std), None if x_test is None else standardise(x_test, mean, std), mean, std
+    return standardised(x, mean, std), None if x_test is None else standardised(x_test, mean, std), mean, std

@@ -19,7 +19,7 @@ def open_source(
     kind: str | None = None,
     holdout: float = 0.2,
     seed: int = 0,
-    statistics: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    standardise: bool | tuple[tuple[float, ...], tuple[float, ...]] = True,
 ) -> Source:
     """Open a data set by what a user writes.
 
@@ -38,8 +38,8 @@ def open_source(
         holdout: share of each class held out as the test part, where the data have labels but no test part of
             their own; 0 for none.
         seed: of that hold-out.
-        statistics: mean and std by channel or feature by which signals and tables are standardised; default: measured
-            on the train part.
+        standardise: whether signals and tables are brought to mean 0 and std 1, by channel or feature, as measured on
+            the train part; or the mean and std to subtract and divide by.
 
     Raises:
         DataError: if there is no such data set, or it cannot be used; it says what was expected.
@@ -56,7 +56,7 @@ def open_source(
         raise DataError(f"the data's name is empty. Data can be: {UNDERSTOOD}")
     path = Path(spec).expanduser()
     splitting: dict[str, Any] = {"holdout": holdout, "seed": seed}
-    arranging: dict[str, Any] = {"kind": kind, "image_size": image_size, "statistics": statistics, **splitting}
+    arranging: dict[str, Any] = {"kind": kind, "image_size": image_size, "standardise": standardise, **splitting}
     # Each origin is imported when it is used: scikit-learn and torchvision take a second each.
     if spec.startswith("hf:"):
         from ssl_registry.data.hugging_face import hugging_face

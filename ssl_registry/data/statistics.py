@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_registry.errors import DataError
 
-__all__ = ["Statistics", "channel_statistics", "standardise"]
+__all__ = ["Statistics", "channel_statistics", "standardised"]
 
 Numbers = tuple[float, ...]
 Statistics = tuple[Numbers, Numbers]  # mean and std
@@ -52,7 +52,7 @@ def channel_statistics(x: Tensor, *, scale: float = 1.0) -> tuple[Numbers, Numbe
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def standardise(x: Tensor, mean: Numbers, std: Numbers) -> Tensor:
+def standardised(x: Tensor, mean: Numbers, std: Numbers) -> Tensor:
     """Return (x - mean) / std along axis 1, computed in float64 and given as float32."""
     out = torch.empty(x.shape, dtype=torch.float32)
     shape = (1, -1, *[1] * (x.ndim - 2))

@@ -72,6 +72,7 @@ def train(
     image_size: int | None = None,
     data_root: str | None = None,
     data_kind: str | None = None,
+    standardise: bool = True,
     cache: str | None = None,
     workers: int | None = None,
     low_resolution: bool | None = None,
@@ -108,6 +109,7 @@ def train(
         image_size: side of the images in pixels; default: what suits the source.
         data_root: where named data sets lie.
         data_kind: ``image``, ``signal`` or ``table``, where an array's shape leaves it open.
+        standardise: bring signals and tables to mean 0 and std 1, by channel or feature.
         cache: a folder for images that are decoded and resized once, for all epochs and runs.
         workers: processes that load samples; default: none for what lies in memory, one a core for files, at most 8.
         low_resolution: a 3x3 stem for small images; default: for ResNets at 64 pixels and fewer.
@@ -146,7 +148,9 @@ def train(
     if out is not None and _was_requeued():
         resume = resume or Run(Path(out)).has_begun
     limits = run_limits(epochs, trainer or {})
-    source = open_source(data, image_size=image_size, data_root=data_root, kind=data_kind, seed=seed)
+    source = open_source(
+        data, image_size=image_size, data_root=data_root, kind=data_kind, standardise=standardise, seed=seed
+    )
     if start_from is not None:
         start_from = settings["start_from"] = str(start_from)
         origin = read_origin(start_from)

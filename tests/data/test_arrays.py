@@ -271,3 +271,21 @@ def test_source_is_frozen(tmp_path: Path) -> None:
     source: Source = open_source(save(tmp_path, X=SIGNALS))
     with pytest.raises(AttributeError):
         source.name = "other"
+
+
+def test_signals_as_they_are(tmp_path: Path) -> None:
+    """Without standardising nothing is changed, and mean and std say so."""
+    x = np.random.default_rng(0).standard_normal((10, 2, 16)).astype(np.float32) * 5 + 3
+    np.savez(tmp_path / "x.npz", X=x)
+    source = open_source(str(tmp_path / "x.npz"), standardise=False)
+    np.testing.assert_array_equal(source.train.x.numpy(), x)
+    assert (source.mean, source.std) == ((0.0, 0.0), (1.0, 1.0))
+
+
+def test_the_scale_of_other_data(tmp_path: Path) -> None:
+    """What was measured elsewhere is subtracted and divided by; it takes a number a channel."""
+    np.savez(tmp_path / "x.npz", X=np.full((4, 2, 8), 7.0, np.float32))
+    source = open_source(str(tmp_path / "x.npz"), standardise=((3.0, 5.0), (2.0, 4.0)))
+    assert source.train.x[0, :, 0].tolist() == [2.0, 0.5]
+    with pytest.raises(DataError, match="2 channels or features; expected 1, as in training"):
+        open_source(str(tmp_path / "x.npz"), standardise=((3.0,), (2.0,)))
