@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class _Part:
         self.base = base
         self.rows = np.arange(len(base)) if rows is None else rows
 
-    @property
+    @cached_property  # a million paths are not made twice
     def files(self) -> list[Path]:
         """The file of every sample; nothing where the set does not tell them."""
         listed = _listed(self.base)
