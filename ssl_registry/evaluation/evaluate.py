@@ -57,7 +57,7 @@ def evaluate(
     Args:
         path: a run's folder or a checkpoint.
         data: a source with labels; default: what the run was trained on. Its hold-out is the run's.
-        protocols: of ``knn``, ``linear`` (logistic regression with a sweep) and ``sgd`` (the papers' linear
+        protocols: of ``knn``, ``linear`` (logistic regression with a sweep), ``sgd`` (the papers' linear
             evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
         k, temperature: of k-NN.
         seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
