@@ -92,8 +92,11 @@ class LFR:
             target = self._width(projectors[0], torch.zeros(2, *input_shape))
             # What is not chosen needs none, and sixty of 2304 x 2304 weights take more than a gigabyte.
             predictors = RepeatedModuleList(chosen, nn.Linear, width, target)
-        elif len(predictors) != len(projectors):
-            raise ConfigError(f"lfr: {len(projectors)} projectors need as many predictors, not {len(predictors)}")
+        elif len(predictors) not in (len(projectors), chosen):
+            or_chosen = "" if chosen == len(projectors) else f", or {chosen} for num_targets={wanted}"
+            raise ConfigError(
+                f"lfr: {len(projectors)} projectors need as many predictors{or_chosen}, not {len(predictors)}"
+            )
         return {
             "projectors": FrozenModuleList(projectors),
             "predictors": predictors,

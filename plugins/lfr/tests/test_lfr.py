@@ -132,6 +132,15 @@ def test_as_many_predictors_as_targets():
         torch.testing.assert_close(targets[place], model.heads["projectors"][candidate](x))
 
 
+def test_predictors_of_the_users_for_the_targets_alone():
+    """Five projectors to choose two from go with two predictors, which all train."""
+    predictors = RepeatedModuleList(2, nn.Linear, 6, 4)
+    model = make(projectors=RepeatedModuleList(5, nn.Linear, 5, 4), predictors=predictors, training="joint")
+    before = state(predictors)
+    fit(model, max_epochs=1)
+    assert all(not torch.equal(before[key], value) for key, value in predictors.state_dict().items())
+
+
 def test_unchosen_predictors_rest():
     """Of predictors of the user's, one for each candidate, only the chosen ones train."""
     predictors = RepeatedModuleList(5, nn.Linear, 6, 4)
@@ -267,9 +276,9 @@ def test_adapter_rests_with_the_backbone():
         (
             {
                 "projectors": RepeatedModuleList(3, nn.Linear, 5, 4),
-                "predictors": RepeatedModuleList(2, nn.Linear, 6, 4),
+                "predictors": RepeatedModuleList(4, nn.Linear, 6, 4),
             },
-            "3 projectors need as many predictors, not 2",
+            "3 projectors need as many predictors, or 2 for num_targets=2, not 4",
         ),
     ],
 )
