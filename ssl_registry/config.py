@@ -10,11 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ssl_registry.errors import ConfigError, did_you_mean
 
 __all__ = ["Field", "MethodConfig", "allowed_values", "parse_config"]
+
+# timm's "sgd" is Nesterov's with a momentum of 0.9, and its RMSprop differs as much; a class means torch's defaults.
+DEFAULTS_OF_CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "SGD": ("momentum", {"momentum": 0.0}),
+    "RMSprop": ("rmsprop", {"momentum": 0.0, "alpha": 0.99}),
+}
 
 
 class MethodConfig(BaseModel):
@@ -25,7 +31,8 @@ class MethodConfig(BaseModel):
     Args:
         learning_rate: peak learning rate of the optimizer.
         weight_decay: decoupled or L2, as the optimizer defines it; never applied to biases and norms.
-        optimizer: a name that timm knows (``adamw``, ``sgd``, ``lars``, ...) or a class of torch.optim.
+        optimizer: a name that timm knows (``adamw``, ``sgd``, ``lars``, ...), with timm's defaults (``sgd`` is
+            Nesterov's with a momentum of 0.9), or a class of torch.optim, with torch's.
         optimizer_kwargs: further arguments of the optimizer, such as ``{"momentum": 0.9}``.
         lr_schedule: ``constant``, or ``cosine`` to zero over the run; stepped once per optimizer step.
         warmup_steps: optimizer steps of linear warm-up from zero before the schedule begins.
@@ -48,6 +55,19 @@ class MethodConfig(BaseModel):
         "constant", description="Learning rate over the run's optimizer steps."
     )
     warmup_steps: int = Field(0, ge=0, description="Optimizer steps of linear warm-up.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_classes(cls, options: Any) -> Any:
+        """Name those classes of torch.optim that have other defaults than timm gives to their names."""
+        found = options.get("optimizer") if isinstance(options, dict) else None
+        if not (isinstance(found, type) and found.__module__.startswith("torch.optim")):
+            return options
+        given = options.get("optimizer_kwargs", {})
+        if found.__name__ not in DEFAULTS_OF_CLASSES or not isinstance(given, Mapping):
+            return options
+        name, defaults = DEFAULTS_OF_CLASSES[found.__name__]
+        return {**options, "optimizer": name, "optimizer_kwargs": {**defaults, **given}}
 
     @field_validator("optimizer", mode="before")
     @classmethod

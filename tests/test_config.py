@@ -61,7 +61,7 @@ def test_config_is_immutable():
 
 def test_optimizer_takes_a_class_of_torch():
     """The class's name is what a config holds, so it survives JSON."""
-    assert Config(optimizer=torch.optim.SGD).optimizer == "sgd"
+    assert Config(optimizer=torch.optim.AdamW).optimizer == "adamw"
 
 
 def test_optimizer_refuses_a_foreign_class():

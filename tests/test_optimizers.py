@@ -1,4 +1,4 @@
-"""Optimizers: fused where that is the same arithmetic in one pass, and only there."""
+"""Optimizers: fused where that is the same arithmetic in one pass, and only there; torch's classes are torch's own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)).double()
 
 
-def build(model: nn.Module, name: str, **options):
+def build(model: nn.Module, name: str | type, **options):
     config = MethodConfig(optimizer=name, learning_rate=0.1, weight_decay=0.01, optimizer_kwargs=options)
     return build_optimizer(default_param_groups([model]), config)
 
@@ -77,3 +77,17 @@ def test_sharded_parameters_are_not_fused():
     assert type(parameter) is Sharded
     optimizer = build_optimizer([{"params": [parameter]}], MethodConfig(optimizer="sgd"))
     assert not optimizer.param_groups[0].get("fused")
+
+
+@pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adam])
+def test_a_class_of_torch_has_the_defaults_of_torch(cls):
+    """timm's name for SGD is Nesterov's with a momentum of 0.9; who gives torch's class does not ask for that."""
+    built = build(network(), cls, foreach=False)
+    own = cls(network().parameters(), lr=0.1, weight_decay=0.01, foreach=False)
+    assert (type(built), built.defaults) == (cls, own.defaults)
+
+
+def test_arguments_of_a_class_of_torch_win():
+    """What the user gives comes before either's defaults."""
+    defaults = build(network(), torch.optim.SGD, momentum=0.8, nesterov=True).defaults
+    assert (defaults["momentum"], defaults["nesterov"]) == (0.8, True)
