@@ -3,26 +3,28 @@
 Two ways through the matrix. `by_rows` takes any rows against any keys, a block of rows at a time, in three
 matrix products a block (similarities, gradient of rows, gradient of keys). `by_tiles` takes rows against
 themselves, where the matrix is symmetric: it visits the tiles on and above the diagonal twice, once for
-the rows' sums and once for the gradient, which is two products in all and half the memory traffic.
+the rows' sums and once for the gradient, which is two products in all and half the memory traffic; one and a
+half where few tiles are kept from the first visit to the second.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from math import sqrt
 
 import torch
 from torch import Tensor
 
-__all__ = ["Visit", "by_rows", "by_tiles", "is_tiled", "row_blocks"]
+__all__ = ["Visit", "by_rows", "by_tiles", "row_blocks"]
 
 # Unit vectors have similarities in [-1/T, 1/T]. Below this width exp() of all of them, and sums of millions,
 # are normal numbers of float32, and no maximum has to be subtracted first.
 SAFE_WIDTH = 80.0
-# Entries of a block of rows, on a CPU (16 MiB) and elsewhere.
-ROW_ENTRIES = {"cpu": 1 << 22}
-ROW_ENTRIES_DEFAULT = 1 << 24
+# Entries of the matrix that are held at once, on a CPU (16 MiB) and elsewhere.
+ENTRIES = {"cpu": 1 << 22}
+ENTRIES_DEFAULT = 1 << 24
 # Side of a tile. On a CPU it stays in the cache; elsewhere it must keep the device busy.
 TILE = {"cpu": 512}
 TILE_DEFAULT = 4096
@@ -50,15 +52,9 @@ class Visit:
         return 2 / self.temperature < SAFE_WIDTH
 
 
-def is_tiled(rows: Tensor, visit: Visit) -> bool:
-    """Whether `by_tiles` is exact and worth its second visit: for more than one tile, and no shift."""
-    return visit.is_safe and len(rows) > _tile(rows, visit)
-
-
 def row_blocks(rows: Tensor, keys: Tensor, block: int | None = None) -> list[slice]:
     """Cut rows into blocks whose similarities to all keys fit in a cache, or keep a device busy."""
-    entries = ROW_ENTRIES.get(rows.device.type, ROW_ENTRIES_DEFAULT)
-    return _slices(len(rows), block or max(64, entries // len(keys)))
+    return _slices(len(rows), block or max(64, _entries(rows) // len(keys)))
 
 
 def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -115,12 +111,14 @@ def by_tiles(rows: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None]:
     """
     count, half = len(rows), len(rows) // 2
     scaled = rows / sqrt(visit.temperature)
-    side = _tile(rows, visit)
-    memory = rows.new_empty(min(side, count) ** 2)
+    side = min(_tile(rows, visit), count)
+    tiles = list(_upper(count, side))
+    keeps = visit.needs_grad and len(tiles) * side * side <= _entries(rows)
+    memory = rows.new_empty(len(tiles) if keeps else 1, side * side)
     sums = rows.new_zeros(count)
     positive = rows.new_empty(half)
-    for high, wide in _upper(count, side):
-        tile = _similarities(scaled, high, wide, memory)
+    for place, (high, wide) in zip(cycle(memory), tiles, strict=False):
+        tile = _similarities(scaled, high, wide, place)
         # Entry (i, i + half) of the matrix lies on this diagonal of the tile, if the tile has it.
         offset = high.start + half - wide.start
         if high.start - high.stop < offset < wide.stop - wide.start:
@@ -128,9 +126,9 @@ def by_tiles(rows: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None]:
             start = high.start + max(0, -offset)
             positive[start : start + len(found)] = found
         _exponentiate(tile, high == wide)
-        sums[high] += tile.sum(1)
+        sums[high].add_(tile.sum(1))
         if high != wide:
-            sums[wide] += tile.sum(0)
+            sums[wide].add_(tile.sum(0))
     loss = sums.log().mean() - positive.mean()
     if not visit.needs_grad:
         return loss, None
@@ -138,18 +136,25 @@ def by_tiles(rows: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None]:
     # G is the softmax less the positives. A row is a key too, so its gradient is that of (G + G^T) rows; and
     # because the similarities are symmetric, softmax plus transpose is exp(s_ij) * (1/sums_i + 1/sums_j).
     inverse = 1 / sums
-    factors = torch.empty_like(memory)
+    factors = torch.empty_like(memory[0])
     grad = torch.zeros_like(rows)
-    for high, wide in _upper(count, side):
-        tile = _similarities(scaled, high, wide, memory)
-        _exponentiate(tile, high == wide)
-        both = factors[: tile.numel()].view_as(tile)
+    for place, (high, wide) in zip(cycle(memory), tiles, strict=False):
+        if keeps:
+            tile = _view(place, high, wide)
+        else:
+            tile = _similarities(scaled, high, wide, place)
+            _exponentiate(tile, high == wide)
+        both = _view(factors, high, wide)
         tile.mul_(torch.add(inverse[high, None], inverse[None, wide], out=both))
         grad[high].addmm_(tile, rows[wide])
         if high != wide:
             grad[wide].addmm_(tile.T, rows[high])
     grad.sub_(rows.roll(half, 0), alpha=2)
     return loss, grad.mul_(1 / (visit.temperature * count))
+
+
+def _entries(rows: Tensor) -> int:
+    return ENTRIES.get(rows.device.type, ENTRIES_DEFAULT)
 
 
 def _tile(rows: Tensor, visit: Visit) -> int:
@@ -168,10 +173,15 @@ def _upper(count: int, side: int) -> Iterator[tuple[slice, slice]]:
             yield high, wide
 
 
-def _similarities(scaled: Tensor, high: slice, wide: slice, memory: Tensor) -> Tensor:
-    """Compute a tile, [high, wide], in ``memory``."""
+def _view(memory: Tensor, high: slice, wide: slice) -> Tensor:
+    """Return the beginning of ``memory`` as a tile, [high, wide]."""
     shape = high.stop - high.start, wide.stop - wide.start
-    return torch.mm(scaled[high], scaled[wide].T, out=memory[: shape[0] * shape[1]].view(shape))
+    return memory[: shape[0] * shape[1]].view(shape)
+
+
+def _similarities(scaled: Tensor, high: slice, wide: slice, memory: Tensor) -> Tensor:
+    """Compute a tile in ``memory``."""
+    return torch.mm(scaled[high], scaled[wide].T, out=_view(memory, high, wide))
 
 
 def _exponentiate(tile: Tensor, on_diagonal: bool) -> None:

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ssl_registry.nn import gather, rank, world_size
-from ssl_registry_simclr.blocks import Visit, by_rows, by_tiles, is_tiled
+from ssl_registry_simclr.blocks import Visit, by_rows, by_tiles
 
 __all__ = ["NTXentLoss"]
 
@@ -93,7 +93,7 @@ class _NTXent(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, keys: Tensor | None, visit: Visit) -> Tensor:
-        if keys is None and is_tiled(rows, visit):
+        if keys is None and visit.is_safe:
             loss, grad_rows = by_tiles(rows, visit)
             grad_keys = None
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from math import exp, log
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ssl_registry_simclr import blocks
-from ssl_registry_simclr.blocks import Visit, by_rows, by_tiles, is_tiled
+from ssl_registry_simclr.blocks import Visit, by_rows, by_tiles
 from ssl_registry_simclr.loss import NTXentLoss
 from torch import Tensor, multiprocessing, nn
 from torch.nn import functional as F
@@ -77,11 +78,12 @@ def test_any_block_of_rows_gives_the_same(seed, batch, dim, temperature, side):
 
 
 @properties
-@given(seeds, batches, dims, st.floats(0.026, 5.0), sides)
-def test_any_tile_gives_the_same(seed, batch, dim, temperature, side):
-    """However the matrix is cut into tiles, the half above the diagonal tells loss and gradient."""
+@given(seeds, batches, dims, st.floats(0.026, 5.0), sides, st.sampled_from([0, 1 << 20]))
+def test_any_tile_gives_the_same(seed, batch, dim, temperature, side, entries):
+    """However the matrix is cut into tiles, kept or made twice, the half above the diagonal tells loss and gradient."""
     rows = unit_rows(seed, batch, dim)
-    found = by_tiles(rows, Visit(temperature, needs_grad=True, block=side))
+    with patch.dict(blocks.ENTRIES, cpu=entries):
+        found = by_tiles(rows, Visit(temperature, needs_grad=True, block=side))
     torch.testing.assert_close(found, with_gradient(lambda z: dense(z, z, temperature), rows))
 
 
@@ -243,7 +245,7 @@ class Largest(TorchDispatchMode):
 def test_memory_is_linear(temperature, share, monkeypatch):
     """Nothing of the size of the similarity matrix is made, neither forward nor backward."""
     monkeypatch.setitem(blocks.TILE, "cpu", 64)
-    monkeypatch.setitem(blocks.ROW_ENTRIES, "cpu", 64 * 64)
+    monkeypatch.setitem(blocks.ENTRIES, "cpu", 64 * 64)
     z0, z1 = (z.requires_grad_() for z in views(0, 256, 8, torch.float32))
     with Largest() as largest:
         NTXentLoss(temperature)(z0, z1).backward()
@@ -264,12 +266,14 @@ def test_no_gradient_no_work_for_it(temperature, monkeypatch):
     assert 0 < 2 * watched.products < trained.products
 
 
-def test_way_through_the_matrix():
-    """Tiles where there are several and nothing can overflow; rows otherwise."""
-    rows = unit_rows(0, 6, 4)
-    assert is_tiled(rows, Visit(0.5, needs_grad=True, block=11))
-    assert not is_tiled(rows, Visit(0.5, needs_grad=True, block=12))
-    assert not is_tiled(rows, Visit(0.02, needs_grad=True, block=4))
+@pytest.mark.parametrize(("entries", "products"), [(3 * 16 * 16, 3 + 4), (3 * 16 * 16 - 1, 3 + 3 + 4)])
+def test_tiles_are_made_once_where_they_fit(entries, products, monkeypatch):
+    """Three tiles take a product each, and four for the gradient; what does not fit is made again."""
+    monkeypatch.setitem(blocks.TILE, "cpu", 16)
+    monkeypatch.setitem(blocks.ENTRIES, "cpu", entries)
+    with Largest() as largest:
+        by_tiles(unit_rows(0, 16, 4), Visit(0.5, needs_grad=True))
+    assert largest.products == products
 
 
 @pytest.mark.parametrize("temperature", [0, -0.1, float("nan")])
