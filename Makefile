@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 METHOD ?= byol
 SEED ?= 0
 
-BENCHMARKS ?= ntxent momentum lfr step overhead evaluation scaling views startup
+BENCHMARKS ?= ntxent momentum lfr step kept_memory overhead evaluation scaling views startup
 
 .PHONY: setup demo lint test test-all bench docs clean
 

@@ -121,11 +121,14 @@ class Registry:
             MethodNotFoundError, PluginError: as `info`, and PluginError if its import fails.
             ContractError: if the class breaks the contract.
         """
+        return self._found(name)[1]
+
+    def _found(self, name: str) -> tuple[MethodInfo, type[Any]]:
         from ssl_registry.contract import check_method_class
 
         info = self.info(name)
         if info.status == "local":
-            return self._local[info.name]
+            return info, self._local[info.name]
         source = f"{info.distribution} {info.version}"
         try:
             # What a plugin prints on import must not get into a command's output.
@@ -136,7 +139,7 @@ class Registry:
                 f"{name}: {source} fails to import ({type(error).__name__}: {error}); "
                 f"repair it with: pip install --force-reinstall {info.distribution}"
             ) from error
-        return check_method_class(cls, source=source)
+        return info, check_method_class(cls, source=source)
 
     def create(
         self,
@@ -187,7 +190,7 @@ class Registry:
         from ssl_registry.config import parse_config
         from ssl_registry.nn import as_module
 
-        cls = self.method_class(name)
+        info, cls = self._found(name)
         # A class (optimizer=torch.optim.SGD) is an option; an object that computes is a head.
         heads = {key: value for key, value in options.items() if callable(value) and not isinstance(value, type)}
         plain = {key: value for key, value in options.items() if key not in heads}
@@ -206,7 +209,7 @@ class Registry:
         )
         return assemble(
             cls(parse_config(cls.Config, plain, owner=name)),
-            self.info(name),
+            info,
             spec,
             overrides={key: as_module(value) for key, value in heads.items()},
             recipe=recipe,

@@ -15,6 +15,7 @@ from ssl_registry.checkpoint_io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs import Run
 from ssl_registry.training.loggers import make_loggers
+from ssl_registry.training.memory import keep_freed_memory
 
 __all__ = ["count_processes", "make_trainer", "run_limits"]
 
@@ -83,7 +84,10 @@ def make_trainer(
     given.setdefault("enable_model_summary", False)
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
     given.setdefault("limit_val_batches", 0)
-    return Trainer(callbacks=callbacks, **given)
+    trainer = Trainer(callbacks=callbacks, **given)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
+    return trainer
 
 
 def count_processes(arguments: Mapping[str, Any]) -> int:
