@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "plain_values"]
 
 SETTINGS = "config.yaml"
+ORIGINS = "origins.json"
 # What a full, read-only or vanished disk answers.
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE}
 
@@ -42,6 +43,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.settings = folder / SETTINGS
         self.checkpoints = folder / "checkpoints"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.broken = folder / "broken.txt"
@@ -63,7 +65,7 @@ class Run:
     @property
     def has_begun(self) -> bool:
         """Whether a training began here, even if it was stopped before its first checkpoint."""
-        return self.last_checkpoint.is_file() or (self.folder / SETTINGS).is_file()
+        return self.last_checkpoint.is_file() or self.settings.is_file()
 
     @contextmanager
     def claim(self, *, resume: bool) -> Iterator[None]:
@@ -116,10 +118,16 @@ class Run:
 
     def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
         """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""
-        write_beside(self.folder / SETTINGS, yaml.safe_dump(dict(settings), sort_keys=False))
+        write_beside(self.settings, yaml.safe_dump(dict(settings), sort_keys=False))
         if origins is not None:
             known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
-            write_beside(self.folder / "origins.json", json.dumps(known, indent=2))
+            write_beside(self.folder / ORIGINS, json.dumps(known, indent=2))
+
+    def read_origins(self) -> dict[str, str]:
+        """Return where the values of ``config.yaml`` came from, as far as that was recorded."""
+        record = self.folder / ORIGINS
+        found: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        return found
 
     def write_results(self, results: Mapping[str, Any], model: SSLModule) -> None:
         """Write ``results.json``: figures, the versions of what matters, and the command."""

@@ -35,14 +35,14 @@ def run(argv: list[str]) -> int:
 
 def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
     from ssl_registry.recipes.reading import flatten, read_yaml
+    from ssl_registry.runs import Run
 
     if rest:
         raise ConfigError(f"{folder} is a run, which takes no further options: {' '.join(rest)}")
-    if not (folder / "config.yaml").is_file():
+    run = Run(folder)
+    if not run.settings.is_file():
         raise ConfigError(f"{folder} is no run: it has no config.yaml")
-    record = folder / "origins.json"
-    origins = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    settings = read_yaml(folder / "config.yaml")
+    origins, settings = run.read_origins(), read_yaml(run.settings)
     return [(option, value, origins.get(option, "not recorded")) for option, value in flatten(settings)]
 
 

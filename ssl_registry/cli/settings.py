@@ -1,6 +1,8 @@
 """What a ``train`` command comes to: every option's value, and where it came from.
 
-Default < recipe < ``--config`` file < flag, whatever their order on the command line.
+Default < recipe < ``--config`` file < flag, whatever their order on the command line. Where ``--resume`` goes on with a
+run, its own ``config.yaml`` stands below the files, so that nothing needs to be said again; who names the recipe says
+all of it again.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ssl_registry.cli.train_options import make_parser
@@ -17,6 +20,7 @@ from ssl_registry.errors import ConfigError, did_you_mean
 from ssl_registry.recipes.adapting import adapt
 from ssl_registry.recipes.finding import load_recipe
 from ssl_registry.recipes.reading import TrainingRecipe, flatten, read_yaml
+from ssl_registry.runs import Run
 
 __all__ = ["Settings", "resolve"]
 
@@ -64,7 +68,11 @@ def resolve(
     known = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
     flags = {word[2:].partition("=")[0].rstrip("+") for word in words if word.startswith("--")}
     _check_known(method, flags, known)
+    # A recipe that is named again shares its batch out among the processes of today.
+    resumed = _resumed(words) if "resume" in flags and "recipe" not in flags else None
     paths, words = _take(words, "--config")
+    if resumed:
+        paths = [str(resumed.settings), *paths]
     names, words = _take(words, "--recipe")
     files = [(f"file {path}", read_yaml(path)) for path in paths]
     if suite:
@@ -88,6 +96,10 @@ def resolve(
     if said not in (None, method):
         raise ConfigError(f"the configuration is {said}'s, not {method}'s: ssl-registry train {said} --config ...")
     origins = _origins(values, flags, files, recipe)
+    if resumed:
+        recorded = resumed.read_origins()
+        taken = [option for option, place in origins.items() if place == f"file {resumed.settings}"]
+        origins |= {option: recorded[option] for option in taken if option in recorded}
     if recipe:
         _adapt(recipe, values, origins)
     return Settings(values, origins)
@@ -99,6 +111,13 @@ def _underscored(word: str) -> str:
         return word
     flag, equals, value = word.partition("=")
     return "--" + flag[2:].replace("-", "_") + equals + value
+
+
+def _resumed(words: list[str]) -> Run | None:
+    """Find the run that ``--out`` names, if it has a configuration."""
+    folders, _ = _take(words, "--out")
+    run = Run(Path(folders[-1])) if folders else None
+    return run if run and run.settings.is_file() else None
 
 
 def _take(words: list[str], flag: str) -> tuple[list[str], list[str]]:

@@ -149,6 +149,17 @@ def test_resume_goes_on(capsys, folder):
     assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
 
 
+def test_resume_needs_nothing_but_the_folder(folder):
+    """What is not said again comes from the run: its data, backbone and options; what is said wins."""
+    assert main(["train", "simclr", *SHORT, "--temperature", "0.2", "--epochs", "1", "--out", "run"]) == 0
+    config, origins = ((folder / "run" / name).read_text() for name in ("config.yaml", "origins.json"))
+    assert main(["train", "simclr", "--out", "run", "--resume", "--epochs", "2"]) == 0
+    assert (folder / "run/config.yaml").read_text() == config.replace("epochs: 1\n", "epochs: 2\n")
+    assert (folder / "run/origins.json").read_text() == origins
+    saved = torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)
+    assert saved["epoch"] == 1
+
+
 def test_default_folders_never_collide(folder):
     """Without --out a second run gets a number."""
     for _ in range(2):
