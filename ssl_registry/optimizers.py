@@ -12,8 +12,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_registry.config import MethodConfig
 from ssl_registry.errors import ConfigError, did_you_mean
+from ssl_registry.lean_adam import LeanAdam, LeanAdamW
 
 __all__ = ["build_optimizer", "build_scheduler", "default_param_groups"]
+
+LEAN = {Adam: LeanAdam, AdamW: LeanAdamW}
 
 
 def default_param_groups(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
@@ -52,13 +55,13 @@ def build_optimizer(groups: list[dict[str, Any]], config: MethodConfig, *, fused
     arguments = dict(config.optimizer_kwargs)
     if fused and not arguments.keys() & {"fused", "foreach", "differentiable"} and _can_fuse(groups, config.optimizer):
         arguments["fused"] = True
+    rates: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    lean = LEAN.get(_class_of(config.optimizer)) if arguments.get("fused") else None
     try:
-        optimizer: Optimizer = create_optimizer_v2(
-            groups,
-            opt=config.optimizer,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            **arguments,
+        optimizer: Optimizer = (
+            create_optimizer_v2(groups, opt=config.optimizer, **rates, **arguments)
+            if lean is None
+            else lean(groups, **rates, **arguments)
         )
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer {config.optimizer} does not take {config.optimizer_kwargs}: {error}") from error
@@ -67,15 +70,19 @@ def build_optimizer(groups: list[dict[str, Any]], config: MethodConfig, *, fused
 
 def _can_fuse(groups: list[dict[str, Any]], name: str) -> bool:
     """Whether an optimizer has a fused form, and all parameters are of a kind that it takes."""
-    from timm.optim import get_optimizer_class
-
     # By its class: of those under timm's names only torch's own have one on every device.
-    if get_optimizer_class(name.lower(), bind_defaults=False) not in (Adam, AdamW, SGD):
+    if _class_of(name) not in (Adam, AdamW, SGD):
         return False
     parameters = [p for group in groups for p in group["params"]]
     # By their exact type: sharded parameters (DTensor) have no fused SGD.
     plain = all(type(p) in (nn.Parameter, Tensor) for p in parameters)
     return plain and all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+
+
+def _class_of(name: str) -> Any:
+    from timm.optim import get_optimizer_class
+
+    return get_optimizer_class(name.lower(), bind_defaults=False)
 
 
 def build_scheduler(optimizer: Optimizer, config: MethodConfig, max_steps: Callable[[], int | None]) -> LambdaLR | None:
