@@ -89,6 +89,29 @@ def check_record(checkpoint: dict[str, Any], info: MethodInfo) -> dict[str, Any]
     return record
 
 
+def check_goes_on(checkpoint: dict[str, Any], model: SSLModule) -> None:
+    """Refuse what a training of this model cannot go on with, before anything of its run is touched.
+
+    Raises:
+        CheckpointError: as `check_record`, and if the weights' names or shapes differ.
+    """
+    check_record(checkpoint, model.info)
+    began, now = (
+        {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
+        for state in (checkpoint["state_dict"], model.state_dict())
+    )
+    for name in now | began:
+        if began.get(name) != now.get(name):
+            raise CheckpointError(
+                f"the run began with {_shaped(name, began)} and would go on with {_shaped(name, now)}; "
+                "leave out the options that changed, or begin another run"
+            )
+
+
+def _shaped(name: str, shapes: dict[str, tuple[int, ...]]) -> str:
+    return f"{name} of shape {list(shapes[name])}" if name in shapes else f"no {name}"
+
+
 def _check_fields(record: dict[str, Any], fields: dict[str, tuple[type, ...]], where: str) -> None:
     for key, kinds in fields.items():
         if key not in record or not isinstance(record[key], kinds):

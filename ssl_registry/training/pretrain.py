@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.callbacks import GuardMode
+from ssl_registry.checkpoint import check_goes_on, read_checkpoint
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source, open_source
 from ssl_registry.data.drawn import choose_drawing
 from ssl_registry.errors import ConfigError, SSLRegistryError
@@ -182,6 +183,9 @@ def train(
     if not main:
         say = silent
     with run.claim(resume=resume) if main else nullcontext():
+        checkpoint = str(run.last_checkpoint) if resume and run.last_checkpoint.is_file() else None
+        if checkpoint is not None:
+            check_goes_on(read_checkpoint(run.last_checkpoint), model)
         if workers is None:
             workers = default_workers(source)
         if cache is not None:
@@ -204,7 +208,6 @@ def train(
                 "backbone_kwargs": backbone_kwargs or None,
             }
             run.write_settings(*_record(settings, decided, model, options or {}, trainer or {}, origins))
-        checkpoint = str(run.last_checkpoint) if resume and run.last_checkpoint.is_file() else None
         if resume and checkpoint is None:
             say("The run was stopped before its first checkpoint: it begins anew.")
         started = time.monotonic()

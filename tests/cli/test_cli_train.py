@@ -160,6 +160,16 @@ def test_resume_needs_nothing_but_the_folder(folder):
     assert saved["epoch"] == 1
 
 
+def test_resume_with_other_weights_touches_nothing(folder, capsys):
+    """One line, exit code 2, and the run is as it was."""
+    assert main(["train", "simclr", *SHORT, "--epochs", "1", "--out", "run"]) == 0
+    before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
+    assert main(["train", "simclr", "--hidden_dim", "24", "--epochs", "2", "--out", "run", "--resume"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the run began with heads.projection_head.0.weight of shape [32, 32] and would go on with" in line
+    assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
+
+
 def test_default_folders_never_collide(folder):
     """Without --out a second run gets a number."""
     for _ in range(2):
