@@ -19,7 +19,8 @@ class SimCLR:
     """A simple framework for contrastive learning (Chen et al., 2020), arXiv:2002.05709.
 
     Each of the 2N views in the batch, over all ranks, must find the other view of its sample among the 2N - 1
-    others (NT-Xent, equation 1). The projection head (section 4.2) is thrown away after training.
+    others (NT-Xent, equation 1). The projection head (section 4.2) is thrown away after training; it ends with a
+    BatchNorm, as in the authors' code (google-research/simclr, tf2/model.py), here with a learned shift.
 
     The default optimizer is LARS with momentum 0.9, which leaves biases and norms unscaled (appendix B.6). The paper's
     learning rate is ``0.3 * batch_size / 256``.
@@ -46,9 +47,9 @@ class SimCLR:
     @hookimpl
     def build_heads(self, feature_dim: int, overrides: Overrides) -> dict[str, nn.Module]:
         """Build the two-layer projection head and the loss."""
-        hidden, out = self.config.hidden_dim or feature_dim, self.config.projection_dim
+        widths = feature_dim, self.config.hidden_dim or feature_dim, self.config.projection_dim
         return {
-            "projection_head": overrides.take("projection_head", lambda: MLP(feature_dim, hidden, out)),
+            "projection_head": overrides.take("projection_head", lambda: MLP(*widths, final_batch_norm=True)),
             "criterion": overrides.take("criterion", lambda: NTXentLoss(self.config.temperature)),
         }
 

@@ -34,9 +34,11 @@ def data():
 
 
 def test_default_head_takes_its_width_from_the_backbone():
-    """Two layers: as wide as the features, then 128."""
-    linear = [m for m in make().heads["projection_head"] if isinstance(m, nn.Linear)]
+    """Two layers: as wide as the features, then 128; a BatchNorm behind both."""
+    head = make().heads["projection_head"]
+    linear = [m for m in head if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(6, 6), (6, 128)]
+    assert [type(m) for m in head] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]
 
 
 def test_temperature_reaches_the_loss():
@@ -101,12 +103,12 @@ def test_jitter_strength_scales_colour():
 
 
 def test_training_lowers_the_loss():
-    """Twenty steps on ready-made views pull the pairs together."""
+    """Twenty steps on ready-made views tell the pairs apart; at this temperature the least possible loss is near 0."""
     torch.manual_seed(0)
     x = torch.randn(32, 5)
     batches = [([x, x + 0.01 * torch.randn_like(x)], torch.zeros(32))] * 20
-    model = make(optimizer="adamw", learning_rate=0.01)
+    model = make(optimizer="adamw", learning_rate=0.01, temperature=0.1)
     before = model.hook.compute_loss(model=model, views=batches[0][0], ctx=None).detach()
     trainer(max_epochs=1).fit(model, DataLoader(batches, batch_size=None))
     after = model.hook.compute_loss(model=model, views=batches[0][0], ctx=None).detach()
-    assert after < before - 0.3
+    assert after < before / 2
