@@ -1,7 +1,8 @@
 """Side by side: interleaved rounds, medians, quartiles, ratios, peak memory, and one JSON for the table.
 
 A benchmark is a list of `Work`: one thing to do, and who does it. Contenders take turns, so what else the
-machine does meets all of them alike, and a ratio is the median of the rounds' own ratios.
+machine does meets all of them alike, and a ratio is the median of the rounds' own ratios. One that sets up its process
+as its product does, such as its memory allocator, has a process of its own: `Elsewhere`.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import multiprocessing
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["Measured", "Work", "arguments", "measure", "run"]
+__all__ = ["Elsewhere", "Measured", "Work", "arguments", "measure", "run"]
 
 # A round is shorter than any scheduling hiccup is frequent, and longer than the clock's resolution.
 SECONDS_A_TURN = 0.05
@@ -67,6 +72,43 @@ class Measured:
     ratio: float
     goal: float | None = None
     peak: float | None = None
+
+
+class Elsewhere:
+    """A contender in a process of its own.
+
+    Args:
+        build: makes what is called, there; a function of a module, as it is told by name.
+        *options: its arguments.
+    """
+
+    def __init__(self, build: Callable[..., Callable[[], object]], *options: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        context.Process(target=_serve, args=(there, build, options), daemon=True).start()
+
+    def __call__(self) -> Any:
+        """Call it, and return the number it returned, or None."""
+        return self._ask("call")
+
+    def peak(self) -> float | None:
+        """Return the memory that a call needs there, in MiB."""
+        return self._ask("peak")
+
+    def _ask(self, what: str) -> Any:
+        self._connection.send(what)
+        return self._connection.recv()
+
+
+def _serve(connection: Connection, build: Callable[..., Callable[[], object]], options: tuple[object, ...]) -> None:
+    call = build(*options)
+    with suppress(EOFError):  # the other end is gone when all is measured
+        while True:
+            if connection.recv() == "peak":
+                connection.send(_peak(call, torch.device("cpu")))
+            else:
+                value = call()
+                connection.send(float(value) if isinstance(value, torch.Tensor) else None)
 
 
 def arguments(doc: str | None, **more: object) -> argparse.Namespace:
@@ -135,7 +177,7 @@ def _first(call: Callable[[], object], device: torch.device, memory: bool) -> tu
 
     timed()
     if memory:
-        peak = _peak(timed, device)
+        peak = call.peak() if isinstance(call, Elsewhere) else _peak(timed, device)
     elif seconds < 1:  # what takes longer than a second loses little to its first call
         timed()
     return max(seconds, 1e-6), peak

@@ -1,22 +1,20 @@
-"""What keeping freed memory saves a step on a CPU: the same steps in two processes, which take turns."""
+"""What keeping freed memory saves a step on a CPU: the same step in a process that does, and in one that does not."""
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from multiprocessing.connection import Connection
 
 import step
 import torch
-from harness import Work, arguments, run
+from harness import Elsewhere, Work, arguments, run
 
 from ssl_registry import SSLModule, registry
 from ssl_registry.nn import SignalEncoder
 from ssl_registry.training.memory import keep_freed_memory
 
 SECTION = "Freed memory kept, on a CPU"
+GIVEN_BACK = "as the C library comes"
 
 
 def image_model(options: argparse.Namespace) -> tuple[SSLModule, list[torch.Tensor]]:
@@ -47,36 +45,18 @@ MODELS = {
 }
 
 
-def serve(connection: Connection, options: argparse.Namespace, work: str, keeps: bool) -> None:
-    """Make a step whenever asked."""
+def a_step(work: str, keeps: bool, options: argparse.Namespace) -> Callable[[], torch.Tensor]:
     if keeps and not keep_freed_memory():
         raise SystemExit("the C library is not glibc; there is nothing to keep")
     torch.manual_seed(0)
     build, half = MODELS[work]
-    make_step = step.ours(*build(options), half)
-    with suppress(EOFError):  # the other end is gone when all is measured
-        while connection.recv():
-            make_step()
-            connection.send(True)
-
-
-def process(options: argparse.Namespace, work: str, keeps: bool) -> Callable[[], object]:
-    """Start a process, and return what makes a step in it."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    context.Process(target=serve, args=(there, options, work, keeps), daemon=True).start()
-
-    def call() -> object:
-        here.send(True)
-        return here.recv()
-
-    return call
+    return step.ours(*build(options), half)
 
 
 def works(options: argparse.Namespace) -> Iterator[Work]:
     for work in MODELS:
-        calls = {"ours": process(options, work, True), "as the C library comes": process(options, work, False)}
-        yield Work(work, calls, SECTION, goal={"as the C library comes": 1.0})
+        calls = {"ours": Elsewhere(a_step, work, True, options), GIVEN_BACK: Elsewhere(a_step, work, False, options)}
+        yield Work(work, calls, SECTION, goal={GIVEN_BACK: 1.0})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A whole training step: ours against lightly's and solo-learn's compositions, from the same weights and views.
 
 Each contender does what its project's training loop does with ready-made views: forward, loss, backward,
-optimizer, moving average. The first losses must agree, and are printed.
+optimizer, moving average. On a CPU each has a process of its own, in which ours keeps freed memory, as
+`ssl-registry train` does. The first losses must agree, and are printed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import nullcontext
 from functools import partial
 
 import torch
-from harness import Work, arguments, run
+from harness import Elsewhere, Work, arguments, run
 from ntxent import losses as contrastive_losses
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,10 +22,12 @@ from torch.nn import functional as F
 from ssl_registry import SSLModule, registry
 from ssl_registry.nn import deactivate_requires_grad
 from ssl_registry.optimizers import build_optimizer, default_param_groups
+from ssl_registry.training.memory import keep_freed_memory
 
 SECTION = "Training step"
 MOMENTUM = 0.99
 OPTIMIZER = {"byol": "adam", "simclr": "sgd"}
+COMPILED = "ours, compiled"
 
 
 def make(method: str, options: argparse.Namespace) -> SSLModule:
@@ -126,31 +129,39 @@ def one_by_one(online: nn.Module, target: nn.Module) -> None:
         b.data = MOMENTUM * b.data + (1 - MOMENTUM) * a.data
 
 
+def contender(who: str, method: str, half: bool, options: argparse.Namespace) -> Callable[[], Tensor]:
+    """Return a step of ours, lightly's or solo-learn's; all begin with the same weights and views."""
+    torch.manual_seed(0)
+    views = [torch.randn(options.batch, 3, options.size, options.size, device=options.device) for _ in range(2)]
+    model = make(method, options)
+    found = contrastive_losses()
+    if who.startswith("lightly"):
+        contrast = found.get("lightly", found["masked cross-entropy"])
+        return composition(model, views, half=half, channels_last=False, average=two_passes, contrast=contrast)
+    if who.startswith("solo-learn"):
+        contrast = found["solo-learn (structure)"]
+        return composition(model, views, half=half, channels_last=True, average=one_by_one, contrast=contrast)
+    if options.device == "cpu":
+        keep_freed_memory()
+    if who == COMPILED:
+        model.compile_networks()
+    return ours(model, views, half)
+
+
 def works(options: argparse.Namespace) -> Iterator[Work]:
     for method in options.methods.split(","):
-        views = [torch.randn(options.batch, 3, options.size, options.size, device=options.device) for _ in range(2)]
-        found = contrastive_losses()
-        lightly = {"average": two_passes, "contrast": found.get("lightly", found["masked cross-entropy"])}
-        solo = {"average": one_by_one, "contrast": found["solo-learn (structure)"], "channels_last": True}
-        model = make(method, options)
         for half in (False, True):
             kind = "bf16" if half else "float32"
-            calls = {
-                "ours": ours(copy.deepcopy(model), views, half),
-                f"lightly (composition), {kind}": composition(model, views, half=half, channels_last=False, **lightly),
-                f"solo-learn (structure), {kind}": composition(model, views, half=half, **solo),
-            }
-            goal = {who: 1.0 for who in calls if who != "ours"}
-            if options.compile:
-                compiled = copy.deepcopy(model)
-                compiled.compile_networks()
-                calls["ours, compiled"] = ours(compiled, views, half)
-            goal[f"lightly (composition), {kind}"] = 1.0 if half else 1.1
+            goal = {f"lightly (composition), {kind}": 1.0 if half else 1.1, f"solo-learn (structure), {kind}": 1.0}
             if half:
-                calls["lightly (composition), float32"] = composition(
-                    model, views, half=False, channels_last=False, **lightly
-                )
                 goal["lightly (composition), float32"] = 1.7
+            places = {who: (who, method, half and "float32" not in who, options) for who in ("ours", *goal)}
+            if options.compile:
+                places[COMPILED] = (COMPILED, method, half, options)
+            calls = {
+                who: Elsewhere(contender, *place) if options.device == "cpu" else contender(*place)
+                for who, place in places.items()
+            }
             first = {who: float(call()) for who, call in calls.items()}
             print("first losses:", {who: round(value, 4) for who, value in first.items()})
             assert max(first.values()) - min(first.values()) < (0.05 if half else 1e-3), first
@@ -160,5 +171,4 @@ def works(options: argparse.Namespace) -> Iterator[Work]:
 
 if __name__ == "__main__":
     options = arguments(__doc__, methods="byol,simclr", backbone="resnet18", size=64, batch=64, compile=0)
-    torch.manual_seed(0)
     run(works(options), options)
