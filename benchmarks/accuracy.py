@@ -125,11 +125,12 @@ def main(options: argparse.Namespace) -> None:
     """Let the contenders take turns, say what came of each run, and print the table."""
     whole = open_source(options.data, image_size=options.image_size, data_root=options.data_root)
     source = in_memory(whole, options.samples)
-    contenders = ["ours", "lightly"] if find_spec("lightly") else ["ours"]
-    versions = ", ".join(f"{name} {version(name)}" for name in ("ssl-registry", "lightning", "timm", *contenders[1:]))
+    installed = ["ours", "lightly"] if find_spec("lightly") else ["ours"]
+    contenders = [who for who in options.who if who in installed]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("ssl-registry", "lightning", "timm", *installed[1:]))
     where = f"{machine(options.device)}; {versions}"
     print(f"{source.name}: {len(source.train)} samples, {len(source.test)} judged. {where}")
-    if len(contenders) == 1:
+    if len(contenders) < len(options.who):
         print("lightly is not installed: pip install 'ssl-registry[bench]'")
     runs: list[dict[str, Any]] = []
     for seed in range(options.seeds):
@@ -156,6 +157,7 @@ def parse() -> argparse.Namespace:
     add("--image-size", type=int, help="side in pixels")
     add("--samples", type=int, default=4000, help="at most so many of each part; 0: all")
     add("--methods", nargs="+", choices=tuple(PUBLISHED), default=list(PUBLISHED))
+    add("--who", nargs="+", choices=("ours", "lightly"), default=["ours", "lightly"])
     add("--backbone", default="resnet18")
     add("--width", type=int, default=16, help="channels of a ResNet's first stage; 0: as the backbone has it")
     add("--low-resolution", action="store_true", help="a 3x3 stem")

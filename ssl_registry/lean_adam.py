@@ -51,7 +51,8 @@ class _Update:
 
     def __init__(self, group: dict[str, Any], states: Mapping[Tensor, dict[str, Tensor]]) -> None:
         self.group = group
-        self.parameters = [p for p in group["params"] if p.grad is not None]
+        found = [(p, grad) for p in group["params"] if (grad := p.grad) is not None]
+        self.parameters, self.grads = [p for p, _ in found], [grad for _, grad in found]
         self.states: list[Any] = [*map(states.get, self.parameters)]
 
     def is_ordinary(self) -> bool:
@@ -76,7 +77,7 @@ class _Update:
         fused = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
         fused(
             self.parameters,
-            [p.grad for p in self.parameters],
+            self.grads,
             means,
             squares,
             [],

@@ -41,6 +41,13 @@ def test_both_train_on_digits(tmp_path):
     assert "| BYOL | ours |" in printed
 
 
+def test_one_alone(tmp_path):
+    """--who leaves the other out."""
+    options = [word for name, value in (TINY | {"seeds": 1, "who": "ours"}).items() for word in (f"--{name}", value)]
+    assert "lightly, seed" not in script("accuracy.py", *options, "--json", tmp_path / "found.json")
+    assert [run["who"] for run in json.loads((tmp_path / "found.json").read_text())["runs"]] == ["ours"]
+
+
 def run(who: str, seed: int, *accuracies: float) -> dict[str, object]:
     looks = [
         {"step": 10 * number, "seconds": 5.0 * number, "cpu_seconds": 4.0 * number, "knn": knn, "linear": 0.5}
