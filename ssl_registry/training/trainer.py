@@ -44,7 +44,7 @@ def make_trainer(
     logger: str | None = None,
     checkpoint_every: int | None = None,
 ) -> Trainer:
-    """Build the Trainer of a run.
+    """Build the Trainer of a run; on a CPU this process keeps freed memory from then on.
 
     Args:
         arguments: Lightning's own; those that are None count as not given.
