@@ -2,12 +2,19 @@
 
 - `heads`: `MLP`, `projection_head`, `prediction_head`
 - `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for
-- `momentum`: `update_momentum`, `cosine_schedule`, `deactivate_requires_grad`
+- `momentum`: `MomentumTeacher` and `update_momentum`, a moving average of a network; `deactivate_requires_grad`
+- `schedules`: `cosine_schedule`, `linear_schedule`, values by optimizer step
 - `freezing`: `freeze` and its token `Frozen`, `FrozenModuleList`, `evaluating`
-- `gather`: `gather` with gradient, `rank`, `world_size`
+- `gather`: `gather`, `all_sum`, `all_mean`, over all ranks with gradient; `rank`, `world_size`
+- `covariance`: `off_diagonal_squares`, what different dimensions have in common
+- `collect`: `StepCollector`, from the micro-batches of a step to its end; `not_collecting`
+- `queue`: `Queue`, vectors of past batches
+- `center`: `Center`, the moving mean of a teacher's outputs
+- `prototypes`: `Prototypes`, a linear layer on the unit sphere
+- `sinkhorn`: `sinkhorn`, assignments that use all prototypes equally
+- `koleo`: `koleo_loss`, features spread evenly over the sphere
 - `repeated`: `RepeatedModuleList`
 - `stacked`: `apply_each`, networks of one architecture computed together
-- `collect`: `StepCollector`, from the micro-batches of a step to its end
 - `functions`: `as_module`, a function in a module's clothes
 
 Nothing here knows a method, Lightning or the registry.
@@ -15,29 +22,38 @@ Nothing here knows a method, Lightning or the registry.
 
 from __future__ import annotations
 
-from ssl_registry.nn.collect import StepCollector
+from ssl_registry.nn.center import Center
+from ssl_registry.nn.collect import StepCollector, not_collecting
+from ssl_registry.nn.covariance import off_diagonal_squares
 from ssl_registry.nn.encoders import SignalEncoder, TableEncoder
 from ssl_registry.nn.freezing import Frozen, FrozenModuleList, evaluating, freeze
 from ssl_registry.nn.functions import FunctionModule, as_module
-from ssl_registry.nn.gather import gather, rank, world_size
+from ssl_registry.nn.gather import all_mean, all_sum, gather, rank, world_size
 from ssl_registry.nn.heads import MLP, prediction_head, projection_head
-from ssl_registry.nn.momentum import (
-    cosine_schedule,
-    deactivate_requires_grad,
-    update_momentum,
-)
+from ssl_registry.nn.koleo import koleo_loss
+from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
+from ssl_registry.nn.prototypes import Prototypes
+from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
+from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
+from ssl_registry.nn.sinkhorn import sinkhorn
 from ssl_registry.nn.stacked import apply_each
 
 __all__ = [
     "MLP",
+    "Center",
     "Frozen",
     "FrozenModuleList",
     "FunctionModule",
+    "MomentumTeacher",
+    "Prototypes",
+    "Queue",
     "RepeatedModuleList",
     "SignalEncoder",
     "StepCollector",
     "TableEncoder",
+    "all_mean",
+    "all_sum",
     "apply_each",
     "as_module",
     "cosine_schedule",
@@ -45,9 +61,14 @@ __all__ = [
     "evaluating",
     "freeze",
     "gather",
+    "koleo_loss",
+    "linear_schedule",
+    "not_collecting",
+    "off_diagonal_squares",
     "prediction_head",
     "projection_head",
     "rank",
+    "sinkhorn",
     "update_momentum",
     "world_size",
 ]
