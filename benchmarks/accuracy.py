@@ -31,9 +31,9 @@ from torch import nn
 
 from ssl_registry import SSLModule, registry
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.data.drawn import choose_drawing
-from ssl_registry.data.samples import Samples
-from ssl_registry.pretrained import RawNetwork
+from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.loading.drawn import choose_drawing
+from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.training.building import build_model
 
 # What lightly's documentation gives for CIFAR-10: k-NN with k=200, best of 200 epochs, batch 128.

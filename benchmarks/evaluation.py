@@ -9,7 +9,7 @@ from harness import Work, arguments, run
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ssl_registry.evaluation import knn_predict
+from ssl_registry.measures import knn_predict
 
 SECTION = "k-NN, k=20"
 TRAIN, WIDTH, CLASSES, K, TEMPERATURE = 50_000, 512, 10, 20, 0.1

@@ -25,10 +25,10 @@ from torch.utils.data import DataLoader, Dataset
 from views_peers import peers
 
 from ssl_registry import registry
-from ssl_registry.data.photo import EncodedPhoto
-from ssl_registry.data.pixels import Pixels
+from ssl_registry.data.images.encoded_photo import EncodedPhoto
+from ssl_registry.data.images.pixels import Pixels
 from ssl_registry.views import Recipe, sample_keys
-from ssl_registry.views.host import HostViews
+from ssl_registry.views.host.draw import HostViews
 
 PHOTOS, SMALL_IMAGES, RGB = 24, 256, Pixels(3)
 # Times lightly, without workers and with two: in full on the CPU, the host's share, that share from the cache.

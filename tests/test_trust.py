@@ -14,8 +14,8 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from ssl_registry import registry
-from ssl_registry.checkpoint import RECORD_KEY
-from ssl_registry.checkpoint_io import AtomicCheckpointIO
+from ssl_registry.checkpoint.io import AtomicCheckpointIO
+from ssl_registry.checkpoint.record import RECORD_KEY
 from ssl_registry.errors import CheckpointError, MethodNotFoundError, SSLRegistryError
 
 ROOT = Path(__file__).parents[1]

@@ -38,7 +38,7 @@ def run(argv: list[str]) -> int:
 
     import yaml
 
-    from ssl_registry.config import parse_config
+    from ssl_registry.contract.config import parse_config
     from ssl_registry.testing import run_checks
 
     given = {name: yaml.safe_load(value) for name, value in _pairs("--set", options.set)}

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 
 from ssl_registry._registry import FIRST_PARTY, registry
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.discovery import MethodInfo
-from ssl_registry.health import DEFAULT_TIMEOUT, import_problem
+from ssl_registry.discovery.entry_points import MethodInfo
+from ssl_registry.discovery.health import DEFAULT_TIMEOUT, import_problem
 
 __all__ = ["add_timeout", "checked", "run"]
 

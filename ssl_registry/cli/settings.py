@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_registry._system.yaml_files import flatten, read_yaml
 from ssl_registry.cli.train_options import make_parser
 from ssl_registry.cli.view_options import one_word_a_view
-from ssl_registry.config import MethodConfig
+from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError, did_you_mean
 from ssl_registry.recipes.adapting import adapt
 from ssl_registry.recipes.finding import load_recipe
-from ssl_registry.recipes.reading import TrainingRecipe, flatten, read_yaml
-from ssl_registry.runs import Run
+from ssl_registry.recipes.reading import TrainingRecipe
+from ssl_registry.runs.folder import Run
 
 __all__ = ["Settings", "resolve"]
 

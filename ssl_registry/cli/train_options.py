@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssl_registry.cli.parsing import DATA
-from ssl_registry.config import MethodConfig, allowed_values
+from ssl_registry.contract.config import MethodConfig, allowed_values
 
 __all__ = ["make_parser"]
 

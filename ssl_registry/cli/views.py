@@ -69,7 +69,7 @@ def _draw(
     import torch
 
     from ssl_registry._registry import registry
-    from ssl_registry.data.drawn import DrawnViews, choose_drawing
+    from ssl_registry.data.loading.drawn import DrawnViews, choose_drawing
     from ssl_registry.training.building import build_model, default_backbone
 
     engine = changes.pop("engine", "auto")

@@ -58,7 +58,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from ssl_registry.testing.check import Check, CheckFailure, NotApplicable, all_checks
-    from ssl_registry.testing.material import digits, tiny_backbone
+    from ssl_registry.testing.fixtures import digits, tiny_backbone
     from ssl_registry.testing.runner import CheckResult, ConformanceError, check_method, method_checks, run_checks
     from ssl_registry.testing.subject import Subject
 

@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.files import load_python_file
-from ssl_registry.module import SSLModule
+from ssl_registry._system.python_files import load_python_file
+from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import gather, rank, world_size
 from ssl_registry.testing.check import CheckFailure, NotApplicable
 from ssl_registry.testing.processes import Outcome

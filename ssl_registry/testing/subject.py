@@ -21,9 +21,9 @@ from ssl_registry._registry import Registry
 from ssl_registry.data import SSLDataModule
 from ssl_registry.data.source import Kind
 from ssl_registry.errors import SSLRegistryError
-from ssl_registry.module import SSLModule
+from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, NotApplicable
-from ssl_registry.testing.material import KINDS, SHAPES, digits, tiny_backbone
+from ssl_registry.testing.fixtures import KINDS, SHAPES, digits, tiny_backbone
 from ssl_registry.views import Recipe
 
 __all__ = ["Subject"]
@@ -112,7 +112,7 @@ class Subject:
 
     def implements(self, hook: str) -> bool:
         """Tell whether the method has this hook."""
-        from ssl_registry.contract import implemented_hooks
+        from ssl_registry.contract.validation import implemented_hooks
 
         return hook in implemented_hooks(self.method_class)
 

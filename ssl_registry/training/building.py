@@ -7,18 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from ssl_registry._registry import Registry
 from ssl_registry.data import Source
-from ssl_registry.errors import BackboneError
-from ssl_registry.files import load_object
-from ssl_registry.module import SSLModule
+from ssl_registry.model.backbones import own_backbone
+from ssl_registry.model.module import SSLModule
 from ssl_registry.views import Recipe
 from ssl_registry.views.changes import changed
 
-__all__ = ["build_model", "default_backbone", "own_backbone"]
+__all__ = ["build_model", "default_backbone"]
 
 # The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
 PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
@@ -78,19 +74,6 @@ def build_model(
     )
     model.recipe = changed(_recipe_for(model, source), views or {})
     return model
-
-
-def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
-    """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
-    factory = load_object(name)
-    if isinstance(factory, nn.Module):
-        return factory
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = factory(**(kwargs or {}))
-    if not isinstance(module, nn.Module):
-        raise BackboneError(f"{name} gives a {type(module).__name__}, not an nn.Module")
-    return module
 
 
 def _recipe_for(model: SSLModule, source: Source) -> Recipe:

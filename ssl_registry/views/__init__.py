@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from ssl_registry.views.parameters import sample_keys
-from ssl_registry.views.recipe import Recipe
+from ssl_registry.views.policy import Recipe
 from ssl_registry.views.specs import ImageView, SignalView, TableView, View
 
 __all__ = ["ImageView", "Recipe", "SignalView", "TableView", "View", "sample_keys"]

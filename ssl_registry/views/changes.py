@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ssl_registry.errors import ConfigError, did_you_mean
-from ssl_registry.views.recipe import Recipe
+from ssl_registry.views.policy import Recipe
 from ssl_registry.views.specs import View
 
 __all__ = ["changed"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ssl_registry.errors import ConfigError, did_you_mean
-from ssl_registry.views.recipe import Recipe
+from ssl_registry.views.policy import Recipe
 from ssl_registry.views.specs import ImageView
 
 __all__ = ["ENGINES", "Engine", "EngineName", "choose_engine"]
@@ -75,7 +75,7 @@ def choose_engine(
 
 
 def _automatic(recipe: Recipe, input_shape: tuple[int, ...], in_memory: bool, whole: bool, accelerator: bool) -> Engine:
-    from ssl_registry.views.fast import cv2  # 0.1 s
+    from ssl_registry.views.host.opencv import cv2  # 0.1 s
 
     if recipe.is_plain:
         return Engine("device", "samples as they are")

@@ -12,8 +12,8 @@ from torch import nn
 
 from ssl_registry import registry
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.data.drawn import choose_drawing
-from ssl_registry.data.samples import Samples
+from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.loading.drawn import choose_drawing
 from ssl_registry.errors import DataError
 from ssl_registry.views import ImageView, Recipe, TableView
 
@@ -170,7 +170,7 @@ def test_keys_stay_on_the_host():
 
 def test_an_error_of_the_drawing_is_no_broken_image(folder, monkeypatch):
     """It is raised as what it is, and no good image is blamed."""
-    monkeypatch.setattr("ssl_registry.views.host.cut", lambda *_: 1 / 0)
+    monkeypatch.setattr("ssl_registry.views.host.draw.cut", lambda *_: 1 / 0)
     source = open_source(str(folder), image_size=24, holdout=0.0)
     with pytest.raises(ZeroDivisionError):
         batches(source, "host")
@@ -179,7 +179,7 @@ def test_an_error_of_the_drawing_is_no_broken_image(folder, monkeypatch):
 
 def test_nothing_readable_tells_the_last_reason(folder, monkeypatch):
     """Also where it is not the files' fault."""
-    monkeypatch.setattr("ssl_registry.views.host.HostViews.plan", lambda *_: 1 / 0)
+    monkeypatch.setattr("ssl_registry.views.host.draw.HostViews.plan", lambda *_: 1 / 0)
     source = open_source(str(folder), image_size=24, holdout=0.0)
     with pytest.raises(DataError, match="none of the 11 images can be read") as raised:
         batches(source, "host")

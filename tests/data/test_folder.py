@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ssl_registry.data import SSLDataModule, open_source
-from ssl_registry.data.files import list_images
+from ssl_registry.data.images.listing import list_images
 from ssl_registry.errors import ConfigError, DataError
 
 # Python 3.12 warns of every fork of a process with threads, and torch has threads.

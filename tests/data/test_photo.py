@@ -10,9 +10,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from ssl_registry.data import photo
-from ssl_registry.data.images import photograph
-from ssl_registry.data.photo import EncodedPhoto
-from ssl_registry.data.pixels import Pixels
+from ssl_registry.data.images.decode import photograph
+from ssl_registry.data.images.encoded_photo import EncodedPhoto
+from ssl_registry.data.images.pixels import Pixels
 
 
 def jpeg(mode="RGB", orientation=None, size=(120, 90)):

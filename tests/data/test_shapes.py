@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_registry.data.shapes import arrange
+from ssl_registry.data.arrays.shapes import arrange
 from ssl_registry.errors import DataError
 
 

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 from ssl_registry.data import SSLDataModule, open_source, shard_images
-from ssl_registry.data.loader import training_loader
-from ssl_registry.data.shard_index import index_shard
-from ssl_registry.data.shard_order import lanes_for
+from ssl_registry.data.loading.loader import training_loader
+from ssl_registry.data.sources.shards.index import index_shard
+from ssl_registry.data.sources.shards.order import lanes_for
 from ssl_registry.errors import DataError, MissingExtraError
 
 # Python 3.12 warns of every fork of a process with threads, and torch has threads.
@@ -210,7 +210,7 @@ def test_a_shard_is_looked_through_once(write: Write, monkeypatch: pytest.Monkey
     folder = write(4)
     url = str(folder / "000.tar")
     first = index_shard(url)
-    monkeypatch.setattr("ssl_registry.data.shard_index._headers", lambda url: iter(()))
+    monkeypatch.setattr("ssl_registry.data.sources.shards.index._headers", lambda url: iter(()))
     assert index_shard(url) == first
     os.utime(url, ns=(1, 1))
     assert index_shard(url).count == 0

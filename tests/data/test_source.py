@@ -56,7 +56,7 @@ def test_unknown_words_are_answered_with_what_is_understood(spec: str, message: 
 def test_origins_are_imported_when_used() -> None:
     """Opening the package imports neither scikit-learn nor torchvision's sets."""
     code = (
-        "import sys, ssl_registry.data.opening, ssl_registry.data.arrays; "
-        "sys.exit('sklearn' in sys.modules or 'ssl_registry.data.torchvision_sets' in sys.modules)"
+        "import sys, ssl_registry.data.open, ssl_registry.data.sources.array_files; "
+        "sys.exit('sklearn' in sys.modules or 'ssl_registry.data.sources.torchvision_sets' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ssl_registry.data import statistics
-from ssl_registry.data.statistics import channel_statistics, standardised
+from ssl_registry.data.arrays.statistics import channel_statistics, standardised
 from ssl_registry.errors import DataError
 
 ARRAYS = hnp.arrays(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_registry.batches import read_batch
 from ssl_registry.data import SSLDataModule, open_source
 from ssl_registry.errors import DataError
+from ssl_registry.model.batches import read_batch
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 NUMBERS = np.linspace(0.5, 9.7, 20)

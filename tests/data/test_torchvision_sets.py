@@ -12,8 +12,8 @@ from PIL import Image
 from torchvision.datasets import Imagenette
 
 from ssl_registry.data import SSLDataModule, broken_samples, open_source
-from ssl_registry.data.image_files import ImageFiles
-from ssl_registry.data.torchvision_sets import set_names
+from ssl_registry.data.images.image_files import ImageFiles
+from ssl_registry.data.sources.torchvision_sets import set_names
 from ssl_registry.errors import DataError
 
 

@@ -12,9 +12,9 @@ from torchvision.transforms.v2 import functional as reference
 
 from ssl_registry.errors import ConfigError
 from ssl_registry.views import ImageView, Recipe, SignalView, host_image, sample_keys
-from ssl_registry.views.blur import kernel_size
-from ssl_registry.views.host import HostViews
-from ssl_registry.views.host_image import cut
+from ssl_registry.views.device.blur import kernel_size
+from ssl_registry.views.host.draw import HostViews
+from ssl_registry.views.host.image import cut
 from ssl_registry.views.parameters import draw_image_parameters
 
 FULL = ImageView(

@@ -12,8 +12,8 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
 from ssl_registry.views import ImageView
-from ssl_registry.views.blur import gaussian_blur, kernel_size
-from ssl_registry.views.colour import (
+from ssl_registry.views.device.blur import gaussian_blur, kernel_size
+from ssl_registry.views.device.color import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,
@@ -21,7 +21,7 @@ from ssl_registry.views.colour import (
     grey,
     solarize,
 )
-from ssl_registry.views.geometry import affine, crop_resize, resize
+from ssl_registry.views.device.geometry import affine, crop_resize, resize
 from ssl_registry.views.parameters import draw_image_parameters, sample_keys
 
 BATCH = 6

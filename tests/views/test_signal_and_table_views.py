@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssl_registry.views import Recipe, SignalView, TableView
-from ssl_registry.views.signal import permute_segments, warp_time
+from ssl_registry.views.device.signal import permute_segments, warp_time
 
 properties = settings(deadline=None, derandomize=True, max_examples=40)
 

@@ -13,10 +13,10 @@ import torch
 import yaml
 from torch import nn
 
-from ssl_registry.config import MethodConfig, parse_config
+from ssl_registry.contract.config import MethodConfig, parse_config
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
-from ssl_registry.testing.material import SHAPES, tiny_backbone
+from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.subject import Subject, loader
 
 # An identifier or a link: a name and a year alone cannot be looked up.

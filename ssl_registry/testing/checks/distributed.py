@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from ssl_registry.module import SSLModule
+from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
 from ssl_registry.testing.processes import SILENT, WORLD, run_in_two
 from ssl_registry.testing.remote import compare, describe, rebuild, synchronise_norms, values_of

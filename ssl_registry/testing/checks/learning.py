@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_registry.data.source import Kind
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
-from ssl_registry.testing.material import digits
+from ssl_registry.testing.fixtures import digits
 from ssl_registry.testing.subject import Subject, loader, ready_made
 
 STEPS, WINDOW, LEAST_FALL = 60, 10, 0.003

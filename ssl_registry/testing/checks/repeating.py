@@ -12,9 +12,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from ssl_registry.module import SSLModule
+from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
-from ssl_registry.testing.material import SHAPES, tiny_backbone
+from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.subject import Subject, make_trainer, quietly
 
 EPOCHS = 3

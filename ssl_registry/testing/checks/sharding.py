@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_registry.module import SSLModule
+from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import rank, world_size
 from ssl_registry.testing.check import check
 from ssl_registry.testing.processes import WORLD, run_in_two
