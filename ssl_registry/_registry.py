@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ssl_registry.model.module import SSLModule
-    from ssl_registry.views import Recipe
+    from ssl_registry.views import ViewPolicy
 
 __all__ = ["Registry", "registry"]
 
@@ -154,7 +154,7 @@ class Registry:
         low_resolution: bool = False,
         pooling: str = "avg",
         backbone_kwargs: dict[str, Any] | None = None,
-        recipe: Recipe | None = None,
+        view_policy: ViewPolicy | None = None,
         observers: Sequence[object] = (),
         seed: int | None = None,
         **options: Any,
@@ -212,7 +212,7 @@ class Registry:
             info,
             spec,
             overrides={key: as_module(value) for key, value in heads.items()},
-            recipe=recipe,
+            view_policy=view_policy,
             observers=observers,
             seed=seed,
         )

@@ -187,7 +187,7 @@ OPTIONS = [
     "--backbone_kwargs",
     "--low_resolution",
     "--warmup_steps",
-    "--data-kind",
+    "--modality",
 ]
 WRITTEN = ["0", "1", "-1", "2.5", "nan", "1e400", "true", "null", "[1", "{a: 1}", "{", "resnet18", "digits"]
 

@@ -27,7 +27,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "version": (str,),
     "config": (dict,),
     "backbone": (dict,),
-    "recipe": (dict,),
+    "view_policy": (dict,),
     "overridden": (list,),
     "seed": (int,),
 }

@@ -16,7 +16,7 @@ from ssl_registry.checkpoint.io import find_checkpoint, read_checkpoint
 from ssl_registry.checkpoint.record import RECORD_KEY
 from ssl_registry.errors import BackboneError, CheckpointError
 
-__all__ = ["Origin", "load_weights", "read_origin"]
+__all__ = ["BackboneWeights", "load_backbone_weights", "load_weights"]
 
 
 # Arguments that the new data and its channels decide.
@@ -24,7 +24,7 @@ BY_DATA = ("num_classes", "in_chans", "img_size")
 
 
 @dataclass(frozen=True)
-class Origin:
+class BackboneWeights:
     """A backbone's weights, and what built it as far as that is known.
 
     Args:
@@ -42,7 +42,7 @@ class Origin:
     kwargs: Mapping[str, Any] | None = None
 
 
-def read_origin(path: str | Path) -> Origin:
+def load_backbone_weights(path: str | Path) -> BackboneWeights:
     """Read a run's folder, a checkpoint of any method, an export for timm, or a safetensors file with timm's keys.
 
     The method that made it need not be installed.
@@ -59,10 +59,10 @@ def read_origin(path: str | Path) -> Origin:
     prefix = "backbone."
     weights = {key.removeprefix(prefix): v for key, v in content["state_dict"].items() if key.startswith(prefix)}
     record = content[RECORD_KEY]["backbone"]
-    return Origin(checkpoint, weights, record["name"], record["low_resolution"], record["kwargs"])
+    return BackboneWeights(checkpoint, weights, record["name"], record["low_resolution"], record["kwargs"])
 
 
-def load_weights(module: nn.Module, origin: Origin) -> None:
+def load_weights(module: nn.Module, origin: BackboneWeights) -> None:
     """Load every weight into a backbone of the same kind.
 
     Raises:
@@ -85,18 +85,18 @@ def load_weights(module: nn.Module, origin: Origin) -> None:
     )
 
 
-def _from_export(file: Path) -> Origin:
+def _from_export(file: Path) -> BackboneWeights:
     try:
         weights = load_file(file)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} cannot be read as safetensors; it is damaged ({error})") from error
     config = file.with_name("config.json")
     if not config.is_file():
-        return Origin(file, weights)
+        return BackboneWeights(file, weights)
     try:
         facts = json.loads(config.read_text(encoding="utf-8"))
         arguments = {k: v for k, v in facts.get("model_args", {}).items() if k not in BY_DATA}
         stem = facts.get("ssl_registry", {}).get("low_resolution", False)
-        return Origin(file, weights, facts["architecture"], stem, arguments)
+        return BackboneWeights(file, weights, facts["architecture"], stem, arguments)
     except (ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{config} is not the configuration of an export: {error!r}") from error

@@ -93,10 +93,10 @@ def _write(out: Path, suite: Suite, cells: list[Cell], argv: list[str]) -> None:
     from rich.table import Table
 
     from ssl_registry._system.atomic import write_beside
-    from ssl_registry.workflows.bench import markdown, summarise
+    from ssl_registry.workflows.bench import markdown, summarize
     from ssl_registry.workflows.bench.table import COLUMNS
 
-    rows = summarise(cells)
+    rows = summarize(cells)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         table.add_column(column, no_wrap=True)

@@ -42,7 +42,7 @@ def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
     run = Run(folder)
     if not run.settings.is_file():
         raise ConfigError(f"{folder} is no run: it has no config.yaml")
-    origins, settings = run.read_origins(), read_yaml(run.settings)
+    origins, settings = run.provenance(), read_yaml(run.settings)
     return [(option, value, origins.get(option, "not recorded")) for option, value in flatten(settings)]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ssl_registry.contract.context import Context
     from ssl_registry.contract.overrides import Overrides
     from ssl_registry.model.module import SSLModule
-    from ssl_registry.views import Recipe
+    from ssl_registry.views import ViewPolicy
 
 PROJECT = "ssl_registry"
 REQUIRED = frozenset({"build_heads", "compute_loss"})
@@ -58,7 +58,7 @@ class MethodSpec:
         """
 
     @hookspec(firstresult=True)
-    def build_recipe(self, image_size: int | None) -> Recipe:
+    def build_views(self, image_size: int | None) -> ViewPolicy:
         """Describe the method's views. First result; default: one plain view.
 
         Args:

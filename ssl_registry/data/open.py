@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, get_args
 
-from ssl_registry.data.source import UNDERSTOOD, Kind, Source
+from ssl_registry.data.source import UNDERSTOOD, Modality, Source
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["open_source"]
@@ -16,10 +16,10 @@ def open_source(
     *,
     image_size: int | None = None,
     data_root: str | Path | None = None,
-    kind: str | None = None,
+    modality: str | None = None,
     holdout: float = 0.2,
     seed: int = 0,
-    standardise: bool | tuple[tuple[float, ...], tuple[float, ...]] = True,
+    standardize: bool | tuple[tuple[float, ...], tuple[float, ...]] = True,
 ) -> Source:
     """Open a data set by what a user writes.
 
@@ -38,7 +38,7 @@ def open_source(
         holdout: share of each class held out as the test part, where the data have labels but no test part of
             their own; 0 for none.
         seed: of that hold-out.
-        standardise: whether signals and tables are brought to mean 0 and std 1, by channel or feature, as measured on
+        standardize: whether signals and tables are brought to mean 0 and std 1, by channel or feature, as measured on
             the train part; or the mean and std to subtract and divide by.
 
     Raises:
@@ -50,13 +50,18 @@ def open_source(
         >>> source.kind, source.input_shape, len(source.train), len(source.test)
         ('image', (1, 16, 16), 1300, 497)
     """
-    _check_arguments(image_size, kind, holdout)
+    _check_arguments(image_size, modality, holdout)
     spec = str(spec)
     if not spec.strip():
         raise DataError(f"the data's name is empty. Data can be: {UNDERSTOOD}")
     path = Path(spec).expanduser()
     splitting: dict[str, Any] = {"holdout": holdout, "seed": seed}
-    arranging: dict[str, Any] = {"kind": kind, "image_size": image_size, "standardise": standardise, **splitting}
+    arranging: dict[str, Any] = {
+        "modality": modality,
+        "image_size": image_size,
+        "standardize": standardize,
+        **splitting,
+    }
     # Each origin is imported when it is used: scikit-learn and torchvision take a second each.
     if spec.startswith("hf:"):
         from ssl_registry.data.sources.hugging_face import hugging_face
@@ -69,13 +74,13 @@ def open_source(
     if is_shards(spec):
         from ssl_registry.data.sources.shards.source import shards
 
-        _only_images(spec, kind)
+        _only_images(spec, modality)
         return shards(spec, image_size=image_size or 224, **splitting)
     if spec != "digits" and path.is_file():
         from ssl_registry.data.sources.array_files import array_file
 
         return array_file(path, **arranging)
-    _only_images(spec, kind)
+    _only_images(spec, modality)
     if spec == "digits":
         from ssl_registry.data.sources.digits import digits
 
@@ -109,18 +114,20 @@ def is_shards(spec: str) -> bool:
     return spec.startswith(("http://", "https://", "pipe:", "s3:", "gs:")) or spec.endswith((".tar", ".tar.gz", ".tgz"))
 
 
-def _only_images(spec: str, kind: str | None) -> None:
-    if kind not in (None, "image"):
+def _only_images(spec: str, modality: str | None) -> None:
+    if modality not in (None, "image"):
         raise ConfigError(
-            f"kind={kind!r} is for array files and tables (.npz, .npy, .pt, .csv, .parquet, hf:NAME); {spec!r} holds "
-            "images, leave kind out"
+            f"modality={modality!r} is for array files and tables (.npz, .npy, .pt, .csv, .parquet, hf:NAME); {spec!r} "
+            "holds images, leave modality out"
         )
 
 
-def _check_arguments(image_size: int | None, kind: str | None, holdout: float) -> None:
+def _check_arguments(image_size: int | None, modality: str | None, holdout: float) -> None:
     if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1):
         raise ConfigError(f"image_size={image_size!r} must be a whole number of pixels, at least 1")
-    if kind is not None and kind not in get_args(Kind):
-        raise ConfigError(f"kind={kind!r} is not known; use {', '.join(map(repr, get_args(Kind)))}, or leave it out")
+    if modality is not None and modality not in get_args(Modality):
+        raise ConfigError(
+            f"modality={modality!r} is not known; use {', '.join(map(repr, get_args(Modality)))}, or leave it out"
+        )
     if not 0 <= holdout < 1:
         raise ConfigError(f"holdout={holdout!r} must be a share, at least 0 and below 1")

@@ -16,7 +16,7 @@ from ssl_registry.errors import ConfigError, ContractError, did_you_mean
 from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes
 from ssl_registry.model.batches import describe
 from ssl_registry.model.module import SSLModule
-from ssl_registry.views import Recipe
+from ssl_registry.views import ViewPolicy
 
 __all__ = ["assemble"]
 
@@ -29,7 +29,7 @@ def assemble(
     spec: BackboneSpec,
     *,
     overrides: dict[str, nn.Module],
-    recipe: Recipe | None,
+    view_policy: ViewPolicy | None,
     observers: Sequence[object],
     seed: int | None,
 ) -> SSLModule:
@@ -45,12 +45,12 @@ def assemble(
             torch.manual_seed(seed)
         built = spec.build()
         heads = _build_heads(hooks, info, built, overrides)
-    if recipe is None:
+    if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
-        recipe = hooks.build_recipe(image_size=size) or Recipe.plain()
-    recipe = recipe.adapted(built.input_shape)
-    check_sizes(built.module, built.input_shape, recipe.own_sizes)
-    for note in recipe.notes(built.input_shape):
+        view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
+    view_policy = view_policy.adapted(built.input_shape)
+    check_sizes(built.module, built.input_shape, view_policy.own_sizes)
+    for note in view_policy.notes(built.input_shape):
         log.info("%s: %s", info.name, note)
     return SSLModule(
         method,
@@ -59,7 +59,7 @@ def assemble(
         feature_dim=built.feature_dim,
         input_shape=built.input_shape,
         heads=heads,
-        recipe=recipe,
+        view_policy=view_policy,
         record=built.record,
         overridden=list(overrides),
         observers=observers,

@@ -85,9 +85,9 @@ class BackboneSpec:
             _use_low_resolution_stem(module)
         module, feature_dim = measure(module, shape, self.pooling)
         if self.weights is not None:
-            from ssl_registry.checkpoint.weights import load_weights, read_origin
+            from ssl_registry.checkpoint.weights import load_backbone_weights, load_weights
 
-            load_weights(module, read_origin(self.weights))
+            load_weights(module, load_backbone_weights(self.weights))
         own = isinstance(self.backbone, nn.Module)
         record = {
             "name": None if own else self.backbone,

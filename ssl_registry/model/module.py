@@ -33,7 +33,7 @@ from ssl_registry.model.batches import describe, read_batch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.nn import FrozenModuleList, evaluating
-from ssl_registry.views import Recipe, sample_keys
+from ssl_registry.views import ViewPolicy, sample_keys
 
 __all__ = ["SSLModule"]
 
@@ -70,7 +70,7 @@ class SSLModule(LightningModule):
         feature_dim: int,
         input_shape: tuple[int, ...],
         heads: dict[str, nn.Module],
-        recipe: Recipe,
+        view_policy: ViewPolicy,
         record: dict[str, Any],
         overridden: Sequence[str] = (),
         observers: Sequence[object] = (),
@@ -83,7 +83,7 @@ class SSLModule(LightningModule):
         self.feature_dim = feature_dim
         self.input_shape = input_shape
         self.heads = nn.ModuleDict(heads)
-        self.recipe = recipe
+        self.view_policy = view_policy
         self.backbone_record = record
         self.overridden = tuple(sorted(overridden))
         self.observers = list(observers)
@@ -125,7 +125,7 @@ class SSLModule(LightningModule):
         single = x.ndim == len(self.input_shape)
         (batch,) = read_batch(x.unsqueeze(0) if single else x, self.input_shape)
         with evaluating(self.backbone), torch.compiler.set_stance("force_eager"):
-            features: Tensor = self.backbone(self._cast(self.recipe.prepare(batch.to(self.device)))).float()
+            features: Tensor = self.backbone(self._cast(self.view_policy.prepare(batch.to(self.device)))).float()
         return features[0] if single else features
 
     def compile_networks(self) -> None:
@@ -237,15 +237,15 @@ class SSLModule(LightningModule):
             self._check_range(given[0])
             if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
                 keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
-            return self.recipe.draw(given[0], ctx.generator, keys=keys)
-        if len(given) != self.recipe.num_views:
+            return self.view_policy.draw(given[0], ctx.generator, keys=keys)
+        if len(given) != self.view_policy.num_views:
             raise BatchError(
-                f"{self.info.name} takes {self.recipe.num_views} view(s), the batch holds {len(given)}; "
+                f"{self.info.name} takes {self.view_policy.num_views} view(s), the batch holds {len(given)}; "
                 "give that many, or a single one and let the recipe draw them"
             )
         if keys is not None:
-            return self.recipe.finish(given, keys)
-        return [self.recipe.ready(view) for view in given]
+            return self.view_policy.finish(given, keys)
+        return [self.view_policy.ready(view) for view in given]
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
@@ -253,7 +253,7 @@ class SSLModule(LightningModule):
 
     def _check_range(self, images: Tensor) -> None:
         """Look once whether float images are in [0, 1], where colour steps and their clamping mean something."""
-        if self._checked_range or len(self.input_shape) != 3 or self.recipe.is_plain:
+        if self._checked_range or len(self.input_shape) != 3 or self.view_policy.is_plain:
             return
         self._checked_range = True
         if images.is_floating_point():
@@ -385,7 +385,7 @@ class SSLModule(LightningModule):
         inputs = self.trainer.strategy.broadcast(inputs)
         if inputs is None:
             raise BatchError("the training source is empty: it gave no batch to choose from")
-        return self._cast(self.recipe.prepare(inputs.to(self.device)))
+        return self._cast(self.view_policy.prepare(inputs.to(self.device)))
 
     # --- freezing -----------------------------------------------------------------------------------------
 
@@ -435,7 +435,7 @@ def make_record(model: SSLModule) -> dict[str, Any]:
         "version": model.info.version,
         "config": model.config.model_dump(mode="json"),
         "backbone": model.backbone_record,
-        "recipe": model.recipe.model_dump(mode="json"),
+        "view_policy": model.view_policy.model_dump(mode="json"),
         "overridden": list(model.overridden),
         "seed": model.seed,
     }

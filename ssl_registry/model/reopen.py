@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ssl_registry._registry import Registry
     from ssl_registry.discovery.entry_points import MethodInfo
     from ssl_registry.model.module import SSLModule
-    from ssl_registry.views import Recipe
+    from ssl_registry.views import ViewPolicy
 
 __all__ = ["check_goes_on", "reopen"]
 
@@ -50,7 +50,7 @@ def reopen(
         low_resolution=built["low_resolution"] and backbone is None,
         pooling=built["pooling"],
         backbone_kwargs=built["kwargs"] if backbone is None else None,
-        recipe=_recipe(record, path),
+        view_policy=_recipe(record, path),
         observers=observers,
         seed=record["seed"],
         **(_migrated(registry, info, record) | heads),
@@ -75,13 +75,13 @@ def _check_backbone(built: dict[str, Any], path: Path) -> None:
         )
 
 
-def _recipe(record: dict[str, Any], path: Path) -> Recipe:
+def _recipe(record: dict[str, Any], path: Path) -> ViewPolicy:
     from pydantic import ValidationError
 
-    from ssl_registry.views import Recipe
+    from ssl_registry.views import ViewPolicy
 
     try:
-        return Recipe.model_validate(record["recipe"])
+        return ViewPolicy.model_validate(record["view_policy"])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -123,7 +123,7 @@ class Run:
             known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
             write_beside(self.folder / ORIGINS, json.dumps(known, indent=2))
 
-    def read_origins(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Return where the values of ``config.yaml`` came from, as far as that was recorded."""
         record = self.folder / ORIGINS
         found: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}

@@ -22,9 +22,9 @@ from ssl_registry._system.yaml_files import read_yaml
 from ssl_registry.runs.folder import Run
 from ssl_registry.model.backbones import own_backbone
 from ssl_registry.data.loading.workers import default_workers
-from ssl_registry.views import Recipe
+from ssl_registry.views import ViewPolicy
 
-__all__ = ["Pretrained", "RawNetwork", "loading_workers", "open_pretrained"]
+__all__ = ["OpenedRun", "RawNetwork", "loading_workers", "open_run"]
 
 
 class RawNetwork(nn.Module):
@@ -37,22 +37,22 @@ class RawNetwork(nn.Module):
         feature_dim: the width of a feature vector.
     """
 
-    def __init__(self, backbone: nn.Module, recipe: Recipe, input_shape: tuple[int, ...], feature_dim: int) -> None:
+    def __init__(self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.recipe = recipe
+        self.view_policy = view_policy
         self.input_shape = input_shape
         self.feature_dim = feature_dim
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, ...], images as uint8 or floats in [0, 1], to features [batch, feature_dim] in float32."""
         (batch,) = read_batch(x, self.input_shape)
-        features: Tensor = self.backbone(self.recipe.prepare(batch)).float()
+        features: Tensor = self.backbone(self.view_policy.prepare(batch)).float()
         return features
 
 
 @dataclass(frozen=True)
-class Pretrained:
+class OpenedRun:
     """A trained model and where it came from.
 
     Args:
@@ -99,7 +99,7 @@ class Pretrained:
         *,
         image_size: int | None = None,
         data_root: str | None = None,
-        data_kind: str | None = None,
+        modality: str | None = None,
         holdout: float = 0.2,
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
@@ -109,7 +109,7 @@ class Pretrained:
         Args:
             data: see `ssl_registry.data.open_source`; None for what the run was trained on.
             image_size: side of the images; default: what the model was trained with.
-            data_root, data_kind: see `open_source`; default: as the run was told.
+            data_root, modality: see `open_source`; default: as the run was told.
             holdout: see `open_source`.
 
         Raises:
@@ -126,20 +126,20 @@ class Pretrained:
             data if data is not None else self.settings["data"],
             image_size=image_size if image_size is not None else size,
             data_root=data_root if data_root is not None else self.settings.get("data_root"),
-            kind=data_kind if data_kind is not None else (self.settings.get("data_kind") if own else None),
+            modality=modality if modality is not None else (self.settings.get("modality") if own else None),
             holdout=holdout,
             seed=self.settings.get("seed", 0),
-            standardise=self.model.recipe.standardised or True,
+            standardize=self.model.view_policy.standardized or True,
         )
         # Images are resized to what is taken; of signals and tables the length matters too.
         taken, given = self.model.input_shape, source.input_shape
-        if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.kind != "image" and taken != given):
+        if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.modality != "image" and taken != given):
             words = [" x ".join(map(str, shape)) for shape in (taken, given)]
             raise DataError(f"{self.checkpoint} takes samples of {words[0]}; {source.name} has samples of {words[1]}")
         return source
 
     def _raw(self, backbone: nn.Module) -> RawNetwork:
-        return RawNetwork(backbone, self.model.recipe, self.model.input_shape, self.model.feature_dim)
+        return RawNetwork(backbone, self.model.view_policy, self.model.input_shape, self.model.feature_dim)
 
     def _build(self, backbone: str | nn.Module, kwargs: dict[str, Any]) -> Backbone:
         record = self.model.backbone_record
@@ -156,9 +156,9 @@ class Pretrained:
         return own_backbone(self.settings["backbone"], self.settings.get("backbone_kwargs"), self.model.seed)
 
 
-def open_pretrained(
+def open_run(
     path: str | Path, *, backbone: nn.Module | None = None, registry: Registry = default_registry
-) -> Pretrained:
+) -> OpenedRun:
     """Reopen a run's folder or a checkpoint, with a network of one's own if the run's settings name its file.
 
     Args:
@@ -175,7 +175,7 @@ def open_pretrained(
     settings = read_yaml(config) if config is not None and config.is_file() else {}
     if backbone is None and _names_a_file(settings):
         backbone = own_backbone(settings["backbone"], settings.get("backbone_kwargs"), settings.get("seed", 0))
-    return Pretrained(registry.load(checkpoint, backbone=backbone), checkpoint, run, settings)
+    return OpenedRun(registry.load(checkpoint, backbone=backbone), checkpoint, run, settings)
 
 
 def _names_a_file(settings: Mapping[str, Any]) -> bool:

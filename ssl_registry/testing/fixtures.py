@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ssl_registry.data import Source
 from ssl_registry.data.arrays.samples import Samples
-from ssl_registry.data.source import Kind
+from ssl_registry.data.source import Modality
 
 __all__ = ["KINDS", "SHAPES", "digits", "tiny_backbone"]
 
-KINDS: tuple[Kind, ...] = ("image", "signal", "table")
-SHAPES: dict[Kind, tuple[int, ...]] = {"image": (1, 16, 16), "signal": (8, 16), "table": (64,)}
+KINDS: tuple[Modality, ...] = ("image", "signal", "table")
+SHAPES: dict[Modality, tuple[int, ...]] = {"image": (1, 16, 16), "signal": (8, 16), "table": (64,)}
 FEATURES = 24
 
 
@@ -28,7 +28,7 @@ def _scans() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.images).float()[order] / 16, torch.from_numpy(data.target).long()[order]
 
 
-def digits(kind: Kind = "image", train: int = 48, test: int = 16) -> Source:
+def digits(modality: Modality = "image", train: int = 48, test: int = 16) -> Source:
     """Return real handwritten digits as a source.
 
     Args:
@@ -41,14 +41,14 @@ def digits(kind: Kind = "image", train: int = 48, test: int = 16) -> Source:
         (8, 16)
     """
     scans, labels = (part[: train + test] for part in _scans())
-    if kind == "image":
+    if modality == "image":
         x = (scans * 255).round().byte().repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
     else:
         standard = (scans - 0.305) / 0.376  # mean and deviation of all scans
-        x = standard.repeat_interleave(2, 2) if kind == "signal" else standard.flatten(1)
+        x = standard.repeat_interleave(2, 2) if modality == "signal" else standard.flatten(1)
     classes = tuple("0123456789")
     parts = Samples(x[:train], labels[:train]), Samples(x[train:], labels[train:])
-    return Source("digits", kind, SHAPES[kind], *parts, classes=classes)
+    return Source("digits", modality, SHAPES[modality], *parts, classes=classes)
 
 
 def tiny_backbone(
@@ -68,12 +68,12 @@ def tiny_backbone(
     """
     axes, width = len(input_shape) - 1, 16
     layer = {0: nn.Linear, 1: nn.Conv1d, 2: nn.Conv2d}[axes]
-    normalise = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[axes]
+    normalize = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[axes]
     pool = {0: nn.Identity(), 1: nn.AdaptiveAvgPool1d(4), 2: nn.AdaptiveAvgPool2d(4)}[axes]
     spatial = {"kernel_size": 3, "padding": 1} if axes else {}
     return nn.Sequential(
         layer(input_shape[0], width, **spatial),
-        normalise(width) if norm else nn.Identity(),
+        normalize(width) if norm else nn.Identity(),
         nn.ReLU(),
         pool,
         nn.Flatten(),

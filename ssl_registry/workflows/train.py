@@ -17,9 +17,9 @@ from torch.utils.data import Dataset
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.checkpoint.io import read_checkpoint
-from ssl_registry.checkpoint.weights import read_origin
+from ssl_registry.checkpoint.weights import load_backbone_weights
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source, open_source
-from ssl_registry.data.loading.drawn import choose_drawing
+from ssl_registry.data.loading.drawn import choose_view_plan
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.model.module import SSLModule
@@ -73,8 +73,8 @@ def train(
     seed: int = 0,
     image_size: int | None = None,
     data_root: str | None = None,
-    data_kind: str | None = None,
-    standardise: bool = True,
+    modality: str | None = None,
+    standardize: bool = True,
     cache: str | None = None,
     workers: int | None = None,
     low_resolution: bool | None = None,
@@ -110,8 +110,8 @@ def train(
         seed: of weights, order of samples, views and everything random.
         image_size: side of the images in pixels; default: what suits the source.
         data_root: where named data sets lie.
-        data_kind: ``image``, ``signal`` or ``table``, where an array's shape leaves it open.
-        standardise: bring signals and tables to mean 0 and std 1, by channel or feature.
+        modality: ``image``, ``signal`` or ``table``, where an array's shape leaves it open.
+        standardize: bring signals and tables to mean 0 and std 1, by channel or feature.
         cache: a folder for images that are decoded and resized once, for all epochs and runs.
         workers: processes that load samples; default: none for what lies in memory, one a core for files, at most 8.
         low_resolution: a 3x3 stem for small images; default: for ResNets at 64 pixels and fewer.
@@ -151,11 +151,11 @@ def train(
         resume = resume or Run(Path(out)).has_begun
     limits = run_limits(epochs, trainer or {})
     source = open_source(
-        data, image_size=image_size, data_root=data_root, kind=data_kind, standardise=standardise, seed=seed
+        data, image_size=image_size, data_root=data_root, modality=modality, standardize=standardize, seed=seed
     )
     if start_from is not None:
         start_from = settings["start_from"] = str(start_from)
-        origin = read_origin(start_from)
+        origin = load_backbone_weights(start_from)
         if backbone is None and origin.backbone is not None:
             backbone, backbone_kwargs = origin.backbone, backbone_kwargs or dict(origin.kwargs or {})
             low_resolution = origin.low_resolution if low_resolution is None else low_resolution
@@ -193,9 +193,9 @@ def train(
             source = cache_source(source, cache, workers=workers, say=say)
         device = lightning.strategy.root_device
         engine = (views or {}).get("engine", "auto")
-        draw = choose_drawing(source, model.recipe, asked=engine, accelerator=device.type != "cpu")
+        draw = choose_view_plan(source, model.view_policy, asked=engine, accelerator=device.type != "cpu")
         datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed, draw=draw)
-        for note in (*source.notes, *model.recipe.notes(source.input_shape)):
+        for note in (*source.notes, *model.view_policy.notes(source.input_shape)):
             say(note)
         if draw is not None:
             say(str(draw.engine))

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_registry.data import SSLDataModule, broken_samples, cache, open_source
+from ssl_registry.data import SSLDataModule, broken_samples, open_source
+from ssl_registry.data.images import cache
 from ssl_registry.data.images.cache import cache_source
 from ssl_registry.data.images.cached_images import CachedImages
 from ssl_registry.errors import DataError

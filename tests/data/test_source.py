@@ -21,8 +21,8 @@ def test_a_path_decides_by_what_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
     Image.new("L", (4, 4)).save(tmp_path / "CIFAR10" / "a.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert open_source("x.npy").kind == "table"
-    assert open_source("~/x.npy").kind == "table"
+    assert open_source("x.npy").modality == "table"
+    assert open_source("~/x.npy").modality == "table"
     assert open_source("CIFAR10").name == "CIFAR10"  # the folder that is there, not the set of that name
     assert len(open_source("CIFAR10").train) == 1
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_registry.errors import DataError
 
-__all__ = ["Statistics", "channel_statistics", "standardised"]
+__all__ = ["Statistics", "channel_statistics", "standardized"]
 
 Numbers = tuple[float, ...]
 Statistics = tuple[Numbers, Numbers]  # mean and std
@@ -52,15 +52,15 @@ def channel_statistics(x: Tensor, *, scale: float = 1.0) -> tuple[Numbers, Numbe
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def standardised(x: Tensor, mean: Numbers, std: Numbers) -> Tensor:
+def standardized(x: Tensor, mean: Numbers, std: Numbers) -> Tensor:
     """Return (x - mean) / std along axis 1, computed in float64 and given as float32."""
     out = torch.empty(x.shape, dtype=torch.float32)
     shape = (1, -1, *[1] * (x.ndim - 2))
-    centre, width = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
+    center, width = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
     rows = max(1, CHUNK // max(1, x[0].numel()))
     for start in range(0, len(x), rows):
         part = slice(start, start + rows)
-        out[part] = (x[part].double() - centre.view(shape)) / width.view(shape)
+        out[part] = (x[part].double() - center.view(shape)) / width.view(shape)
     return out
 
 

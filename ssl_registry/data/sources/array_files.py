@@ -33,11 +33,11 @@ Arrays = dict[str, NDArray[Any]]
 def array_file(
     path: Path,
     *,
-    kind: str | None = None,
+    modality: str | None = None,
     image_size: int | None = None,
     holdout: float = 0.2,
     seed: int = 0,
-    standardise: bool | Statistics = True,
+    standardize: bool | Statistics = True,
 ) -> Source:
     """Open an array file.
 
@@ -53,7 +53,7 @@ def array_file(
 
     Args:
         path: the file.
-        kind, image_size, holdout, seed, standardise: see `open_source`.
+        kind, image_size, holdout, seed, standardize: see `open_source`.
 
     Raises:
         DataError: naming the file, the key, and what was expected.
@@ -69,12 +69,12 @@ def array_file(
         path.stem,
         train,
         test,
-        kind=kind,
+        modality=modality,
         class_names=names,
         image_size=image_size,
         holdout=holdout,
         seed=seed,
-        standardise=standardise,
+        standardize=standardize,
     )
 
 

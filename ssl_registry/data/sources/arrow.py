@@ -71,11 +71,11 @@ def source_from_tables(
     train: Any,
     test: Any | None,
     *,
-    kind: str | None = None,
+    modality: str | None = None,
     image_size: int | None = None,
     holdout: float = 0.2,
     seed: int = 0,
-    standardise: bool | Statistics = True,
+    standardize: bool | Statistics = True,
 ) -> Source:
     """Open tables.
 
@@ -86,7 +86,7 @@ def source_from_tables(
     Args:
         name: of the source.
         train, test: ``pyarrow.Table``; without a test part a share of each class is held out.
-        kind, image_size, holdout, seed, standardise: see `open_source`.
+        kind, image_size, holdout, seed, standardize: see `open_source`.
 
     Raises:
         DataError: if no column can be trained on, or its rows do not fit together.
@@ -107,15 +107,17 @@ def source_from_tables(
             name,
             first,
             second,
-            kind=kind,
+            modality=modality,
             class_names=names,
             image_size=image_size,
             holdout=holdout,
             seed=seed,
-            standardise=standardise,
+            standardize=standardize,
         )
-    if kind not in (None, "image"):
-        raise ConfigError(f"kind={kind!r} does not fit {name}: its column {image!r} holds images, leave kind out")
+    if modality not in (None, "image"):
+        raise ConfigError(
+            f"modality={modality!r} does not fit {name}: its column {image!r} holds images, leave modality out"
+        )
     codes, classes = _codes(train, test, label, names, name)
     size = image_size or 224
     pixels, (mean, std) = probe(lambda row: _cell(train[image], row), len(train), f"{name}, column {image}")
@@ -135,7 +137,7 @@ def source_from_tables(
             held = part(train, out, codes[0], "train")
     return Source(
         name=name,
-        kind="image",
+        modality="image",
         input_shape=(pixels.channels, size, size),
         train=part(train, kept, codes[0] if codes else None, "train"),
         test=held,

@@ -15,7 +15,7 @@ from ssl_registry.views import ImageView
 __all__ = ["digits"]
 
 TEST_SCANS = 497
-GREY_LEVELS = 16  # the scans count ink from 0 to 16 in each of 8 x 8 cells
+GRAY_LEVELS = 16  # the scans count ink from 0 to 16 in each of 8 x 8 cells
 
 
 def digits(image_size: int = 16) -> Source:
@@ -36,8 +36,8 @@ def digits(image_size: int = 16) -> Source:
     from sklearn.model_selection import train_test_split
 
     scans = load_digits()
-    grey = torch.from_numpy((scans.images[:, None] * (255 / GREY_LEVELS)).round().astype(np.uint8))
-    images = resize(grey, image_size, antialias=False).numpy()
+    grayscale = torch.from_numpy((scans.images[:, None] * (255 / GRAY_LEVELS)).round().astype(np.uint8))
+    images = resize(grayscale, image_size, antialias=False).numpy()
     x, x_test, y, y_test = train_test_split(
         images, scans.target, test_size=TEST_SCANS, stratify=scans.target, random_state=0
     )

@@ -58,7 +58,7 @@ def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int
 
     return Source(
         name=path.resolve().name,
-        kind="image",
+        modality="image",
         input_shape=(pixels.channels, image_size, image_size),
         train=dataset(kept),
         test=None if held is None else dataset(held),

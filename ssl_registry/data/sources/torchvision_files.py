@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ssl_registry.data.arrays.labels import stratified_holdout
-from ssl_registry.data.images.decode import GREY_STATISTICS, RGB_STATISTICS, to_tensor
+from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, to_tensor
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
-from ssl_registry.data.images.pixels import GREY_MODES
+from ssl_registry.data.images.pixels import GRAY_MODES
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
@@ -63,8 +63,8 @@ def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout
         ]
     else:
         channels = _channels(name, train[0])
-        mean, std = RGB_STATISTICS if channels == 3 else GREY_STATISTICS
-        sets = [_Decoded(part, size=image_size, channels=channels, labelled=classes is not None) for part in parts]
+        mean, std = RGB_STATISTICS if channels == 3 else GRAY_STATISTICS
+        sets = [_Decoded(part, size=image_size, channels=channels, labeled=classes is not None) for part in parts]
     shape = (channels, image_size, image_size)
     return Source(
         name, "image", shape, sets[0], sets[1] if len(sets) > 1 else None, classes, mean, std, notes=tuple(notes)
@@ -138,17 +138,17 @@ def _channels(name: str, sample: Any) -> int:
     if not (isinstance(sample, tuple) and isinstance(sample[0], Image.Image)):
         raise DataError(f"{name} holds {type(sample[0] if isinstance(sample, tuple) else sample).__name__}, not images")
     with sample[0] as image:  # its file is open until its pixels are asked for
-        return 1 if image.mode in GREY_MODES else 3
+        return 1 if image.mode in GRAY_MODES else 3
 
 
 class _Decoded(Dataset[Any]):
     """Samples that torchvision decodes, as uint8 [channels, size, size]."""
 
-    def __init__(self, part: _Part, *, size: int, channels: int, labelled: bool) -> None:
+    def __init__(self, part: _Part, *, size: int, channels: int, labeled: bool) -> None:
         self.part = part
         self.size = size
         self.channels = channels
-        self.labelled = labelled
+        self.labeled = labeled
 
     def __len__(self) -> int:
         return len(self.part.rows)
@@ -156,4 +156,4 @@ class _Decoded(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         sample = self.part.base[int(self.part.rows[index])]
         image = to_tensor(sample[0], size=self.size, channels=self.channels)
-        return (image, torch.tensor(int(sample[1]))) if self.labelled else image
+        return (image, torch.tensor(int(sample[1]))) if self.labeled else image

@@ -65,7 +65,7 @@ def torchvision_set(
             name,
             _as_part(train, f"{name} (train)"),
             None if test is None else _as_part(test, f"{name} (test)"),
-            kind="image",
+            modality="image",
             class_names=class_names(train),
             image_size=image_size,
             holdout=holdout,

@@ -31,7 +31,7 @@ def _model(subject: Subject) -> SSLModule:
     """Return a model on a backbone with dropout, whose random numbers must come back too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        backbone = tiny_backbone(SHAPES[subject.kind], dropout=0.2)
+        backbone = tiny_backbone(SHAPES[subject.modality], dropout=0.2)
     return subject.model(backbone=backbone)
 
 

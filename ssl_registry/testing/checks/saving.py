@@ -30,7 +30,7 @@ def saving(subject: Subject) -> None:
         path = Path(folder) / "saved.ckpt"
         trainer.save_checkpoint(path)
         # A user's own module is given again, with whatever weights.
-        backbone = tiny_backbone(SHAPES[subject.kind])
+        backbone = tiny_backbone(SHAPES[subject.modality])
         try:
             again = subject.registry.load(path, backbone=backbone)
         except CheckpointError as error:

@@ -16,7 +16,7 @@ from ssl_registry.model.module import SSLModule
 from ssl_registry.training.callbacks.causes import likely_causes
 from ssl_registry.training.callbacks.snapshots import Look, judge
 from ssl_registry.training.callbacks.strategies import keeps_weights_whole
-from ssl_registry.training.callbacks.trivial_loss import again, blind_loss, is_compiled
+from ssl_registry.training.callbacks.trivial_loss import is_compiled, recompute_loss, trivial_loss
 
 __all__ = ["CollapseGuard", "GuardMode"]
 
@@ -109,18 +109,18 @@ class CollapseGuard(Callback):
             if is_compiled(pl_module) and keeps_weights_whole(trainer):
                 # A compiled network runs no hook that came later: the batch goes through it once more, uncompiled.
                 self._hook(pl_module)
-                again(pl_module, batch, batch_idx)
+                recompute_loss(pl_module, batch, batch_idx)
             seen, inputs = self._outputs, self._inputs
             self._release()
             blind = None
             if len(self.looks) % BLIND_EVERY == BLIND_EVERY - 1 and keeps_weights_whole(trainer):
-                blind = float(blind_loss(pl_module, batch, batch_idx))
+                blind = float(trivial_loss(pl_module, batch, batch_idx))
         look = Look(
             step=trainer.global_step,
             loss=float(outputs["loss"]) * trainer.accumulate_grad_batches,  # Lightning hands it out divided
             spread={name: float(feature_spread(output)) for name, output in seen.items()},
             rank={name: float(effective_rank(output)) for name, output in seen.items()},
-            blind_loss=blind,
+            trivial_loss=blind,
         )
         self.looks.append(look)
         self._log(trainer, look)
@@ -140,7 +140,7 @@ class CollapseGuard(Callback):
         values = {
             "spread": look.spread.get("backbone"),
             "rank": look.rank.get("backbone"),
-            "trivial_loss": look.blind_loss,
+            "trivial_loss": look.trivial_loss,
         }
         known = {name: value for name, value in values.items() if value is not None}
         for logger in trainer.loggers:

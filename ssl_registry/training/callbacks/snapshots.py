@@ -35,12 +35,12 @@ class Look:
     loss: float
     spread: dict[str, float]
     rank: dict[str, float]
-    blind_loss: float | None = None
+    trivial_loss: float | None = None
 
     @property
     def is_trivial(self) -> bool:
         """Whether a blind backbone would do as well."""
-        return self.blind_loss is not None and abs(self.loss - self.blind_loss) <= TRIVIAL * abs(self.blind_loss)
+        return self.trivial_loss is not None and abs(self.loss - self.trivial_loss) <= TRIVIAL * abs(self.trivial_loss)
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,12 @@ def judge(looks: Sequence[Look]) -> Finding | None:
             f"{last.spread[name]:.4f}, healthy above {_least(name)}; effective rank {last.rank[name]:.1f})",
             constant,
         )
-    compared = [look for look in looks if look.blind_loss is not None][-AGREE:]
+    compared = [look for look in looks if look.trivial_loss is not None][-AGREE:]
     if len(compared) == AGREE and all(look.is_trivial for look in compared):
         seen = compared[-1]
         return Finding(
-            f"the loss is at its trivial value at step {seen.step}: {seen.loss:.4g}, and {seen.blind_loss:.4g} with a "
-            "backbone that gives every sample the same",
+            f"the loss is at its trivial value at step {seen.step}: {seen.loss:.4g}, and {seen.trivial_loss:.4g} with "
+            "a backbone that gives every sample the same",
             set(),
         )
     return None

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from ssl_registry.model.module import SSLModule
 
-__all__ = ["again", "blind_loss", "is_compiled"]
+__all__ = ["is_compiled", "recompute_loss", "trivial_loss"]
 
 
-def again(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
+def recompute_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
     """Compute the loss of a training batch, from the views that training drew, uncompiled.
 
     Buffers, such as BatchNorm's statistics, are left as they were found, and nothing is logged.
@@ -31,15 +31,15 @@ def again(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
 
 
 @torch.no_grad()
-def blind_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
-    """Compute that loss with every feature replaced by the batch's mean feature; arguments as `again`."""
+def trivial_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
+    """Compute that loss with every feature replaced by the batch's mean feature; arguments as `recompute_loss`."""
 
     def mean(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         return output.mean(0, keepdim=True).expand_as(output)
 
     handle = model.backbone.register_forward_hook(mean)
     try:
-        return again(model, batch, batch_idx)
+        return recompute_loss(model, batch, batch_idx)
     finally:
         handle.remove()
 

@@ -46,9 +46,9 @@ def _weights(start: Tensor, length: Tensor, inside: int, outside: int, exact: bo
     """The share of each input pixel in each output pixel along one axis, [B, outside, inside]."""
     device, dtype = start.device, torch.float64 if exact else torch.float32
     scale = length[:, None, None].to(dtype) / outside  # input pixels an output pixel
-    centre = start[:, None, None] + (torch.arange(outside, device=device)[None, :, None] + 0.5) * scale
+    center = start[:, None, None] + (torch.arange(outside, device=device)[None, :, None] + 0.5) * scale
     pixel = torch.arange(inside, device=device)[None, None, :]
-    weights = (1 - (pixel + 0.5 - centre).abs() / scale.clamp(min=1)).clamp(min=0)
+    weights = (1 - (pixel + 0.5 - center).abs() / scale.clamp(min=1)).clamp(min=0)
     # What lies outside of the box was cut off before the resize.
     weights = weights * ((pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None]))
     return weights / weights.sum(-1, keepdim=True)

@@ -43,8 +43,8 @@ def supervised(record: dict[str, Any], trained: RawNetwork) -> RawNetwork | str:
     # timm folds the RGB weights into one channel, or repeats them over more.
     own = channels == len(config.mean)
     mean, std = (tuple(part) if own else (sum(part) / len(part),) * channels for part in (config.mean, config.std))
-    recipe = trained.recipe.model_copy(update={"mean": mean, "std": std})
-    return RawNetwork(module, recipe, trained.input_shape, trained.feature_dim)
+    view_policy = trained.view_policy.model_copy(update={"mean": mean, "std": std})
+    return RawNetwork(module, view_policy, trained.input_shape, trained.feature_dim)
 
 
 def local_weights(config: Any) -> Path | None:

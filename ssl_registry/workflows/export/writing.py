@@ -11,7 +11,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import whole_folder
 from ssl_registry.errors import ConfigError, ExportError, did_you_mean
-from ssl_registry.runs.opened import open_pretrained
+from ssl_registry.runs.opened import open_run
 from ssl_registry.workflows.export.check import largest_difference
 from ssl_registry.workflows.export.formats import WRITERS
 
@@ -76,7 +76,7 @@ def export(
     """
     if format not in FORMATS:
         raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, FORMATS)} Known: {', '.join(FORMATS)}")
-    pretrained = open_pretrained(path, backbone=backbone, registry=registry)
+    pretrained = open_run(path, backbone=backbone, registry=registry)
     folder = Path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / "config.json").is_file())):
         raise ConfigError(f"{folder} is no earlier export, and is left alone; give another --out")

@@ -46,8 +46,8 @@ class FineTuning(SupervisedModule):
         view: View | None,
     ) -> None:
         super().__init__(network.backbone, head, nn.CrossEntropyLoss(), learning_rate=learning_rate)
-        self.recipe = network.recipe
-        self.view_recipe = None if view is None else network.recipe.model_copy(update={"views": (view,)})
+        self.view_policy = network.view_policy
+        self.view_recipe = None if view is None else network.view_policy.model_copy(update={"views": (view,)})
         self.layer_decay = layer_decay
         self.weight_decay = weight_decay
         self._groups = layer_groups(self.backbone)
@@ -73,7 +73,7 @@ class FineTuning(SupervisedModule):
         x, y = batch
         if self.training and self.view_recipe is not None:
             return self.view_recipe.draw(x)[0], y
-        return self.recipe.prepare(x), y
+        return self.view_policy.prepare(x), y
 
     def configure_optimizers(self) -> Any:
         """Build AdamW with a rate for each layer, and a cosine over the run behind a short warm-up."""

@@ -23,11 +23,11 @@ from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.runs.folder import Run
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_pretrained
+from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
 from ssl_registry.saying import silent
 from ssl_registry.views import ImageView
-from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Figure, record_evaluation
-from ssl_registry.workflows.finetune.few_labels import choose_labelled, read_labels
+from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
+from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
 from ssl_registry.workflows.finetune.module import FineTuning
 
 __all__ = ["finetune"]
@@ -51,7 +51,7 @@ def finetune(
     out: str | Path | None = None,
     image_size: int | None = None,
     data_root: str | None = None,
-    data_kind: str | None = None,
+    modality: str | None = None,
     workers: int | None = None,
     backbone: nn.Module | None = None,
     trainer: Mapping[str, Any] | None = None,
@@ -73,7 +73,7 @@ def finetune(
         seeds: how many times, each with other labels, another head and another order.
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
-        image_size, data_root, data_kind: see `open_source`.
+        image_size, data_root, modality: see `open_source`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python.
         trainer: arguments of Lightning's Trainer.
@@ -88,8 +88,8 @@ def finetune(
     """
     if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
         raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
-    pretrained = open_pretrained(path, backbone=backbone, registry=registry)
-    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, data_kind=data_kind)
+    pretrained = open_run(path, backbone=backbone, registry=registry)
+    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
     if (fresh := pretrained.untrained()) is not None:
@@ -99,14 +99,14 @@ def finetune(
         "learning_rate": learning_rate,
         "layer_decay": layer_decay,
         "weight_decay": weight_decay,
-        "view": source.view or (IMAGE_VIEW if source.kind == "image" else None),
+        "view": source.view or (IMAGE_VIEW if source.modality == "image" else None),
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
     file = _place(out, pretrained.run, labels)
     targets = read_labels(source)
     for seed in range(seeds):
-        chosen = choose_labelled(targets, labels, seed)
+        chosen = choose_labeled(targets, labels, seed)
         loaders = SSLDataModule(
             replace(source, train=Subset(source.train, chosen)),
             batch_size=batch_size,
@@ -121,11 +121,11 @@ def finetune(
                 _save(model, file, classes)
                 say(f"Fine-tuned weights: {file}")
     rows = tuple(
-        EvaluationRow(name, protocol, {key: Figure.over([one[key] for one in values]) for key in values[0]})
+        EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for name, values in measured.items()
     )
     test = len(source.test)  # type: ignore[arg-type]  # map-style data sets have a length
-    result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classes", rows, seeds)
+    result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds)
     return record_evaluation(result, pretrained.run)
 
 
@@ -157,7 +157,7 @@ def _fit(
     model.to(device).eval()
 
     def outputs(x: Tensor) -> Tensor:
-        scores: Tensor = model(model.recipe.prepare(x))
+        scores: Tensor = model(model.view_policy.prepare(x))
         return scores
 
     logits, y = collect_features(stream_features([(outputs, device)], loaders.test_dataloader()))

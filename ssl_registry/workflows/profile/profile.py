@@ -13,7 +13,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.data import cache_source, open_source
 from ssl_registry.data.images.encoded import EncodedImages
-from ssl_registry.data.loading.drawn import Drawing, choose_drawing
+from ssl_registry.data.loading.drawn import ViewPlan, choose_view_plan
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.module import SSLModule
@@ -99,8 +99,8 @@ def profile(
             registry=registry,
         )
 
-    def drawing(model: SSLModule, engine: str) -> Drawing | None:
-        return choose_drawing(source, model.recipe, asked=engine, accelerator=device.type != "cpu")
+    def drawing(model: SSLModule, engine: str) -> ViewPlan | None:
+        return choose_view_plan(source, model.view_policy, asked=engine, accelerator=device.type != "cpu")
 
     def measure(other: Setting) -> Steps:
         model = build()
@@ -122,7 +122,7 @@ def profile(
     say("drawing views, and the network alone")
     drawn_by = drawing(model, setting.engine)
     stages["views"] = views(model, batch, drawn_by)
-    drawn = [view.detach() for view in model.recipe.draw(batch.to(device), torch.Generator(device).manual_seed(0))]
+    drawn = [view.detach() for view in model.view_policy.draw(batch.to(device), torch.Generator(device).manual_seed(0))]
     stages["network"] = without_data(model, drawn, setting, steps, trainer or {}).rate
     cuda = device.type == "cuda"
     tries = candidates(

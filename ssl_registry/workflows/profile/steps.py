@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.loading.drawn import Drawing
+from ssl_registry.data.loading.drawn import ViewPlan
 from ssl_registry.model.module import SSLModule
 from ssl_registry.runs.folder import Run
 from ssl_registry.training.trainer import make_trainer
@@ -107,7 +107,7 @@ class _Same:
 def with_data(
     model: SSLModule,
     source: Source,
-    drawing: Drawing | None,
+    drawing: ViewPlan | None,
     setting: Setting,
     steps: int,
     trainer: Mapping[str, Any],

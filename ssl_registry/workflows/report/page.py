@@ -37,7 +37,7 @@ def render(runs: Sequence[RunPage]) -> str:
         subtitle=_subtitle(runs),
         runs=runs,
         galleries=galleries,
-        labelled=any(run.gallery and run.gallery.labels for run in galleries),
+        labeled=any(run.gallery and run.gallery.labels for run in galleries),
         mapped=f"{count} samples." if count else "",
         tile_names=list(dict.fromkeys(tile["name"] for run in runs for tile in run.tiles)),
         panels=panels,

@@ -26,7 +26,7 @@ class Line:
     """One curve: its label, the number of its colour, whether it is dashed, and its points."""
 
     label: str
-    colour: int
+    color: int
     dashed: bool
     points: Series
 

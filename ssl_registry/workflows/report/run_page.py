@@ -40,7 +40,7 @@ class RunPage:
         return self.facts.name
 
     @property
-    def colour(self) -> int:
+    def color(self) -> int:
         """Number of its colour in ``page.css``."""
         return self.index % 8
 

@@ -10,7 +10,7 @@ from ssl_registry._system.atomic import write_beside
 from ssl_registry.data import Source
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.model.module import SSLModule
-from ssl_registry.runs.opened import open_pretrained
+from ssl_registry.runs.opened import open_run
 from ssl_registry.workflows.report.facts import RunFacts, read_facts
 from ssl_registry.workflows.report.gallery import Gallery, build_gallery
 from ssl_registry.workflows.report.page import render
@@ -59,7 +59,7 @@ def write_run_report(folder: Path, model: SSLModule, source: Source) -> Path:
 def _reopened(facts: RunFacts, registry: Registry) -> tuple[Gallery | None, str]:
     """Return the pictures, or why there can be none: the rest of a report does not depend on them."""
     try:
-        opened = open_pretrained(facts.folder, registry=registry)
+        opened = open_run(facts.folder, registry=registry)
         model, source = opened.model, opened.open_data()
     except SSLRegistryError as error:
         return None, str(error)

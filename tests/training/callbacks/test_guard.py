@@ -23,7 +23,7 @@ def watched(mode="warn"):
 
 def projection_spread(model, source):
     """Of the held-out samples, by the projection head in training mode, as the loss sees it."""
-    x = model.recipe.prepare(source.test.x)
+    x = model.view_policy.prepare(source.test.x)
     with torch.no_grad():
         return float(feature_spread(model.heads["projection_head"].train()(model.backbone.train()(x))))
 
@@ -60,7 +60,7 @@ def test_is_silent_on_healthy_runs(fit, method, options, seed):
     fit(method, guard, steps=101, seed=seed, **options)
     assert lines == []
     assert len(guard.looks) == 10
-    assert sum(look.blind_loss is not None for look in guard.looks) == 3
+    assert sum(look.trivial_loss is not None for look in guard.looks) == 3
 
 
 def test_stop_ends_the_run_cleanly(fit, constant_head, tmp_path):
@@ -84,7 +84,7 @@ def test_weights_are_bit_identical_with_and_without_it(fit, method):
     guard, _ = watched()
     first, _ = fit(method, guard, steps=34)
     second, _ = fit(method, steps=34)
-    assert any(look.blind_loss is not None for look in guard.looks)
+    assert any(look.trivial_loss is not None for look in guard.looks)
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
 
 

@@ -190,7 +190,7 @@ def test_signals_and_tables_have_pictures(shape, tmp_path):
     """Waves and bars, labels or not."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).numpy()
     np.savez(tmp_path / "x.npz", x=x, y=np.arange(60) % 3)
-    source = open_source(str(tmp_path / "x.npz"), kind="signal" if len(shape) == 3 else "table")
+    source = open_source(str(tmp_path / "x.npz"), modality="signal" if len(shape) == 3 else "table")
     backbone = "signal_encoder" if len(shape) == 3 else "table_encoder"
     model = registry.create("lfr", backbone=backbone, input_shape=source.input_shape, num_candidates=3, num_targets=2)
     gallery = build_gallery(model, source)

@@ -65,7 +65,7 @@ def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int 
 
     return Source(
         name=_name(spec),
-        kind="image",
+        modality="image",
         input_shape=(pixels.channels, image_size, image_size),
         train=part(kept),
         test=part(held) if len(held) else None,
