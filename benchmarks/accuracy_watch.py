@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.evaluation import extract_features, knn_accuracy, linear_probe
-from ssl_registry.pretrained import RawNetwork
+from ssl_registry.measures import extract_features, knn_accuracy, linear_probe
+from ssl_registry.runs.opened import RawNetwork
 
 LOOKS = 6
 STRENGTH = 0.1  # scikit-learn's C on standardised features; a sweep would cost more than the training

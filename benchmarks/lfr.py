@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_registry import registry
+from ssl_registry.model.optimizers import build_optimizer, default_param_groups
 from ssl_registry.nn import TableEncoder
-from ssl_registry.optimizers import build_optimizer, default_param_groups
 
 STEP, OPTIMIZER, CHOICE = "LFR, forward and backward", "LFR, optimizer step", "LFR, choice of six targets"
 FEATURES = 64  # columns of the table

@@ -14,10 +14,10 @@ from harness import Work, arguments, run
 from lightning.pytorch import Callback, Trainer
 
 from ssl_registry import SSLModule, registry
-from ssl_registry.callbacks import CollapseGuard, OnlineProbe, Throughput
 from ssl_registry.data import SSLDataModule, open_source
-from ssl_registry.evaluation.quick import quick_probe
+from ssl_registry.measures.quick import quick_probe
 from ssl_registry.training.building import build_model
+from ssl_registry.training.callbacks import CollapseGuard, OnlineProbe, Throughput
 
 
 def main() -> None:

@@ -14,25 +14,25 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from ssl_registry._version import __version__
 
 _HOME = {
     "registry": "ssl_registry._registry",
     "Registry": "ssl_registry._registry",
-    "MethodInfo": "ssl_registry.discovery",
-    "MethodConfig": "ssl_registry.config",
-    "Field": "ssl_registry.config",
-    "hookimpl": "ssl_registry.hookspecs",
-    "Context": "ssl_registry.context",
-    "Overrides": "ssl_registry.overrides",
-    "SSLModule": "ssl_registry.module",
-    "SupervisedModule": "ssl_registry.supervised",
+    "MethodInfo": "ssl_registry.discovery.entry_points",
+    "MethodConfig": "ssl_registry.contract.config",
+    "Field": "ssl_registry.contract.config",
+    "hookimpl": "ssl_registry.contract.hookspecs",
+    "Context": "ssl_registry.contract.context",
+    "Overrides": "ssl_registry.contract.overrides",
+    "SSLModule": "ssl_registry.model.module",
+    "SupervisedModule": "ssl_registry.model.supervised",
     # The command line's verbs.
-    "train": "ssl_registry.training",
-    "evaluate": "ssl_registry.evaluation.evaluate",
-    "finetune": "ssl_registry.finetuning",
-    "embed": "ssl_registry.embedding",
-    "export": "ssl_registry.exporting",
+    "train": "ssl_registry.workflows.train",
+    "evaluate": "ssl_registry.workflows.evaluate.evaluate",
+    "finetune": "ssl_registry.workflows.finetune",
+    "embed": "ssl_registry.workflows.embed",
+    "export": "ssl_registry.workflows.export",
 }
 
 __all__ = [
@@ -56,18 +56,18 @@ __all__ = [
 
 if TYPE_CHECKING:
     from ssl_registry._registry import Registry, registry
-    from ssl_registry.config import Field, MethodConfig
-    from ssl_registry.context import Context
-    from ssl_registry.discovery import MethodInfo
-    from ssl_registry.embedding import embed
-    from ssl_registry.evaluation.evaluate import evaluate
-    from ssl_registry.exporting import export
-    from ssl_registry.finetuning import finetune
-    from ssl_registry.hookspecs import hookimpl
-    from ssl_registry.module import SSLModule
-    from ssl_registry.overrides import Overrides
-    from ssl_registry.supervised import SupervisedModule
-    from ssl_registry.training import train
+    from ssl_registry.contract.config import Field, MethodConfig
+    from ssl_registry.contract.context import Context
+    from ssl_registry.contract.hookspecs import hookimpl
+    from ssl_registry.contract.overrides import Overrides
+    from ssl_registry.discovery.entry_points import MethodInfo
+    from ssl_registry.model.module import SSLModule
+    from ssl_registry.model.supervised import SupervisedModule
+    from ssl_registry.workflows.embed import embed
+    from ssl_registry.workflows.evaluate.evaluate import evaluate
+    from ssl_registry.workflows.export import export
+    from ssl_registry.workflows.finetune import finetune
+    from ssl_registry.workflows.train import train
 
 
 def __getattr__(name: str) -> Any:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import importlib_metadata
 
-from ssl_registry.discovery import GROUP, MethodInfo, discover, normalized
+from ssl_registry.discovery.entry_points import GROUP, MethodInfo, discover, normalized
 from ssl_registry.errors import ConfigError, MethodNotFoundError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ssl_registry.module import SSLModule
-    from ssl_registry.views import Recipe
+    from ssl_registry.model.module import SSLModule
+    from ssl_registry.views import ViewPolicy
 
 __all__ = ["Registry", "registry"]
 
@@ -69,7 +69,7 @@ class Registry:
         Raises:
             ContractError: if the class breaks the contract.
         """
-        from ssl_registry.contract import check_method_class
+        from ssl_registry.contract.validation import check_method_class
 
         if cls is None:
             return lambda decorated: self.register(name, decorated)
@@ -124,7 +124,7 @@ class Registry:
         return self._found(name)[1]
 
     def _found(self, name: str) -> tuple[MethodInfo, type[Any]]:
-        from ssl_registry.contract import check_method_class
+        from ssl_registry.contract.validation import check_method_class
 
         info = self.info(name)
         if info.status == "local":
@@ -154,7 +154,7 @@ class Registry:
         low_resolution: bool = False,
         pooling: str = "avg",
         backbone_kwargs: dict[str, Any] | None = None,
-        recipe: Recipe | None = None,
+        view_policy: ViewPolicy | None = None,
         observers: Sequence[object] = (),
         seed: int | None = None,
         **options: Any,
@@ -185,9 +185,9 @@ class Registry:
             MethodNotFoundError, PluginError, ContractError: about the method.
             ConfigError, BackboneError: about the arguments.
         """
-        from ssl_registry.assembly import assemble
-        from ssl_registry.backbones import BackboneSpec
-        from ssl_registry.config import parse_config
+        from ssl_registry.contract.config import parse_config
+        from ssl_registry.model.assembly import assemble
+        from ssl_registry.model.backbones import BackboneSpec
         from ssl_registry.nn import as_module
 
         info, cls = self._found(name)
@@ -212,7 +212,7 @@ class Registry:
             info,
             spec,
             overrides={key: as_module(value) for key, value in heads.items()},
-            recipe=recipe,
+            view_policy=view_policy,
             observers=observers,
             seed=seed,
         )
@@ -240,7 +240,7 @@ class Registry:
             CheckpointError: if the file is no checkpoint of this project, or does not fit.
             MethodNotFoundError, PluginError: if its method is not installed.
         """
-        from ssl_registry.checkpoint import reopen
+        from ssl_registry.model.reopen import reopen
 
         return reopen(self, Path(path), backbone=backbone, observers=observers, heads=heads)
 

@@ -17,10 +17,10 @@ from ssl_registry_simclr import SimCLR
 from torch import nn
 
 from ssl_registry import registry
-from ssl_registry.batches import read_batch
 from ssl_registry.cli import main
-from ssl_registry.config import parse_config
+from ssl_registry.contract.config import parse_config
 from ssl_registry.errors import SSLRegistryError
+from ssl_registry.model.batches import read_batch
 
 # Fixtures hold for all examples of a test, as they should here; how long one takes depends on the machine.
 LENIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -187,7 +187,7 @@ OPTIONS = [
     "--backbone_kwargs",
     "--low_resolution",
     "--warmup_steps",
-    "--data-kind",
+    "--modality",
 ]
 WRITTEN = ["0", "1", "-1", "2.5", "nan", "1e400", "true", "null", "[1", "{a: 1}", "{", "resnet18", "digits"]
 

@@ -24,12 +24,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from PIL import Image
 
 from ssl_registry import registry
-from ssl_registry.atomic import replacing
-from ssl_registry.checkpoint_io import AtomicCheckpointIO
+from ssl_registry._system.atomic import replacing
+from ssl_registry._system.locking import locked
+from ssl_registry.checkpoint.io import AtomicCheckpointIO
 from ssl_registry.cli import main
 from ssl_registry.errors import BatchError, CheckpointError, ConfigError
-from ssl_registry.lock import locked
-from ssl_registry.training import train
+from ssl_registry.workflows.train import train
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGKILL]
 
@@ -252,7 +252,7 @@ def test_lightnings_own_write_is_not_atomic_across_disks(tmp_path, monkeypatch):
 def test_full_disk_at_the_start_is_told_before_training(folder, monkeypatch, capsys):
     """The configuration is the first file; where it cannot be written nothing is trained."""
     full = OSError(errno.ENOSPC, "No space left")
-    monkeypatch.setattr("ssl_registry.runs.write_beside", lambda path, text: _raise(full))
+    monkeypatch.setattr("ssl_registry.runs.folder.write_beside", lambda path, text: _raise(full))
     assert main([*survival.ARGV, "--out", "run"]) == 2
     assert "cannot write the run run: No space left" in capsys.readouterr().err
 

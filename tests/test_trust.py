@@ -14,8 +14,8 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from ssl_registry import registry
-from ssl_registry.checkpoint import RECORD_KEY
-from ssl_registry.checkpoint_io import AtomicCheckpointIO
+from ssl_registry.checkpoint.io import AtomicCheckpointIO
+from ssl_registry.checkpoint.record import RECORD_KEY
 from ssl_registry.errors import CheckpointError, MethodNotFoundError, SSLRegistryError
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +72,7 @@ def tampered(tmp_path):
         {"backbone__kwargs": {"pretrained": True}},
         {"config": {"optimizer": "evil_module.Evil", "projection_dim": 4}},
         {"config": {"optimizer_kwargs": {"params": "x"}, "no_such_option": 1}},
-        {"recipe": {"views": [{"kind": "evil_module:Evil"}]}},
+        {"view_policy": {"views": [{"modality": "evil_module:Evil"}]}},
         {"overridden": ["evil_module:Evil"]},
     ],
 )
@@ -88,7 +88,7 @@ def test_record_that_leads_elsewhere_is_refused(changes, tampered, evil):
             registry.load(path)
 
 
-@pytest.mark.parametrize("key", ["method", "config", "backbone", "recipe", "overridden", "seed", "version"])
+@pytest.mark.parametrize("key", ["method", "config", "backbone", "view_policy", "overridden", "seed", "version"])
 @pytest.mark.parametrize("value", [3.5, ["x"], {"x": 1}, None, "text"])
 def test_damaged_record_is_an_error_of_ours(key, value, tampered):
     """Whatever is in the place of a field; what happens to be valid loads."""

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(USAGE.format(commands="\n".join(f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items())))
         return 0
     if command == "--version":
-        from ssl_registry import __version__
+        from ssl_registry._version import __version__
 
         print(f"ssl-registry {__version__}")
         return 0
@@ -92,8 +92,8 @@ def _run_plugin_files(arguments: list[str]) -> list[str]:
         if flag != "--plugin":
             rest.append(word)
             continue
+        from ssl_registry._system.python_files import load_python_file
         from ssl_registry.errors import SSLRegistryError
-        from ssl_registry.files import load_python_file
 
         if not equals:
             path = next(words, "")

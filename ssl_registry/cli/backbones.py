@@ -16,7 +16,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern in quotes, such as 'resnet*'")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
-    from ssl_registry.backbones import list_backbones
+    from ssl_registry.model.backbones import list_backbones
 
     names = list_backbones(options.pattern)
     if not names:

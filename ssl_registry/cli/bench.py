@@ -15,7 +15,7 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.recipes.finding import find_recipes
 
 if TYPE_CHECKING:
-    from ssl_registry.bench import Cell, Suite
+    from ssl_registry.workflows.bench import Cell, Suite
 
 __all__ = ["run"]
 
@@ -30,7 +30,7 @@ Made by `{command}` with {versions}."""
 
 def run(argv: list[str]) -> int:
     """Fill the table cell by cell."""
-    from ssl_registry.bench.suites import list_suites, load_suite
+    from ssl_registry.workflows.bench.suites import list_suites, load_suite
 
     parser = QuickParser("bench", DESCRIPTION)
     parser.add_argument("suite", metavar="SUITE", help=f"one of {', '.join(list_suites())}, or the path of a .yaml")
@@ -62,9 +62,9 @@ def _taking_part(suite: Suite) -> list[str]:
 
 
 def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: int, rest: list[str]) -> list[Cell]:
-    from ssl_registry.bench import run_cell
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
+    from ssl_registry.workflows.bench import run_cell
 
     quieten()
     planned = []
@@ -92,11 +92,11 @@ def _write(out: Path, suite: Suite, cells: list[Cell], argv: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ssl_registry.bench import markdown, summarise
-    from ssl_registry.bench.table import COLUMNS
-    from ssl_registry.files import write_beside
+    from ssl_registry._system.atomic import write_beside
+    from ssl_registry.workflows.bench import markdown, summarize
+    from ssl_registry.workflows.bench.table import COLUMNS
 
-    rows = summarise(cells)
+    rows = summarize(cells)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
         table.add_column(column, no_wrap=True)

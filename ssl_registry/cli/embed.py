@@ -15,7 +15,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--devices", help=DEVICES)
     add_data_arguments(parser)
     options = parser.parse_args(argv)
-    from ssl_registry.embedding import embed
+    from ssl_registry.workflows.embed import embed
 
     result = embed(options.path, out=options.out, devices=options.devices, **data_arguments(options))
     print(f"{result.file}: {result.rows} rows of {result.width} features")

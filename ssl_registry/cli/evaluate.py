@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
 
 if TYPE_CHECKING:
-    from ssl_registry.evaluation.results import EvaluateResult
+    from ssl_registry.workflows.evaluate.results import EvaluateResult
 
 __all__ = ["print_result", "run"]
 
@@ -26,8 +26,8 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
-    from ssl_registry.evaluation.evaluate import evaluate
     from ssl_registry.saying import silent
+    from ssl_registry.workflows.evaluate.evaluate import evaluate
 
     result = evaluate(
         options.path,

@@ -34,23 +34,23 @@ def run(argv: list[str]) -> int:
 
 
 def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
-    from ssl_registry.recipes.reading import flatten, read_yaml
-    from ssl_registry.runs import Run
+    from ssl_registry._system.yaml_files import flatten, read_yaml
+    from ssl_registry.runs.folder import Run
 
     if rest:
         raise ConfigError(f"{folder} is a run, which takes no further options: {' '.join(rest)}")
     run = Run(folder)
     if not run.settings.is_file():
         raise ConfigError(f"{folder} is no run: it has no config.yaml")
-    origins, settings = run.read_origins(), read_yaml(run.settings)
+    origins, settings = run.provenance(), read_yaml(run.settings)
     return [(option, value, origins.get(option, "not recorded")) for option, value in flatten(settings)]
 
 
 def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     from ssl_registry._registry import registry
+    from ssl_registry._system.yaml_files import flatten
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
-    from ssl_registry.recipes.reading import flatten
 
     quieten()
     settings = resolve(method, registry.method_class(method).Config, rest)

@@ -18,7 +18,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", help="the folder (default: export-FORMAT in the run)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
-    from ssl_registry.exporting import export
+    from ssl_registry.workflows.export import export
 
     result = export(options.path, format=options.format, out=options.out)
     if options.json:

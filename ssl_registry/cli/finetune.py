@@ -28,8 +28,8 @@ def run(argv: list[str]) -> int:
     add_data_arguments(parser)
     parser.set_defaults(batch_size=128)
     options = parser.parse_args(argv)
-    from ssl_registry.finetuning import finetune
     from ssl_registry.saying import silent
+    from ssl_registry.workflows.finetune import finetune
 
     quieten()
     result = finetune(

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 
 from ssl_registry._registry import FIRST_PARTY, registry
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.discovery import MethodInfo
-from ssl_registry.health import DEFAULT_TIMEOUT, import_problem
+from ssl_registry.discovery.entry_points import MethodInfo
+from ssl_registry.discovery.health import DEFAULT_TIMEOUT, import_problem
 
 __all__ = ["add_timeout", "checked", "run"]
 
@@ -71,13 +71,13 @@ def _print_table(rows: list[dict[str, str]]) -> None:
         table.add_column(column, no_wrap=True)
     table.add_column("summary")
     for row in rows:
-        colour = COLOURS.get(row["status"], "red")
-        summary = escape(row["summary"]) + (f"\n[{colour}]{escape(row['problem'])}[/]" if row["problem"] else "")
+        color = COLOURS.get(row["status"], "red")
+        summary = escape(row["summary"]) + (f"\n[{color}]{escape(row['problem'])}[/]" if row["problem"] else "")
         table.add_row(
             escape(row["name"]),
             escape(row["distribution"] or "(this process)"),
             escape(row["version"]),
-            f"[{colour}]{row['status']}[/]",
+            f"[{color}]{row['status']}[/]",
             summary,
         )
     Console().print(table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.scaffold import write_plugin
+from ssl_registry.discovery.scaffold import write_plugin
 
 __all__ = ["run"]
 

@@ -30,7 +30,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("data (default: as the run)").add_argument
     add("--data", help=DATA)
     add("--data-root", help="where torchvision's data sets lie")
-    add("--data-kind", help="image, signal or table, where an array leaves it open")
+    add("--modality", help="image, signal or table, where an array leaves it open")
     add("--image-size", type=int, help="side of the images in pixels")
     add("--batch-size", type=int, default=256, help="samples a batch (default: 256)")
     add("--workers", type=int, help="processes that load samples")
@@ -38,5 +38,5 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 def data_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of Python's verbs that `add_data_arguments` parsed."""
-    names = ("data", "data_root", "data_kind", "image_size", "batch_size", "workers")
+    names = ("data", "data_root", "modality", "image_size", "batch_size", "workers")
     return {name: getattr(options, name) for name in names}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ssl_registry.cli.parsing import QuickParser
 
 if TYPE_CHECKING:
-    from ssl_registry.profiling import Profile
+    from ssl_registry.workflows.profile import Profile
 
 __all__ = ["run"]
 
@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
     as_json, accelerator = options.pop("json"), options.pop("accelerator")
 
     from ssl_registry.cli.train import quieten
-    from ssl_registry.profiling import profile
+    from ssl_registry.workflows.profile import profile
 
     quieten()
     # More workers than cores is one of the things that are tried.

@@ -14,7 +14,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
     parser.add_argument("--out", help="the file (default: report.html in the run's folder, or here for several)")
     options = parser.parse_args(argv)
-    from ssl_registry.report import write_report
+    from ssl_registry.workflows.report import write_report
 
     try:
         print(write_report(*options.runs, out=options.out))

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_registry._system.yaml_files import flatten, read_yaml
 from ssl_registry.cli.train_options import make_parser
 from ssl_registry.cli.view_options import one_word_a_view
-from ssl_registry.config import MethodConfig
+from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError, did_you_mean
 from ssl_registry.recipes.adapting import adapt
 from ssl_registry.recipes.finding import load_recipe
-from ssl_registry.recipes.reading import TrainingRecipe, flatten, read_yaml
-from ssl_registry.runs import Run
+from ssl_registry.recipes.reading import TrainingRecipe
+from ssl_registry.runs.folder import Run
 
 __all__ = ["Settings", "resolve"]
 
@@ -97,7 +98,7 @@ def resolve(
         raise ConfigError(f"the configuration is {said}'s, not {method}'s: ssl-registry train {said} --config ...")
     origins = _origins(values, flags, files, recipe)
     if resumed:
-        recorded = resumed.read_origins()
+        recorded = resumed.provenance()
         taken = [option for option, place in origins.items() if place == f"file {resumed.settings}"]
         origins |= {option: recorded[option] for option in taken if option in recorded}
     if recipe:

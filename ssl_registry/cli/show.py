@@ -8,8 +8,8 @@ from typing import Any
 
 from ssl_registry._registry import registry
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.config import MethodConfig, allowed_values
-from ssl_registry.contract import implemented_hooks
+from ssl_registry.contract.config import MethodConfig, allowed_values
+from ssl_registry.contract.validation import implemented_hooks
 from ssl_registry.recipes.finding import find_recipes
 
 __all__ = ["run"]

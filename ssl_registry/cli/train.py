@@ -13,7 +13,7 @@ import warnings
 from ssl_registry._registry import registry
 from ssl_registry.cli.settings import Settings, resolve
 from ssl_registry.cli.train_options import make_parser
-from ssl_registry.config import MethodConfig
+from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError
 
 __all__ = ["quieten", "run"]
@@ -50,8 +50,8 @@ def run(argv: list[str]) -> int:
 def _train(method: str, config_class: type[MethodConfig], settings: Settings) -> int:
     from rich.console import Console
 
-    from ssl_registry.callbacks.interrupt import TERMINATED
-    from ssl_registry.training import train
+    from ssl_registry.training.callbacks.interrupt import TERMINATED
+    from ssl_registry.workflows.train import train
 
     console = Console()
     arguments = settings.as_arguments(config_class)

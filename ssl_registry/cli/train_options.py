@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssl_registry.cli.parsing import DATA
-from ssl_registry.config import MethodConfig, allowed_values
+from ssl_registry.contract.config import MethodConfig, allowed_values
 
 __all__ = ["make_parser"]
 
@@ -63,12 +63,12 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
     add("--image_size", type=int | None, default=None, help="Side of the images in pixels.")
     add("--data_root", type=str | None, default=None, help="Where torchvision's data sets lie.")
     add(
-        "--data_kind",
+        "--modality",
         type=str | None,
         default=None,
         help="image, signal or table, where an array leaves it open.",
     )
-    add("--standardise", type=bool, default=True, help="Bring signals and tables to mean 0 and std 1.")
+    add("--standardize", type=bool, default=True, help="Bring signals and tables to mean 0 and std 1.")
     add("--cache", type=str | None, default=None, help="Folder for images decoded and resized once.")
     add("--workers", type=int | None, default=None, help="Processes that load samples (default: for files only).")
     add(

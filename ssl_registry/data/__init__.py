@@ -19,10 +19,10 @@ What lives where:
 
 from __future__ import annotations
 
-from ssl_registry.data.cache import cache_source
-from ssl_registry.data.datamodule import SSLDataModule
-from ssl_registry.data.encoded import broken_samples
-from ssl_registry.data.opening import open_source
+from ssl_registry.data.images.cache import cache_source
+from ssl_registry.data.images.encoded import broken_samples
+from ssl_registry.data.loading.datamodule import SSLDataModule
+from ssl_registry.data.open import open_source
 from ssl_registry.data.source import Source
 
 __all__ = ["SSLDataModule", "Source", "broken_samples", "cache_source", "open_source"]

@@ -10,10 +10,10 @@ from torch.utils.data import Dataset
 if TYPE_CHECKING:
     from ssl_registry.views import View
 
-__all__ = ["UNDERSTOOD", "Kind", "Source", "Task"]
+__all__ = ["UNDERSTOOD", "Modality", "Source", "Task"]
 
-Kind = Literal["image", "signal", "table"]
-Task = Literal["classes", "multilabel", "regression"]
+Modality = Literal["image", "signal", "table"]
+Task = Literal["classification", "multilabel", "regression"]
 
 UNDERSTOOD = (
     "'digits' (built in), a folder of images, an array file (.npz, .npy, .pt, .csv), Parquet files "
@@ -38,12 +38,12 @@ class Source:
             of signals and tables as stored and already applied. None when not known.
         view: augmentation suited to the samples, where the source knows one; otherwise the method's is used.
         notes: what was decided while opening it, in words.
-        task: what the labels ask for: ``classes``; ``multilabel``, 0 or 1 for each of several labels (int64); or
+        task: what the labels ask for: ``classification``; ``multilabel``, 0 or 1 for each of several labels (int64); or
             ``regression``, numbers (float64). The other two are for `ssl_registry.evaluate`, training passes over them.
     """
 
     name: str
-    kind: Kind
+    modality: Modality
     input_shape: tuple[int, ...]
     train: Dataset[Any]
     test: Dataset[Any] | None = None
@@ -52,9 +52,9 @@ class Source:
     std: tuple[float, ...] | None = None
     view: View | None = None
     notes: tuple[str, ...] = ()
-    task: Task = "classes"
+    task: Task = "classification"
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether items carry a class."""
         return self.classes is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.discovery import MethodInfo
+from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import ConfigError, did_you_mean
 from ssl_registry.recipes.reading import TrainingRecipe, read_recipe
 

@@ -19,7 +19,7 @@ __all__ = ["SILENT", "WORLD", "Outcome", "run_in_two"]
 WORLD = 2
 SILENT = "the process crashed"
 # What the server of new processes imports once, so that each of them begins at once.
-PRELOAD = ["lightning.pytorch", "ssl_registry.module", "ssl_registry.testing.subject"]
+PRELOAD = ["lightning.pytorch", "ssl_registry.model.module", "ssl_registry.testing.subject"]
 
 
 @dataclass(frozen=True)

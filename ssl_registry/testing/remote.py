@@ -13,14 +13,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.files import load_python_file
-from ssl_registry.module import SSLModule
+from ssl_registry._system.python_files import load_python_file
+from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import gather, rank, world_size
 from ssl_registry.testing.check import CheckFailure, NotApplicable
 from ssl_registry.testing.processes import Outcome
 from ssl_registry.testing.subject import Subject
 
-__all__ = ["compare", "describe", "rebuild", "synchronise_norms", "values_of"]
+__all__ = ["compare", "describe", "rebuild", "synchronize_norms", "values_of"]
 
 
 def describe(subject: Subject) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _gathered_forward(norm: _BatchNorm, x: Tensor) -> Tensor:
     return everyone[rank() * len(x) : (rank() + 1) * len(x)]
 
 
-def synchronise_norms(model: SSLModule) -> None:
+def synchronize_norms(model: SSLModule) -> None:
     """Let every BatchNorm of a model take its statistics over the batches of all ranks, on any device."""
     for part in model.modules():
         if isinstance(part, _BatchNorm) and world_size() > 1 and part.training:

@@ -7,18 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from ssl_registry._registry import Registry
 from ssl_registry.data import Source
-from ssl_registry.errors import BackboneError
-from ssl_registry.files import load_object
-from ssl_registry.module import SSLModule
-from ssl_registry.views import Recipe
+from ssl_registry.model.backbones import own_backbone
+from ssl_registry.model.module import SSLModule
+from ssl_registry.views import ViewPolicy
 from ssl_registry.views.changes import changed
 
-__all__ = ["build_model", "default_backbone", "own_backbone"]
+__all__ = ["build_model", "default_backbone"]
 
 # The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
 PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
@@ -29,7 +25,7 @@ SMALL_IMAGE = 64
 
 def default_backbone(source: Source) -> str:
     """Name the backbone for samples of a kind."""
-    return DEFAULT_BACKBONE[source.kind]
+    return DEFAULT_BACKBONE[source.modality]
 
 
 def build_model(
@@ -62,7 +58,7 @@ def build_model(
         views: changes to the views' fields, see `changed`.
     """
     if low_resolution is None:
-        small = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE
+        small = source.modality == "image" and source.input_shape[-1] <= SMALL_IMAGE
         low_resolution = small and PLAIN_RESNET.match(backbone) is not None
     own = ".py:" in backbone
     model = registry.create(
@@ -76,30 +72,17 @@ def build_model(
         seed=seed,
         **options,
     )
-    model.recipe = changed(_recipe_for(model, source), views or {})
+    model.view_policy = changed(_recipe_for(model, source), views or {})
     return model
 
 
-def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
-    """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
-    factory = load_object(name)
-    if isinstance(factory, nn.Module):
-        return factory
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = factory(**(kwargs or {}))
-    if not isinstance(module, nn.Module):
-        raise BackboneError(f"{name} gives a {type(module).__name__}, not an nn.Module")
-    return module
-
-
-def _recipe_for(model: SSLModule, source: Source) -> Recipe:
+def _recipe_for(model: SSLModule, source: Source) -> ViewPolicy:
     """The method says how many views and how strong; the source, what leaves its samples' meaning alone."""
-    recipe = model.recipe if source.view is None else model.recipe.with_view(source.view)
-    if source.kind != "image":
+    view_policy = model.view_policy if source.view is None else model.view_policy.with_view(source.view)
+    if source.modality != "image":
         known = source.mean is not None and source.std is not None
-        return recipe.model_copy(update={"standardised": (source.mean, source.std)}) if known else recipe
+        return view_policy.model_copy(update={"standardized": (source.mean, source.std)}) if known else view_policy
     height, width = source.input_shape[1:]
     # Images that are not square keep their shape, in every view.
     size = width if height == width else None
-    return recipe.model_copy(update={"image_size": size, "mean": source.mean, "std": source.std})
+    return view_policy.model_copy(update={"image_size": size, "mean": source.mean, "std": source.std})

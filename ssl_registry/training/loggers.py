@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from ssl_registry._system.optional import require
 from ssl_registry.errors import ConfigError, did_you_mean
-from ssl_registry.extras import require
-from ssl_registry.runs import Run
+from ssl_registry.runs.folder import Run
 
 __all__ = ["make_loggers"]
 

@@ -10,10 +10,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from ssl_registry.callbacks import NameBroken, SaveOnInterrupt
-from ssl_registry.checkpoint_io import AtomicCheckpointIO
+from ssl_registry.checkpoint.io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
-from ssl_registry.runs import Run
+from ssl_registry.runs.folder import Run
+from ssl_registry.training.callbacks import NameBroken, SaveOnInterrupt
 from ssl_registry.training.loggers import make_loggers
 from ssl_registry.training.memory import keep_freed_memory
 

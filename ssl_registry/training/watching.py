@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
-from ssl_registry.callbacks import CollapseGuard, GuardMode, OnlineProbe, Throughput
 from ssl_registry.data import SSLDataModule
-from ssl_registry.evaluation import pixels
-from ssl_registry.evaluation.quick import can_probe, quick_probe
-from ssl_registry.module import SSLModule
+from ssl_registry.measures import pixels
+from ssl_registry.measures.quick import can_probe, quick_probe
+from ssl_registry.model.module import SSLModule
+from ssl_registry.training.callbacks import CollapseGuard, GuardMode, OnlineProbe, Throughput
 
 __all__ = ["Watch"]
 

@@ -34,7 +34,7 @@ def test_finetune(run, capsys):
 
 def test_export(run, capsys, monkeypatch):
     """The largest difference and the code that loads it."""
-    monkeypatch.setattr("ssl_registry.exporting.writing.largest_difference", lambda *_: 2e-7)
+    monkeypatch.setattr("ssl_registry.workflows.export.writing.largest_difference", lambda *_: 2e-7)
     assert main(["export", str(run)]) == 0
     out = capsys.readouterr().out
     assert "largest difference of its outputs: 2e-07" in out

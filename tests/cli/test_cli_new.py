@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from ssl_registry.cli import main
+from ssl_registry.discovery.scaffold import Names, write_plugin
 from ssl_registry.errors import ConfigError
-from ssl_registry.scaffold import Names, write_plugin
 
 NET = "from torch import nn\ndef Net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(256, 16))\n"
 SHORT = [
@@ -79,8 +79,10 @@ def test_cores_wheel_holds_the_template(tmp_path):
     done = shell("-m", "pip", "-q", "wheel", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(root))
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("ssl_registry-*.whl")
-    names = {name.removeprefix("ssl_registry/scaffold/template/") for name in zipfile.ZipFile(wheel).namelist()}
-    template = root / "ssl_registry/scaffold/template"
+    names = {
+        name.removeprefix("ssl_registry/discovery/scaffold/template/") for name in zipfile.ZipFile(wheel).namelist()
+    }
+    template = root / "ssl_registry/discovery/scaffold/template"
     assert {path.relative_to(template).as_posix() for path in template.rglob("*.tmpl")} <= names
 
 

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from ssl_registry import registry
+from ssl_registry._system.python_files import load_object
 from ssl_registry.cli import main
-from ssl_registry.files import load_object
 
 # A network that trains in a blink; the subject here is the command around it.
 NET = """

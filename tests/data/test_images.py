@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from ssl_registry.data import images
-from ssl_registry.data.images import decode, resize, to_tensor
-from ssl_registry.data.pixels import Pixels, pixels_of
+from ssl_registry.data.images.decode import decode, resize, to_tensor
+from ssl_registry.data.images.pixels import Pixels, pixels_of
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (6, 6, 3), dtype=np.uint8)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_registry.data.labels import encode_labels, stratified_holdout
+from ssl_registry.data.arrays.labels import encode_labels, stratified_holdout
 from ssl_registry.errors import DataError
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ssl_registry.data import open_source
-from ssl_registry.data.images import decode
-from ssl_registry.data.pixels import Pixels, fit, pixels_of
+from ssl_registry.data.images.decode import decode
+from ssl_registry.data.images.pixels import Pixels, fit, pixels_of
 from ssl_registry.errors import DataError, MissingExtraError
 
 RANDOM = np.random.default_rng(0)

@@ -21,8 +21,8 @@ def test_a_path_decides_by_what_it_is(tmp_path: Path, monkeypatch: pytest.Monkey
     Image.new("L", (4, 4)).save(tmp_path / "CIFAR10" / "a.png")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert open_source("x.npy").kind == "table"
-    assert open_source("~/x.npy").kind == "table"
+    assert open_source("x.npy").modality == "table"
+    assert open_source("~/x.npy").modality == "table"
     assert open_source("CIFAR10").name == "CIFAR10"  # the folder that is there, not the set of that name
     assert len(open_source("CIFAR10").train) == 1
 
@@ -56,7 +56,7 @@ def test_unknown_words_are_answered_with_what_is_understood(spec: str, message: 
 def test_origins_are_imported_when_used() -> None:
     """Opening the package imports neither scikit-learn nor torchvision's sets."""
     code = (
-        "import sys, ssl_registry.data.opening, ssl_registry.data.arrays; "
-        "sys.exit('sklearn' in sys.modules or 'ssl_registry.data.torchvision_sets' in sys.modules)"
+        "import sys, ssl_registry.data.open, ssl_registry.data.sources.array_files; "
+        "sys.exit('sklearn' in sys.modules or 'ssl_registry.data.sources.torchvision_sets' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False).returncode == 0

@@ -26,7 +26,7 @@ ARGV = (
 def context() -> Any:
     """Return where processes come from: a server that has everything imported, so that each starts at once."""
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["ssl_registry.training", "ssl_registry.cli.train", "ssl_registry_simclr"])
+    found.set_forkserver_preload(["ssl_registry.workflows.train", "ssl_registry.cli.train", "ssl_registry_simclr"])
     return found
 
 
@@ -71,7 +71,7 @@ def timed(folder: Path, *argv: str) -> float:
 
 def hold(folder: Path, seconds: float) -> None:
     """Hold a folder, and write the file ``held`` into it once it is held."""
-    from ssl_registry.lock import locked
+    from ssl_registry._system.locking import locked
 
     with locked(folder):
         (folder / "held").write_text("")

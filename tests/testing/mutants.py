@@ -254,10 +254,10 @@ class CentreByMicroBatch(Sound):
 
     def features(self, model, view):
         features = model(view)
-        centre = model.heads["state"].centre
+        center = model.heads["state"].center
         if model.training:
-            centre.mul_(0.5).add_(0.5 * features.detach().mean())
-        return features - centre[0].clone()
+            center.mul_(0.5).add_(0.5 * features.detach().mean())
+        return features - center[0].clone()
 
 
 @mutant("stopping")
@@ -408,7 +408,7 @@ class KeepsHistory(Sound):
         return loss
 
 
-@mutant("synchronisation")
+@mutant("synchronization")
 class LogsItems(Sound):
     """`.item()` in every step."""
 
@@ -419,7 +419,7 @@ class LogsItems(Sound):
         return loss
 
 
-@mutant("synchronisation")
+@mutant("synchronization")
 class IndexesWithAMask(Sound):
     """Rows by a mask, whose number the host must know."""
 
@@ -440,11 +440,11 @@ class CentreInValidation(Sound):
     @hookimpl
     def compute_loss(self, model, views, ctx):
         loss = super().compute_loss(model, views, ctx)
-        model.heads["state"].centre.mul_(0.9).add_(0.1 * loss.detach())
+        model.heads["state"].center.mul_(0.9).add_(0.1 * loss.detach())
         return loss
 
 
-def centre_inputs(module, inputs):
+def center_inputs(module, inputs):
     """Subtract the batch's mean."""
     return (inputs[0] - inputs[0].mean(0),)
 
@@ -456,7 +456,7 @@ class CentresInputsByBatch(Sound):
     @hookimpl
     def build_heads(self, backbone, feature_dim, input_shape, overrides):
         heads = super().build_heads(backbone, feature_dim, input_shape, overrides)
-        backbone.register_forward_pre_hook(centre_inputs)
+        backbone.register_forward_pre_hook(center_inputs)
         return heads
 
 

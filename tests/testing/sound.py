@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ssl_registry import Field, MethodConfig, hookimpl
 from ssl_registry.nn import MLP, FrozenModuleList, deactivate_requires_grad, update_momentum
-from ssl_registry.views import ImageView, Recipe
+from ssl_registry.views import ImageView, ViewPolicy
 
 GUIDES, CHOSEN, GUIDE_DIM = 4, 2, 6
 
@@ -57,9 +57,9 @@ class Sound:
         }
 
     @hookimpl
-    def build_recipe(self, image_size):
+    def build_views(self, image_size):
         """Two views with a little noise."""
-        return Recipe(views=(ImageView(noise=0.1, copies=2),), image_size=image_size)
+        return ViewPolicy(views=(ImageView(noise=0.1, copies=2),), image_size=image_size)
 
     @hookimpl
     def on_fit_start(self, model, sample):

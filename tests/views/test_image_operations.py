@@ -12,16 +12,16 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
 from ssl_registry.views import ImageView
-from ssl_registry.views.blur import gaussian_blur, kernel_size
-from ssl_registry.views.colour import (
+from ssl_registry.views.device.blur import gaussian_blur, kernel_size
+from ssl_registry.views.device.color import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,
     adjust_saturation,
-    grey,
+    grayscale,
     solarize,
 )
-from ssl_registry.views.geometry import affine, crop_resize, resize
+from ssl_registry.views.device.geometry import affine, crop_resize, resize
 from ssl_registry.views.parameters import draw_image_parameters, sample_keys
 
 BATCH = 6
@@ -70,7 +70,7 @@ def test_hue(factors):
 def test_grey_and_solarize():
     """Luma's weights and the threshold are torchvision's."""
     x = images()
-    torch.testing.assert_close(grey(x), reference.rgb_to_grayscale(x), atol=1e-6, rtol=0)
+    torch.testing.assert_close(grayscale(x), reference.rgb_to_grayscale(x), atol=1e-6, rtol=0)
     torch.testing.assert_close(solarize(x, 0.5), reference.solarize(x, 0.5))
 
 

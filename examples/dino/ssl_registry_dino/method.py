@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
 from ssl_registry.nn import cosine_schedule, deactivate_requires_grad, update_momentum
-from ssl_registry.views import ImageView, Recipe
+from ssl_registry.views import ImageView, ViewPolicy
 from ssl_registry_dino.heads import Centre, Prototypes
 
 GLOBAL_VIEWS = 2
@@ -47,7 +47,7 @@ class DINO:
         warmup_teacher_temperature: float = Field(0.04, gt=0, description="The teacher's at the start.")
         warmup_teacher_epochs: int = Field(0, ge=0, description="Epochs of that warm-up.")
         momentum: float = Field(0.996, ge=0, le=1, description="The teacher's momentum at the first step.")
-        centre_momentum: float = Field(0.9, ge=0, le=1, description="The centre's momentum.")
+        center_momentum: float = Field(0.9, ge=0, le=1, description="The centre's momentum.")
         frozen_epochs: int = Field(1, ge=0, description="Epochs in which the last layer rests.")
         local_views: int = Field(8, ge=0, description="Small views.")
 
@@ -72,14 +72,21 @@ class DINO:
         copies = (deepcopy(backbone), deepcopy(projection), deepcopy(last))
         target = overrides.take("target", lambda: nn.Sequential(*copies))
         deactivate_requires_grad(target)
-        centre = Centre(self.config.prototypes, self.config.centre_momentum)
-        return {"projection_head": projection, "last_layer": last, "target": target, "centre": centre}
+        center = Centre(self.config.prototypes, self.config.center_momentum)
+        return {"projection_head": projection, "last_layer": last, "target": target, "centre": center}
 
     @hookimpl
-    def build_recipe(self, image_size: int | None) -> Recipe:
+    def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two large views, unequal as BYOL's, and small ones of 96 pixels at 224 (section 3, multi-crop)."""
         view = ImageView(
-            flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, grey=0.2, crop_scale=(0.4, 1.0)
+            flip=0.5,
+            color_jitter=0.8,
+            brightness=0.4,
+            contrast=0.4,
+            saturation=0.2,
+            hue=0.1,
+            grayscale=0.2,
+            crop_scale=(0.4, 1.0),
         )
         blur = 1.0 if image_size is not None and image_size > 64 else 0.0
         views = [
@@ -89,7 +96,7 @@ class DINO:
         if self.config.local_views:
             small = {"size": max(1, round(image_size * 96 / 224)) if image_size else None, "crop_scale": (0.05, 0.4)}
             views.append(view.model_copy(update=small | {"blur": 0.5 * blur, "copies": self.config.local_views}))
-        return Recipe(views=tuple(views), image_size=image_size)
+        return ViewPolicy(views=tuple(views), image_size=image_size)
 
     @hookimpl
     def frozen_modules(self, ctx: Context) -> set[str]:
@@ -101,15 +108,15 @@ class DINO:
         """Average the cross-entropy over all pairs of a teacher's and another student's view."""
         student = [self.forward(model, view).float() for view in views]
         teacher = [self.forward_momentum(model, view).float() for view in views[:GLOBAL_VIEWS]]
-        centre = model.heads["centre"]
+        center = model.heads["centre"]
         sharp = self.teacher_temperature_at(ctx.epoch)
         with torch.autocast(student[0].device.type, enabled=False):
-            wanted = [F.softmax((t - centre.value) / sharp, dim=1) for t in teacher]
+            wanted = [F.softmax((t - center.value) / sharp, dim=1) for t in teacher]
             given = [F.log_softmax(s / self.config.temperature, dim=1) for s in student]
             pairs = [
                 -(wanted[i] * given[j]).sum(1).mean() for i in range(len(wanted)) for j in range(len(given)) if i != j
             ]
-        centre.collect(torch.cat(teacher))
+        center.collect(torch.cat(teacher))
         return torch.stack(pairs).mean()
 
     @hookimpl

@@ -20,7 +20,7 @@ REGISTRY.register("dino", DINO)
 
 def views(model, count=6):
     images = torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    return model.recipe.draw(images, torch.Generator().manual_seed(1))
+    return model.view_policy.draw(images, torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_views_are_two_large_and_some_small(make):
     """At 16 pixels the small ones have 7, the same share as 96 of 224."""
     model = make(DINO, **SMALL)
     assert [view.shape[-1] for view in views(model)] == [16, 16, 7, 7]
-    assert [v.size for v in DINO(DINO.Config()).build_recipe(224).views] == [None, None, 96]
+    assert [v.size for v in DINO(DINO.Config()).build_views(224).views] == [None, None, 96]
 
 
 def test_loss_is_the_papers(make, loss_of):
@@ -74,7 +74,7 @@ def test_centre_moves_once_a_step(make, fit):
             seen.append(torch.cat([DINO.forward_momentum(model, view) for view in views[:2]]))
             return (yield)
 
-    model = make(DINO, observers=[Watch()], centre_momentum=0.75, **SMALL)
+    model = make(DINO, observers=[Watch()], center_momentum=0.75, **SMALL)
     fit(model, max_steps=1, batch_size=16, accumulate_grad_batches=2)
     torch.testing.assert_close(model.heads["centre"].value[0], 0.25 * torch.cat(seen).mean(0))
 
@@ -111,7 +111,7 @@ def test_vision_transformer_takes_small_views(make, fit):
 def test_trains_on_digits_without_collapse(learns):
     """Sixty steps bring the loss down, and the teacher spreads the digits over most of its prototypes."""
     model = learns(DINO, rate=1e-3, left=0.9, momentum=0.98, **SMALL)
-    digits = model.recipe.prepare(open_source("digits").test.x)
+    digits = model.view_policy.prepare(open_source("digits").test.x)
     outputs = DINO.forward_momentum(model, digits) - model.heads["centre"].value
     assert len(outputs.argmax(dim=1).unique()) > 6
 

@@ -186,9 +186,9 @@ def test_target_starts_as_a_copy():
 
 def test_views_are_unequal():
     """Blur always and solarisation never, and the other way about, on images large enough to blur."""
-    recipe = BYOL(BYOL.Config()).build_recipe(224)
+    recipe = BYOL(BYOL.Config()).build_views(224)
     assert [(view.blur, view.solarize) for view in recipe.views] == [(1.0, 0.0), (0.1, 0.2)]
-    assert all(view.blur == 0 for view in BYOL(BYOL.Config()).build_recipe(32).views)
+    assert all(view.blur == 0 for view in BYOL(BYOL.Config()).build_views(32).views)
 
 
 def test_copy_moves_its_own_target():

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_registry.module import SSLModule
+from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
-from ssl_registry.testing.material import tiny_backbone
+from ssl_registry.testing.fixtures import tiny_backbone
 from ssl_registry.testing.subject import Subject, loader, quietly, ready_made
 
 # Half precision keeps 3 (bfloat16) or 3.3 decimals of every product; a network of several layers loses one more.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from ssl_registry.module import SSLModule
+from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
 from ssl_registry.testing.subject import Subject
 

@@ -1,0 +1,1 @@
+"""Below the project: files written whole, locks, optional libraries, Python and YAML files that users name."""

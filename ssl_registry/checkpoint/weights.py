@@ -1,0 +1,102 @@
+"""A backbone to start from: what a run, a checkpoint or an export holds of it, without the method that made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ssl_registry.checkpoint.io import find_checkpoint, read_checkpoint
+from ssl_registry.checkpoint.record import RECORD_KEY
+from ssl_registry.errors import BackboneError, CheckpointError
+
+__all__ = ["BackboneWeights", "load_backbone_weights", "load_weights"]
+
+
+# Arguments that the new data and its channels decide.
+BY_DATA = ("num_classes", "in_chans", "img_size")
+
+
+@dataclass(frozen=True)
+class BackboneWeights:
+    """A backbone's weights, and what built it as far as that is known.
+
+    Args:
+        path: where they were read.
+        weights: by the keys of the backbone's own state dict.
+        backbone: its name, or None.
+        low_resolution: whether it has the low-resolution stem; None if not known.
+        kwargs: further arguments of the backbone.
+    """
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    backbone: str | None = None
+    low_resolution: bool | None = None
+    kwargs: Mapping[str, Any] | None = None
+
+
+def load_backbone_weights(path: str | Path) -> BackboneWeights:
+    """Read a run's folder, a checkpoint of any method, an export for timm, or a safetensors file with timm's keys.
+
+    The method that made it need not be installed.
+
+    Raises:
+        CheckpointError: if there is nothing of the kind, or it is damaged.
+    """
+    place = Path(path)
+    file = place / "model.safetensors" if (place / "model.safetensors").is_file() else place
+    if file.suffix == ".safetensors" and file.is_file():
+        return _from_export(file)
+    checkpoint = find_checkpoint(place)
+    content = read_checkpoint(checkpoint)
+    prefix = "backbone."
+    weights = {key.removeprefix(prefix): v for key, v in content["state_dict"].items() if key.startswith(prefix)}
+    record = content[RECORD_KEY]["backbone"]
+    return BackboneWeights(checkpoint, weights, record["name"], record["low_resolution"], record["kwargs"])
+
+
+def load_weights(module: nn.Module, origin: BackboneWeights) -> None:
+    """Load every weight into a backbone of the same kind.
+
+    Raises:
+        BackboneError: if they do not fit, with the first difference.
+    """
+    own = module.state_dict()
+    missing, more = sorted(own.keys() - origin.weights.keys()), sorted(origin.weights.keys() - own.keys())
+    other = [key for key in own.keys() & origin.weights.keys() if own[key].shape != origin.weights[key].shape]
+    if not (missing or more or other):
+        module.load_state_dict(dict(origin.weights))
+        return
+    if other:
+        key = sorted(other)[0]
+        fact = f"{key} has shape {list(origin.weights[key].shape)} there and {list(own[key].shape)} here"
+    else:
+        fact = f"there is no {missing[0]} in it" if missing else f"it has {more[0]}, which this backbone has not"
+    raise BackboneError(
+        f"the weights of {origin.path} ({origin.backbone or 'backbone unknown'}) do not fit: {fact}; give the same "
+        "--backbone, channels and stem that they were trained with"
+    )
+
+
+def _from_export(file: Path) -> BackboneWeights:
+    try:
+        weights = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} cannot be read as safetensors; it is damaged ({error})") from error
+    config = file.with_name("config.json")
+    if not config.is_file():
+        return BackboneWeights(file, weights)
+    try:
+        facts = json.loads(config.read_text(encoding="utf-8"))
+        arguments = {k: v for k, v in facts.get("model_args", {}).items() if k not in BY_DATA}
+        stem = facts.get("ssl_registry", {}).get("low_resolution", False)
+        return BackboneWeights(file, weights, facts["architecture"], stem, arguments)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{config} is not the configuration of an export: {error!r}") from error

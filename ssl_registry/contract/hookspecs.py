@@ -1,0 +1,129 @@
+"""The contract: every hook a method can implement, documented where it is declared.
+
+A method is a plain class with a docstring that cites its paper, a nested ``Config`` (a `MethodConfig`),
+and hooks marked with `hookimpl`. It is not an ``nn.Module`` and holds nothing but ``self.config``:
+modules live in ``model.heads``, and state that must survive a restart lives in their parameters and
+buffers. An implementation takes any subset of a hook's arguments, by name.
+
+`build_heads` and `compute_loss` are required. Hooks marked *first result* have one answer, the method's;
+the others are also called on observers (``registry.create(..., observers=[...])``).
+"""
+
+# Annotations name classes of torch without importing it: the contract must load in milliseconds.
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ssl_registry.contract.config import MethodConfig
+    from ssl_registry.contract.context import Context
+    from ssl_registry.contract.overrides import Overrides
+    from ssl_registry.model.module import SSLModule
+    from ssl_registry.views import ViewPolicy
+
+PROJECT = "ssl_registry"
+REQUIRED = frozenset({"build_heads", "compute_loss"})
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class MethodSpec:
+    """The hooks. Each is called by the core; a plugin never calls them itself."""
+
+    @hookspec(firstresult=True)
+    def build_heads(
+        self,
+        backbone: nn.Module,
+        feature_dim: int,
+        input_shape: tuple[int, ...],
+        overrides: Overrides,
+    ) -> dict[str, nn.Module]:
+        """Build every module besides the backbone. Required; first result; called once, at construction.
+
+        Args:
+            backbone: maps [batch, *input_shape] to [batch, feature_dim]; copy it, but do not change it.
+            feature_dim: the measured width of its output.
+            input_shape: of one sample: (channels, height, width), (channels, time) or (features,).
+            overrides: the modules that the user gave by name; ``overrides.take(name, build)`` is his or the
+                default. A name that is never asked for is an error that tells the user so.
+
+        Returns:
+            Modules by name; they become ``model.heads[name]`` and are saved with the model.
+        """
+
+    @hookspec(firstresult=True)
+    def build_views(self, image_size: int | None) -> ViewPolicy:
+        """Describe the method's views. First result; default: one plain view.
+
+        Args:
+            image_size: side of the square images in pixels, or None for signals and tables.
+        """
+
+    @hookspec(firstresult=True)
+    def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Tensor | dict[str, Tensor]:
+        """Compute the loss of one micro-batch. Required; first result; inside Lightning's ``training_step``.
+
+        Args:
+            model: the backbone and the heads.
+            views: as many tensors as the recipe has views, each [batch, *input_shape], on the model's device. Where
+                the recipe gives an image view a size of its own, height and width are that.
+            ctx: where the run stands, and ``gather``, ``generator`` and ``log``.
+
+        Returns:
+            The scalar loss, or a dict with ``loss`` and further scalars to log.
+        """
+
+    @hookspec(firstresult=True)
+    def param_groups(self, model: SSLModule, config: MethodConfig) -> list[dict[str, Any]]:
+        """Return the optimizer's parameter groups. First result.
+
+        Default: every trainable parameter, biases and norms in a group without weight decay.
+        """
+
+    @hookspec
+    def on_fit_start(self, model: SSLModule, sample: Callable[[int], Tensor], ctx: Context) -> None:
+        """Prepare for training; called once a fit, after a checkpoint has been restored.
+
+        Args:
+            model: the model, on its device.
+            sample: ``sample(n)`` gives the same n training inputs, [n, *input_shape], on every rank; fewer
+                when there are fewer.
+            ctx: where the run stands.
+        """
+
+    @hookspec(firstresult=True)
+    def frozen_modules(self, model: SSLModule, ctx: Context) -> set[str]:
+        """Name what does not train in this epoch. First result; called at each epoch's start.
+
+        Returns:
+            Names among ``"backbone"``, the keys of ``model.heads``, and parts inside of heads with dots
+            (``"prototypes.last_layer"``). The core turns their gradients off, puts them in eval mode, and later gives
+            back exactly what it took.
+        """
+
+    @hookspec
+    def on_step_end(self, model: SSLModule, ctx: Context) -> None:
+        """Act after an optimizer step, never after a mere micro-batch. A momentum update lives here.
+
+        What `compute_loss` saw of the batches reaches it through a head: `ssl_registry.nn.StepCollector`.
+        ``ctx.step`` counts the steps done, this one included.
+        """
+
+    @hookspec(firstresult=True)
+    def should_stop(self, model: SSLModule, ctx: Context) -> bool:
+        """Return True to end training (not the epoch) after this optimizer step. First result."""
+
+    @hookspec(firstresult=True)
+    def migrate_config(self, config: dict[str, Any], saved_version: str) -> dict[str, Any]:
+        """Translate the config of a checkpoint that an older version of the plugin wrote. First result.
+
+        Args:
+            config: the options as they were saved.
+            saved_version: the version of the distribution that saved them.
+        """

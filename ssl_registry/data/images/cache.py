@@ -1,0 +1,183 @@
+"""A cache of images that are decoded and resized already: uint8 in a file that is mapped into memory."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.source import Source
+from ssl_registry.errors import DataError
+
+__all__ = ["cache_source"]
+
+CHECKED = 64  # images of a cache whose bytes are looked at when it is opened
+BATCH = 64  # images written at a time
+PART = ".part"
+
+
+def cache_source(
+    source: Source, folder: str | Path, *, workers: int = 0, say: Callable[[str], None] = lambda line: None
+) -> Source:
+    """Return a source whose images come from a cache, which is made if it is not there.
+
+    What comes out is what the source itself would give, without reading and decoding. A cache is found by the names,
+    size and channels of the images, and it holds as long as their contents do: files of another size or time are read
+    again, and if one has changed the cache is made anew. It is written beside its place and renamed, and a second
+    process that wants the same waits for the first.
+
+    Args:
+        source: of 8-bit images that are decoded on request; any other is returned as it is, with a note.
+        folder: where caches lie; each takes images x channels x size x size bytes.
+        workers: processes that decode.
+        say: receives a line when a cache is made or reused.
+
+    Raises:
+        DataError: if the folder cannot be written, or has no room.
+    """
+    if not isinstance(source.train, EncodedImages) or source.train.pixels.depth != 8:
+        note = f"{source.name} needs no cache of 8-bit images: it is not used"
+        return replace(source, notes=(*source.notes, note))
+    parts = {
+        name: _cached(part, Path(folder).expanduser(), workers, say) if isinstance(part, EncodedImages) else part
+        for name, part in (("train", source.train), ("test", source.test))
+    }
+    return replace(source, train=parts["train"], test=parts["test"])  # type: ignore[arg-type]  # train is no None
+
+
+def _cached(images: EncodedImages, folder: Path, workers: int, say: Callable[[str], None]) -> CachedImages:
+    place = folder / _key(images)
+    stamps = np.array([images.stamp(index) for index in range(len(images))], np.int64)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(place.with_suffix(".lock")):
+            if place.is_dir() and _holds(place, images, stamps):
+                say(f"{len(images)} images from the cache {place}")
+            else:
+                _build(place, images, stamps, workers)
+                say(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
+    except OSError as error:
+        raise DataError(f"the cache {place} cannot be written ({error}); give another --cache, or none") from error
+    return CachedImages(place)
+
+
+def _key(images: EncodedImages) -> str:
+    key = hashlib.sha256(f"1 {images.size} {images.pixels}".encode())
+    for index in range(len(images)):
+        key.update(images.name(index).encode() + b"\0")
+    return key.hexdigest()[:24]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, however that ends."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _holds(place: Path, images: EncodedImages, stamps: NDArray[np.int64]) -> bool:
+    """Whether a cache is whole and its images are still what they were."""
+    try:
+        cached = CachedImages(place)
+        facts = cached.facts
+        known, digests = np.load(place / "stamps.npy"), np.load(place / "digests.npy")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    if len(cached) != len(images) or cached.image_shape != (images.pixels.channels, images.size, images.size):
+        return False
+    rows = np.linspace(0, len(cached) - 1, min(CHECKED, len(cached))).astype(int)
+    if any(_digest(cached.images[row].tobytes()) != facts["checks"][row] for row in rows.tolist()):
+        return False
+    changed = np.flatnonzero((known != stamps).any(1))
+    if any(_content(images, int(index)) != digests[index] for index in changed):
+        return False
+    if len(changed):
+        np.save(place / "stamps.npy", stamps)
+    return True
+
+
+def _digest(data: bytes) -> int:
+    return zlib.crc32(data)
+
+
+def _content(images: EncodedImages, index: int) -> int:
+    try:
+        return _digest(images.encoded(index))
+    except Exception:  # as in `EncodedImages.load`: an image that cannot be had is a broken one
+        return 0
+
+
+class _Decoding(Dataset[Any]):
+    """Gives each image with its label and the digest of what it was decoded from."""
+
+    def __init__(self, images: EncodedImages) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        image, label = self.images.load(index, self.images.decoded)
+        return image, -1 if label is None else int(label), _content(self.images, index)
+
+
+def _build(place: Path, images: EncodedImages, stamps: NDArray[np.int64], workers: int) -> None:
+    from rich.progress import track
+
+    beside = place.with_suffix(PART)
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was ended in the midst of it
+    beside.mkdir()
+    count = len(images)
+    need = count * images.pixels.channels * images.size**2
+    if need > (free := shutil.disk_usage(beside).free):
+        raise OSError(f"it needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} are free")
+    labels, digests, checks = np.empty(count, np.int64), np.empty(count, np.int64), []
+    loader = DataLoader(_Decoding(images), batch_size=BATCH, num_workers=workers, generator=torch.Generator())
+    bar = track(loader, "writing the cache", disable=not sys.stderr.isatty())
+    with (beside / "images.u8").open("wb") as file:
+        done = 0
+        for batch, some_labels, some_digests in bar:
+            rows = slice(done, done + len(batch))
+            labels[rows], digests[rows] = some_labels.numpy(), some_digests.numpy()
+            for image in batch.numpy():
+                data = image.tobytes()
+                checks.append(_digest(data))
+                file.write(data)
+            done += len(batch)
+        file.flush()
+        os.fsync(file.fileno())
+    np.save(beside / "stamps.npy", stamps)
+    np.save(beside / "digests.npy", digests)
+    if images.labels is not None:
+        np.save(beside / "labels.npy", labels)
+    shape = [count, images.pixels.channels, images.size, images.size]
+    facts = {"shape": shape, "checks": checks, "broken": images.broken}
+    (beside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    if place.exists():
+        # A process that has the old one mapped keeps it; its name is free now.
+        old = place.with_suffix(".old")
+        shutil.rmtree(old, ignore_errors=True)
+        place.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    beside.rename(place)
+
+
+def _size(place: Path) -> float:
+    return (place / "images.u8").stat().st_size / 2**30

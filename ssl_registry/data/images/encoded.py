@@ -1,0 +1,146 @@
+"""`EncodedImages`: images that are decoded when they are asked for, and what happens with broken ones."""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ssl_registry.data.images.decode import decode
+from ssl_registry.data.images.pixels import Pixels
+from ssl_registry.data.source import Source
+from ssl_registry.errors import DataError
+
+__all__ = ["EncodedImages", "UnreachableError", "broken_samples"]
+
+T = TypeVar("T")
+
+
+class UnreachableError(DataError):
+    """Where the images come from cannot be reached: not one image is broken, all that follow are out of reach."""
+
+
+class EncodedImages(Dataset[Any], ABC):
+    """Encoded images (the bytes of a JPEG, a PNG, ...) that become uint8 [channels, size, size] on request.
+
+    An image that cannot be read never ends an epoch: the next one that can takes its place, with its own label. Which
+    one that is depends on the data alone, so batches stay full and a resumed run sees the same. All processes that
+    load share the account of what was broken.
+
+    Args:
+        count: how many.
+        labels: one an image; None when there are none.
+        size: side in pixels of what ``dataset[index]`` gives.
+        pixels: what the images of this set have in common: channels and depth.
+    """
+
+    def __init__(self, count: int, labels: Sequence[int] | Tensor | None, *, size: int, pixels: Pixels) -> None:
+        self.count = count
+        self.labels = None if labels is None else torch.as_tensor(labels, dtype=torch.int64)
+        self.size = size
+        self.pixels = pixels
+        # In shared memory: workers find the broken ones, the main process reports them.
+        self._broken = torch.zeros(count, dtype=torch.bool)
+        self._broken.share_memory_()  # type: ignore[no-untyped-call]  # torch's own
+        self._reasons: dict[int, str] = {}
+
+    @abstractmethod
+    def encoded(self, index: int) -> bytes:
+        """Return the bytes of one image as they are stored.
+
+        Raises:
+            UnreachableError: if none can be had any more.
+            Exception: any other, when this one cannot be had; it then counts as broken.
+        """
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return what tells a person which image this is."""
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Return two numbers that are others when the image is another; cheap, and not certain.
+
+        A cache compares contents where they differ.
+        """
+        try:
+            data = self.encoded(index)
+        except Exception:  # as in `load`
+            return (0, 0)
+        return len(data), zlib.crc32(data)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = self.load(index, self.decoded)
+        return image if label is None else (image, label)
+
+    def decoded(self, data: bytes) -> Tensor:
+        """Decode as ``dataset[index]`` does: the centred square at this set's size, channels and depth."""
+        return decode(data, size=self.size, pixels=self.pixels)
+
+    def load(self, index: int, decode: Callable[[bytes], T]) -> tuple[T, Tensor | None]:
+        """Apply a decoder of one's own to an image, or to the next one that it can decode.
+
+        Args:
+            index: of the image.
+            decode: maps its bytes to anything; where it raises, the image counts as broken.
+
+        Returns:
+            What the decoder gave, and the label of the image that it came from: int64, or None.
+
+        Raises:
+            DataError: if no image of the whole set can be decoded; the last failure is its cause.
+            UnreachableError: if the images cannot be had at all.
+        """
+        if not -self.count <= index < self.count:
+            raise IndexError(f"there are {self.count} images, not one at {index}")
+        failure: Exception | None = None
+        for step in range(self.count):
+            chosen = (index + step) % self.count
+            if self._broken[chosen]:
+                continue
+            try:
+                image = decode(self.encoded(chosen))
+            except UnreachableError:
+                raise
+            except Exception as error:  # decoders raise nearly anything for a broken file; `broken` finds out why
+                self._broken[chosen] = True
+                failure = error
+                continue
+            return image, None if self.labels is None else self.labels[chosen]
+        raise DataError(
+            f"none of the {self.count} images can be read, from {self.name(0)} on; are they images?"
+        ) from failure
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The images that could not be read so far, by any process: their names, and why."""
+        indices = self._broken.nonzero().flatten().tolist()
+        for index in indices:
+            if index not in self._reasons:
+                self._reasons[index] = self._why(index)
+        return {self.name(index): self._reasons[index] for index in indices}
+
+    def _why(self, index: int) -> str:
+        try:
+            self.decoded(self.encoded(index))
+        except Exception as error:  # as in `load`
+            return " ".join(f"{type(error).__name__}: {error}".split())
+        return "could not be read when it was asked for, and can be now"
+
+
+def broken_samples(source: Source) -> dict[str, str]:
+    """Return the samples of a source that could not be read so far: their names, and why.
+
+    Empty for sources that lie in memory.
+    """
+    found: dict[str, str] = {}
+    for part in (source.train, source.test):
+        found |= getattr(part, "broken", {})
+    return found

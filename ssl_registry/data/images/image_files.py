@@ -1,0 +1,53 @@
+"""`ImageFiles`: image files, read when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.images.pixels import Pixels
+
+__all__ = ["ImageFiles"]
+
+
+class ImageFiles(EncodedImages):
+    """Image files as a data set.
+
+    Args:
+        files: their paths.
+        labels, size, pixels: see `EncodedImages`.
+    """
+
+    def __init__(self, files: Sequence[Path], labels: Sequence[int] | None, *, size: int, pixels: Pixels) -> None:
+        super().__init__(len(files), labels, size=size, pixels=pixels)
+        # One array, and no million Python objects: each of those has a count of references, and workers that only look
+        # at them would copy the memory of all of them, page by page.
+        self._paths = np.array([os.fsencode(path) for path in files])
+
+    @property
+    def files(self) -> list[Path]:
+        """Their paths."""
+        return [self._path(index) for index in range(len(self))]
+
+    def _path(self, index: int) -> Path:
+        return Path(os.fsdecode(self._paths[index]))
+
+    def encoded(self, index: int) -> bytes:
+        """Read a file."""
+        return self._path(index).read_bytes()
+
+    def name(self, index: int) -> str:
+        """Return its path."""
+        return str(self._path(index))
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Return its size and time."""
+        try:
+            found = self._path(index).stat()
+        except OSError:
+            return (0, 0)
+        return found.st_size, found.st_mtime_ns

@@ -1,0 +1,133 @@
+"""`SSLDataModule`: a source, for Lightning's Trainer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ssl_registry.data.loading.device_cache import on_device
+from ssl_registry.data.loading.drawn import DrawnViews, ViewPlan
+from ssl_registry.data.loading.loader import ResumableLoader, training_loader
+from ssl_registry.data.loading.resume import mend_loops
+from ssl_registry.data.source import Source
+from ssl_registry.errors import ConfigError, DataError
+
+__all__ = ["SSLDataModule"]
+
+
+class SSLDataModule(LightningDataModule):
+    """Load a source: shuffled for training, in order for evaluation.
+
+    Training batches are a pure function of seed, epoch, rank and world size, whatever ``num_workers`` is, and
+    a run that is resumed from a checkpoint made at any step continues with the batches that were to come. A set that
+    fits into a quarter of a CUDA device's free memory is kept there, and needs no workers.
+
+    Args:
+        source: what `open_source` gave.
+        batch_size: samples a batch, on each device.
+        num_workers: processes that load beside the main one. 0 is fastest for data in memory; image files
+            want about as many as there are cores.
+        seed: of the order of training batches, and of the views that they carry.
+        draw: has training batches carry views, or what they are drawn with: what `choose_view_plan` gave. Without it
+            they are ``(samples, labels)`` or samples alone.
+
+    Raises:
+        ConfigError: if a number is out of range.
+        DataError: if the source has no training samples.
+
+    Example:
+        >>> from ssl_registry.data import open_source
+        >>> data = SSLDataModule(open_source("digits"), batch_size=64)
+        >>> images, labels = next(iter(data.train_dataloader()))
+        >>> images.shape, images.dtype, labels.shape
+        (torch.Size([64, 1, 16, 16]), torch.uint8, torch.Size([64]))
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        draw: ViewPlan | None = None,
+    ) -> None:
+        super().__init__()
+        _check("batch_size", batch_size, least=1)
+        _check("num_workers", num_workers, least=0)
+        _check("seed", seed, least=0)
+        if len(source.train) == 0:  # type: ignore[arg-type]  # map-style data sets have a length
+            raise DataError(f"{source.name} has no training samples; give a source with at least one")
+        self.source = source
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self._resident: Dataset[Any] | None = None  # the training part, on the device if it fits there
+        self.draw = draw
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled batches of this rank; full ones, where there are samples for one."""
+        rank, world_size = 0, 1
+        if self.trainer is not None:
+            mend_loops(self.trainer)
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        train, workers, pins = self.source.train, self.num_workers, self._pins_memory()
+        if self.trainer is not None and (self.draw is None or self.draw.host is None):
+            if self._resident is None:
+                self._resident = on_device(train, self.trainer.strategy.root_device)
+            if self._resident is not train:
+                train, workers, pins = self._resident, 0, False
+        return training_loader(
+            train,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            num_workers=workers,
+            pin_memory=pins,
+            views=None if self.draw is None else partial(DrawnViews, host=self.draw.host, seed=self.seed),
+        )
+
+    def train_eval_dataloader(self, limit: int | None = None) -> DataLoader[Any]:
+        """Every training sample once, in order; all of them on each rank.
+
+        Args:
+            limit: at most so many samples, spread evenly: a folder lists one class after the other.
+        """
+        train = self.source.train
+        count = len(train)  # type: ignore[arg-type]  # map-style data sets have a length
+        if limit is None or limit >= count:
+            return self._ordered(train)
+        _check("limit", limit, least=1)
+        return self._ordered(Subset(train, [index * count // limit for index in range(limit)]))
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """The test part in order, or an empty list."""
+        return self.test_dataloader()
+
+    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """The test part in order, or an empty list."""
+        return [] if self.source.test is None else self._ordered(self.source.test)
+
+    def _ordered(self, dataset: Dataset[Any]) -> DataLoader[Any]:
+        # A generator of its own: a DataLoader draws its workers' seeds from the global one, and an evaluation
+        # in the middle of training would change what follows.
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),
+            pin_memory=self._pins_memory(),
+        )
+
+    def _pins_memory(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+
+def _check(name: str, number: object, *, least: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise ConfigError(f"{name}={number!r} must be a whole number of at least {least}")

@@ -1,0 +1,174 @@
+"""`DrawnViews`: a data set whose batches carry views, or what they are drawn from and with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.images.encoded_photo import EncodedPhoto
+from ssl_registry.data.source import Source
+from ssl_registry.views.engine import Engine, choose_engine
+from ssl_registry.views.host.draw import HostViews, Plan
+from ssl_registry.views.host.image import Photo
+from ssl_registry.views.parameters import Keys, sample_keys
+from ssl_registry.views.policy import ViewPolicy
+
+__all__ = ["DrawnViews", "ViewPlan", "choose_view_plan"]
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """How the views of a source are drawn.
+
+    Args:
+        engine: who draws them.
+        host: what the host draws; None where it draws nothing.
+    """
+
+    engine: Engine
+    host: HostViews | None
+
+
+def choose_view_plan(
+    source: Source, view_policy: ViewPolicy, *, asked: str = "auto", accelerator: bool
+) -> ViewPlan | None:
+    """Choose the engine for a source's training samples; None where they are no images.
+
+    Args:
+        source: of the samples.
+        recipe: of their views.
+        asked: ``auto``, or the engine to take.
+        accelerator: whether the network is on one.
+
+    Raises:
+        ConfigError: as `choose_engine`.
+    """
+    base = source.train
+    whole = base.pixels.depth == 8 if isinstance(base, EncodedImages) else _is_uint8(base)
+    engine = choose_engine(
+        view_policy,
+        source.input_shape,
+        asked=asked,
+        in_memory=isinstance(base, Samples | CachedImages),
+        whole=whole,
+        accelerator=accelerator,
+    )
+    if engine is None:
+        return None
+    return ViewPlan(engine, None if engine.name == "device" else HostViews(view_policy, finish=engine.name == "host"))
+
+
+def _is_uint8(dataset: Dataset[Any]) -> bool:
+    sample = dataset[0]
+    image = sample[0] if isinstance(sample, list | tuple) else sample
+    return bool(image.dtype == torch.uint8)
+
+
+class _Batch(NamedTuple):
+    content: dict[str, Any]
+
+
+def _unwrap(batches: list[_Batch], **_: Any) -> dict[str, Any]:
+    (batch,) = batches
+    return batch.content
+
+
+default_collate_fn_map[_Batch] = _unwrap  # as `samples` has it: __getitems__ gives whole batches
+
+
+class DrawnViews(Dataset[Any]):
+    """Training samples with the views of this epoch: a function of (seed, epoch, index), whoever loads them.
+
+    A batch is a mapping with ``label``, where there are labels, and
+
+    - ``views``, where the host draws: a list of uint8 [batch, channels, height, width], channels last in memory; with
+      ``keys`` where a device finishes them;
+    - ``image`` and ``keys`` where a device draws everything.
+
+    ``keys`` is a numpy array, so that it stays on the host, where parameters are drawn.
+
+    Args:
+        base: what is drawn from: encoded images of any size, or samples of one shape.
+        host: draws the views; None leaves it to the device.
+        seed: of the views.
+    """
+
+    def __init__(self, base: Dataset[Any], host: HostViews | None, *, seed: int) -> None:
+        self.base = base
+        self.host = host
+        self.seed = seed
+        self.epoch = 0  # the loader sets it before an epoch's workers begin
+
+    def __len__(self) -> int:
+        return len(self.base)  # type: ignore[arg-type]  # map-style data sets have a length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a batch of one sample."""
+        return self.batch([index])
+
+    def __getitems__(self, indices: list[int]) -> list[_Batch]:
+        """Return one entry that holds the batch of all ``indices``."""
+        return [_Batch(self.batch(indices))]
+
+    def batch(self, indices: list[int]) -> dict[str, Any]:
+        """Return the batch of these samples."""
+        keys = sample_keys(self.seed, self.epoch, indices)
+        if self.host is None or not isinstance(self.base, EncodedImages):
+            x, labels = self._stacked(indices)
+            content: dict[str, Any] = {"image": x} if self.host is None else {"views": self._drawn(self.host, x, keys)}
+        else:
+            content, labels = self._decoded(self.base, self.host, indices, keys)
+        if self.host is None or not self.host.finish:
+            content["keys"] = keys
+        if labels is not None:
+            content["label"] = labels
+        return content
+
+    def _stacked(self, indices: list[int]) -> tuple[Tensor, Tensor | None]:
+        fetch = getattr(self.base, "__getitems__", None)
+        batch = default_collate(fetch(indices) if fetch else [self.base[index] for index in indices])
+        x, labels = batch if isinstance(batch, list | tuple) else (batch, None)
+        return x, labels
+
+    @staticmethod
+    def _drawn(host: HostViews, x: Tensor, keys: Keys) -> list[Tensor]:
+        photos = x.permute(0, 2, 3, 1).contiguous().numpy()
+        return [_channels_first(views) for views in host.draw(photos, keys)]
+
+    @staticmethod
+    def _decoded(
+        base: EncodedImages, host: HostViews, indices: list[int], keys: Keys
+    ) -> tuple[dict[str, Any], Tensor | None]:
+        drawn, labels = [], []
+        for row, index in enumerate(indices):
+            (plan, decoded), label = base.load(index, _decoder(base, host, keys[row : row + 1]))
+            drawn.append(host.draw_planned(plan, *decoded))  # not in `load`: its failure would be no broken image's
+            labels.append(label)
+        content = {"views": [_channels_first(np.stack(views)) for views in zip(*drawn, strict=True)]}
+        return content, None if labels[0] is None else torch.stack(labels)  # type: ignore[arg-type]  # all or none
+
+
+def _decoder(base: EncodedImages, host: HostViews, key: Keys) -> Callable[[bytes], tuple[Plan, tuple[Photo, int]]]:
+    """Return what decodes an image as its views, planned from its size, need it."""
+
+    def decode(data: bytes) -> tuple[Plan, tuple[Photo, int]]:
+        photo = EncodedPhoto(data, base.pixels)
+        plan = host.plan(photo.height, photo.width, key)
+        return plan, photo.decode(plan.shrink)
+
+    return decode
+
+
+def _channels_first(views: Any) -> Tensor:
+    """See [B, h, w, C] as [B, C, h, w], without moving anything."""
+    return torch.from_numpy(views).permute(0, 3, 1, 2)

@@ -1,0 +1,1 @@
+"""WebDataset shards: their index, their images and the order of their samples."""

@@ -1,0 +1,62 @@
+"""Whether a plugin can be imported, found out in a process of its own.
+
+A plugin that crashes, hangs or prints while it is imported takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from ssl_registry.discovery.entry_points import MethodInfo
+from ssl_registry.errors import SSLRegistryError
+
+__all__ = ["DEFAULT_TIMEOUT", "import_problem"]
+
+# Importing torch from a cold disk takes most of a minute; a plugin adds little to that.
+DEFAULT_TIMEOUT = 60.0
+
+
+def import_problem(info: MethodInfo, *, timeout: float = DEFAULT_TIMEOUT) -> str:
+    """Import a method's class apart from this process, and say in one line what is wrong.
+
+    Args:
+        info: an installed method whose status is ``ok`` or ``conflict``.
+        timeout: seconds after which the import counts as hanging.
+
+    Returns:
+        The problem, with distribution and version; empty when there is none.
+    """
+    source = f"{info.distribution} {info.version}"
+    code = "import sys; from ssl_registry.discovery.health import _report; _report(sys.argv[1])"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, info.qualified],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{source} is still importing after {timeout:g} s; block it with SSL_REGISTRY_BLOCK={info.distribution}"
+    try:
+        # The last line: the plugin may have written to this pipe too.
+        problem: str = json.loads(done.stdout.splitlines()[-1])["problem"]
+    except (IndexError, ValueError, KeyError, TypeError):
+        return f"{source} ends the process that imports it, with exit code {done.returncode}"
+    return problem
+
+
+def _report(name: str) -> None:
+    """Import a method in this process and print the outcome; what `import_problem` runs."""
+    from ssl_registry._registry import registry
+
+    problem = ""
+    try:
+        registry.method_class(name)
+    except SSLRegistryError as error:
+        problem = " ".join(str(error).split())
+    print(f"\n{json.dumps({'problem': problem})}", flush=True)

@@ -1,0 +1,74 @@
+"""A thermometer for features: k-NN and a linear probe in a second or a minute, not the evaluation of a paper."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssl_registry.data import Source, SSLDataModule
+from ssl_registry.errors import DataError
+from ssl_registry.measures.features import extract_features
+from ssl_registry.measures.knn import knn_accuracy
+from ssl_registry.measures.probe import linear_probe
+
+__all__ = ["QuickProbe", "can_probe", "quick_probe"]
+
+# More training samples and neighbours than these tell no more.
+TRAIN_LIMIT = 20_000
+NEIGHBOURS = 20
+# scikit-learn's C for standardised features; a sweep would cost ten times as much and moves it by a point or two.
+STRENGTH = 0.01
+
+
+@dataclass(frozen=True)
+class QuickProbe:
+    """What features are worth.
+
+    Args:
+        knn: accuracy in [0, 1] of weighted k-NN (k=20, T=0.1) on the held-out part.
+        linear: accuracy of logistic regression there; None if it was not asked for, or there is one class only.
+        seconds: that it took.
+    """
+
+    knn: float
+    linear: float | None
+    seconds: float
+
+
+def can_probe(source: Source) -> bool:
+    """Tell whether a source has what `quick_probe` needs: labels and a held-out part."""
+    return source.labeled and source.test is not None
+
+
+def quick_probe(
+    embed: Callable[[Tensor], Tensor],
+    datamodule: SSLDataModule,
+    device: torch.device | None,
+    *,
+    linear: bool = True,
+) -> QuickProbe:
+    """Measure features on the held-out part of a labelled source; no random number is drawn.
+
+    Args:
+        embed: maps samples to features.
+        datamodule: with labels and a held-out part; at most 20,000 training samples, spread evenly, are looked at.
+        device: where the inputs of ``embed`` go.
+        linear: fit the linear probe too.
+
+    Raises:
+        DataError: if samples come without labels.
+    """
+    started = time.perf_counter()
+    bank, bank_labels = extract_features(embed, datamodule.train_eval_dataloader(limit=TRAIN_LIMIT), device=device)
+    queries, labels = extract_features(embed, datamodule.test_dataloader(), device=device)
+    if bank_labels is None or labels is None:
+        raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
+    accuracy = knn_accuracy(bank, bank_labels, queries, labels, k=NEIGHBOURS)
+    probe = None
+    if linear and len(set(bank_labels.tolist())) > 1:  # there is nothing to tell one class from
+        probe = linear_probe(bank, bank_labels, queries, labels, candidates=[STRENGTH]).metrics["accuracy"]
+    return QuickProbe(accuracy, probe, time.perf_counter() - started)

@@ -1,0 +1,1 @@
+"""The LightningModule of a method, and its parts: backbone, batches, freezing, optimizers, reopening."""

@@ -1,0 +1,89 @@
+"""Putting a model together: backbone, heads, recipe."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ssl_registry.contract.overrides import Overrides
+from ssl_registry.contract.validation import bind
+from ssl_registry.discovery.entry_points import MethodInfo
+from ssl_registry.errors import ConfigError, ContractError, did_you_mean
+from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes
+from ssl_registry.model.batches import describe
+from ssl_registry.model.module import SSLModule
+from ssl_registry.views import ViewPolicy
+
+__all__ = ["assemble"]
+
+log = logging.getLogger(__name__)
+
+
+def assemble(
+    method: Any,
+    info: MethodInfo,
+    spec: BackboneSpec,
+    *,
+    overrides: dict[str, nn.Module],
+    view_policy: ViewPolicy | None,
+    observers: Sequence[object],
+    seed: int | None,
+) -> SSLModule:
+    """Build backbone, heads and recipe, and put them together; what `Registry.create` does after its checks.
+
+    Raises:
+        BackboneError, ConfigError, ContractError: as `Registry.create`.
+    """
+    hooks = bind(method, observers).hook
+    # Weights repeat with the seed, and the user's own random numbers go on as if nothing had been drawn.
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        built = spec.build()
+        heads = _build_heads(hooks, info, built, overrides)
+    if view_policy is None:
+        size = built.input_shape[-1] if len(built.input_shape) == 3 else None
+        view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
+    view_policy = view_policy.adapted(built.input_shape)
+    check_sizes(built.module, built.input_shape, view_policy.own_sizes)
+    for note in view_policy.notes(built.input_shape):
+        log.info("%s: %s", info.name, note)
+    return SSLModule(
+        method,
+        info,
+        backbone=built.module,
+        feature_dim=built.feature_dim,
+        input_shape=built.input_shape,
+        heads=heads,
+        view_policy=view_policy,
+        record=built.record,
+        overridden=list(overrides),
+        observers=observers,
+        seed=torch.initial_seed() % 2**63 if seed is None else seed,
+    )
+
+
+def _build_heads(
+    hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module]
+) -> dict[str, nn.Module]:
+    given = Overrides(overrides)
+    heads = hooks.build_heads(
+        backbone=built.module,
+        feature_dim=built.feature_dim,
+        input_shape=built.input_shape,
+        overrides=given,
+    )
+    if not isinstance(heads, dict) or not all(isinstance(head, nn.Module) for head in heads.values()):
+        raise ContractError(
+            f"{info.name}: build_heads must return a dict of nn.Modules by name, it returned {describe(heads)}"
+        )
+    if unknown := sorted(overrides.keys() - given.asked):
+        raise ConfigError(
+            f"{info.name} has neither a head nor an option {unknown[0]!r}.{did_you_mean(unknown[0], given.asked)} "
+            f"Heads that can be given: {', '.join(sorted(given.asked - {unknown[0]})) or 'none'}"
+        )
+    return heads

@@ -1,0 +1,219 @@
+"""Backbones: a timm name or an ``nn.Module`` becomes a module that maps a sample to a feature vector."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ssl_registry._system.python_files import load_object
+from ssl_registry.errors import BackboneError, did_you_mean
+from ssl_registry.model.feature_dim import FeaturePool, measure
+from ssl_registry.nn import SignalEncoder, TableEncoder
+
+__all__ = ["WEIGHT_SOURCES", "Backbone", "BackboneSpec", "FeaturePool", "check_sizes", "list_backbones", "own_backbone"]
+
+# The core's own small encoders for what timm has none for; each takes the number of input channels.
+ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
+# Arguments of timm that say where weights come from, and nothing of the network's shape.
+WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A built backbone.
+
+    Args:
+        module: maps [batch, *input_shape] to [batch, feature_dim]; a plain timm module for a timm name.
+        feature_dim: the measured width.
+        input_shape: of one sample.
+        record: what rebuilds it, in plain values; its ``name`` is None for a user's own module.
+    """
+
+    module: nn.Module
+    feature_dim: int
+    input_shape: tuple[int, ...]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """The arguments of `Registry.create` that describe a backbone; see there."""
+
+    backbone: str | nn.Module
+    image_size: int | None = None
+    in_chans: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    pretrained: bool = False
+    weights: str | Path | None = None
+    low_resolution: bool = False
+    pooling: str = "avg"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> Backbone:
+        """Build the module and measure its width.
+
+        Raises:
+            BackboneError: for an unknown name, arguments that do not fit, or an output that is no feature.
+        """
+        if self.pooling not in ("avg", "flatten"):
+            raise BackboneError(f"pooling={self.pooling!r} is not known; use 'avg' or 'flatten'")
+        if self.input_shape is not None and (self.image_size is not None or self.in_chans is not None):
+            raise BackboneError("give input_shape, or image_size and in_chans, not both")
+        for word, number in (("image_size", self.image_size), ("in_chans", self.in_chans)):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise BackboneError(f"{word}={number!r} must be a whole number of at least 1")
+        if self.input_shape is not None and not (
+            1 <= len(self.input_shape) <= 3 and all(isinstance(n, int) and n > 0 for n in self.input_shape)
+        ):
+            raise BackboneError(
+                f"input_shape={self.input_shape} is not a sample's shape: (channels, height, width), "
+                "(channels, time) or (features,)"
+            )
+        if isinstance(self.backbone, nn.Module):
+            module, shape = self.backbone, self._shape_for_module(self.backbone)
+        elif self.backbone in ENCODERS:
+            module, shape = self._build_encoder(self.backbone)
+        else:
+            module, shape = self._build_timm(self.backbone)
+        if self.low_resolution:
+            _use_low_resolution_stem(module)
+        module, feature_dim = measure(module, shape, self.pooling)
+        if self.weights is not None:
+            from ssl_registry.checkpoint.weights import load_backbone_weights, load_weights
+
+            load_weights(module, load_backbone_weights(self.weights))
+        own = isinstance(self.backbone, nn.Module)
+        record = {
+            "name": None if own else self.backbone,
+            "class": f"{type(self.backbone).__module__}.{type(self.backbone).__qualname__}" if own else None,
+            "input_shape": list(shape),
+            "low_resolution": self.low_resolution,
+            "pooling": self.pooling,
+            # A record rebuilds the architecture; the weights are beside it.
+            "kwargs": {key: value for key, value in self.kwargs.items() if key not in WEIGHT_SOURCES},
+        }
+        return Backbone(module, feature_dim, shape, record)
+
+    def _shape_for_module(self, module: nn.Module) -> tuple[int, ...]:
+        """The sample's shape for a user's module: as told, else what a timm module says of itself."""
+        if self.pretrained or self.kwargs:
+            raise BackboneError("pretrained and backbone_kwargs belong to timm names; you gave a module, build it so")
+        if self.input_shape is not None:
+            return self.input_shape
+        made_for = (getattr(module, "pretrained_cfg", None) or {}).get("input_size")
+        size = self.image_size or (made_for and made_for[-1])
+        if not size:
+            raise BackboneError(
+                f"{type(module).__name__} does not tell what it takes; add image_size=224 for images, or "
+                "input_shape=(channels, time) for signals, input_shape=(features,) for tables"
+            )
+        return (self.in_chans or (made_for[0] if made_for else 3), size, size)
+
+    def _build_encoder(self, name: str) -> tuple[nn.Module, tuple[int, ...]]:
+        axes = {"signal_encoder": 2, "table_encoder": 1}[name]
+        if self.input_shape is None or len(self.input_shape) != axes:
+            raise BackboneError(
+                f"{name} takes {'(channels, time)' if axes == 2 else '(features,)'}; give that as input_shape, "
+                f"not {self.input_shape}"
+            )
+        if self.pretrained:
+            raise BackboneError(f"{name} has no pretrained weights; leave pretrained out")
+        return _call(ENCODERS[name], name, self.input_shape[0], **self.kwargs), self.input_shape
+
+    def _build_timm(self, name: str) -> tuple[nn.Module, tuple[int, ...]]:
+        import timm
+
+        if not timm.is_model(name.partition(".")[0]) and ":" not in name:
+            near = did_you_mean(name, [*timm.list_models(), *ENCODERS])
+            raise BackboneError(f"there is no backbone {name!r}.{near} List them: ssl-registry backbones 'resnet*'")
+        if self.input_shape is not None and len(self.input_shape) != 3:
+            encoder = "signal_encoder" if len(self.input_shape) == 2 else "table_encoder"
+            raise BackboneError(
+                f"{name} takes images, not samples of shape {self.input_shape}; use backbone={encoder!r} or a module"
+            )
+        if "pretrained" in self.kwargs:
+            raise BackboneError("give pretrained as an option of its own, not inside backbone_kwargs")
+        config = None if ":" in name else timm.models.get_pretrained_cfg(name)
+        made_for = (config.input_size if config else None) or (3, 224, 224)
+        if self.input_shape is not None:
+            shape = self.input_shape
+        else:
+            size = self.image_size or made_for[-1]
+            shape = (self.in_chans or made_for[0], size, size)
+        arguments: dict[str, Any] = {"num_classes": 0, "in_chans": shape[0], **self.kwargs}
+        # Only models whose weights depend on the image's size (ViT, Swin, ...) take it as an argument.
+        if config is not None and config.fixed_input_size and shape[1:] != tuple(made_for[1:]):
+            arguments.setdefault("img_size", shape[1:])
+        return _call(timm.create_model, name, name, pretrained=self.pretrained, **arguments), shape
+
+
+def _call(factory: Any, name: str, /, *args: Any, **kwargs: Any) -> nn.Module:
+    """Build a model; what its constructor says against the arguments becomes an error with the name."""
+    try:
+        module: nn.Module = factory(*args, **kwargs)
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise BackboneError(f"{name} cannot be built with {kwargs}: {error}") from error
+    return module
+
+
+def _use_low_resolution_stem(module: nn.Module) -> None:
+    """Replace a ResNet's 7x7 stride-2 stem and max-pool by a 3x3 convolution, as is usual for CIFAR."""
+    stem = getattr(module, "conv1", None)
+    if not (isinstance(stem, nn.Conv2d) and isinstance(getattr(module, "maxpool", None), nn.Module)):
+        raise BackboneError(
+            f"low_resolution knows the stem of ResNets, not of {type(module).__name__}; "
+            "for others give a smaller patch, such as backbone_kwargs={'patch_size': 4}"
+        )
+    conv = nn.Conv2d(stem.in_channels, stem.out_channels, 3, padding=1, bias=stem.bias is not None)
+    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+    module.conv1 = conv
+    module.maxpool = nn.Identity()
+
+
+def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable[int]) -> None:
+    """Try a backbone on views of other sizes than it was built for, as multi-crop methods draw them.
+
+    Args:
+        module: of a `Backbone`.
+        input_shape: that it was built for.
+        sizes: sides of square views, in pixels.
+
+    Raises:
+        BackboneError: if it does not take one of them.
+    """
+    for size in sorted(set(sizes)):
+        shape = (input_shape[0], size, size)
+        try:
+            measure(module, shape, "avg")
+        except BackboneError as error:
+            raise BackboneError(
+                f"the method draws views of {size} pixels, which this backbone does not take: it was built for "
+                f"{input_shape[-1]}. A vision transformer takes all multiples of its patch with "
+                "backbone_kwargs={'dynamic_img_size': True}; a convolutional network takes any size"
+            ) from error
+
+
+def list_backbones(pattern: str = "*") -> list[str]:
+    """Return the names of backbones that match a shell pattern, such as ``resnet*``."""
+    import timm
+
+    return sorted(fnmatch.filter([*timm.list_models(), *ENCODERS], pattern))
+
+
+def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
+    """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
+    factory = load_object(name)
+    if isinstance(factory, nn.Module):
+        return factory
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = factory(**(kwargs or {}))
+    if not isinstance(module, nn.Module):
+        raise BackboneError(f"{name} gives a {type(module).__name__}, not an nn.Module")
+    return module

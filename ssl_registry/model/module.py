@@ -1,0 +1,441 @@
+"""`SSLModule`: the one LightningModule. It owns the hard parts once and calls the method's hooks.
+
+What it takes care of, so that no method has to:
+
+- *steps*: `on_step_end` follows optimizer steps, never micro-batches, and counts them as Lightning's own
+  ``global_step``, which checkpoints restore;
+- *random numbers*: before each batch they are seeded from (seed, epoch, batch, rank) alone, so a resumed run draws
+  what an undisturbed one would have drawn;
+- *freezing*: only this module touches ``requires_grad`` and evaluation mode, and it gives back what it took;
+- *views*: any accepted batch becomes the list of views that the method asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor, nn
+
+from ssl_registry._version import __version__
+from ssl_registry.checkpoint.record import FORMAT, RECORD_KEY, check_record
+from ssl_registry.contract.context import Context, mix_seed
+from ssl_registry.contract.validation import bind
+from ssl_registry.discovery.entry_points import MethodInfo
+from ssl_registry.errors import BatchError, ContractError
+from ssl_registry.model.batches import describe, read_batch
+from ssl_registry.model.frozen import FrozenParts
+from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
+from ssl_registry.nn import FrozenModuleList, evaluating
+from ssl_registry.views import ViewPolicy, sample_keys
+
+__all__ = ["SSLModule"]
+
+# Streams of random numbers that must not meet, whatever the epoch.
+TRAIN, EVALUATE, FIT_START = 0, 1, 2
+
+
+class SSLModule(LightningModule):
+    """A method on a backbone. Make one with ``registry.create``.
+
+    Calling it maps [batch, *input_shape], as the backbone takes it, to features [batch, feature_dim];
+    `embed` does the same from raw images and for single samples.
+
+    Args:
+        method: the method's instance; only its hooks and ``config`` are used.
+        info: where the method comes from.
+        backbone: maps [batch, *input_shape] to [batch, feature_dim].
+        feature_dim: the width of its output.
+        input_shape: of one sample.
+        heads: every other module by name.
+        recipe: how views are drawn.
+        record: what rebuilds the backbone, in plain values.
+        overridden: names of the heads that the user gave.
+        observers: objects whose hooks are called beside the method's.
+        seed: of every random draw of training.
+    """
+
+    def __init__(
+        self,
+        method: Any,
+        info: MethodInfo,
+        *,
+        backbone: nn.Module,
+        feature_dim: int,
+        input_shape: tuple[int, ...],
+        heads: dict[str, nn.Module],
+        view_policy: ViewPolicy,
+        record: dict[str, Any],
+        overridden: Sequence[str] = (),
+        observers: Sequence[object] = (),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.info = info
+        self.backbone = backbone
+        self.feature_dim = feature_dim
+        self.input_shape = input_shape
+        self.heads = nn.ModuleDict(heads)
+        self.view_policy = view_policy
+        self.backbone_record = record
+        self.overridden = tuple(sorted(overridden))
+        self.observers = list(observers)
+        self.seed = seed
+        self._hooks = bind(method, self.observers)
+        self._frozen = FrozenParts()
+        self._max_steps: int | None = None
+        self._generator: torch.Generator | None = None
+        self._checked_range = False
+
+    @property
+    def config(self) -> Any:
+        """The method's options."""
+        return self.method.config
+
+    @property
+    def hook(self) -> Any:
+        """pluggy's callers: ``model.hook.compute_loss(model=..., views=..., ctx=...)``."""
+        return self._hooks.hook
+
+    # --- features -----------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map prepared inputs [batch, *input_shape] to features [batch, feature_dim]."""
+        features: Tensor = self.backbone(x)
+        return features
+
+    @torch.no_grad()
+    def embed(self, x: Tensor) -> Tensor:
+        """Map raw inputs to features, in evaluation mode and without gradient.
+
+        Args:
+            x: [batch, *input_shape] or one sample of input_shape; images as uint8 or as floats in [0, 1], which
+                the recipe resizes and normalises as in training.
+
+        Returns:
+            [batch, feature_dim], or [feature_dim] for one sample, in float32.
+        """
+        single = x.ndim == len(self.input_shape)
+        (batch,) = read_batch(x.unsqueeze(0) if single else x, self.input_shape)
+        with evaluating(self.backbone), torch.compiler.set_stance("force_eager"):
+            features: Tensor = self.backbone(self._cast(self.view_policy.prepare(batch.to(self.device)))).float()
+        return features[0] if single else features
+
+    def compile_networks(self) -> None:
+        """Let torch.compile speed up the backbone and every head with parameters, each by itself and in place.
+
+        They stay the modules they are, with the same state dict. A network is compiled at its first call, and once
+        more for each state in which it trains: frozen, or not. `embed` does not compile: its batches have any size.
+        """
+        for part in (self.backbone, *self.heads.values()):
+            if any(True for _ in part.parameters()) and not isinstance(part, nn.ModuleList):
+                part.compile()
+
+    # --- Lightning's steps --------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Draw the views, ask the method for the loss, and log now and then."""
+        loss, values = self.batch_loss(batch, batch_idx)
+        if not loss.requires_grad:
+            raise ContractError(
+                f"{self.info.name}: the loss has no gradient; was it detached, computed under no_grad, "
+                "or is everything frozen in this epoch?"
+            )
+        # Lightning writes every n steps and spends a millisecond on each call: call only when it writes.
+        if self.logs_this_step:
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({**values, "learning_rate": rate, **self._data_wait()})
+            self.log("train_loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def _data_wait(self) -> dict[str, float]:
+        """Return the share of the time since the last call that was spent waiting for a batch, where it is known."""
+        measure = getattr(self.trainer.train_dataloader, "wait_share", None)
+        return {} if measure is None else {"data_wait": measure()}
+
+    def batch_loss(self, batch: Any, batch_idx: int, *, quiet: bool = False) -> tuple[Tensor, dict[str, Any]]:
+        """Draw a training batch's views and ask the method for its loss.
+
+        Within one step it gives the same however often it is called, but for what the method keeps in buffers.
+
+        Args:
+            batch, batch_idx: as Lightning gives them.
+            quiet: log nothing of what the method logs.
+
+        Returns:
+            The loss, and further values to log by name.
+        """
+        ctx = self._context(TRAIN, batch_idx)
+        if quiet:
+            ctx = replace(ctx, log=lambda name, value: None)
+        return self._loss(self._views(batch, ctx), ctx)
+
+    @property
+    def logs_this_step(self) -> bool:
+        """Whether values of the step at hand are written: the first, and every ``log_every_n_steps``-th."""
+        step = self.global_step
+        return step == 0 or (step + 1) % self.log_interval == 0
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Log ``val_loss``, with the same views for a batch in every epoch."""
+        return self._evaluation_step(batch, batch_idx, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Log ``test_loss``."""
+        return self._evaluation_step(batch, batch_idx, "test")
+
+    def predict_step(self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
+        """Return the features [batch, feature_dim] of a batch's first view."""
+        return self.embed(read_batch(batch, self.input_shape)[0])
+
+    def _evaluation_step(self, batch: Any, batch_idx: int, stage: str) -> Tensor:
+        ctx = self._context(EVALUATE, batch_idx)
+        views = self._views(batch, ctx)
+        loss, _ = self._loss(views, ctx)
+        self.log(f"{stage}_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(views[0]))
+        return loss
+
+    def _loss(self, views: list[Tensor], ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
+        try:
+            result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
+        except ValueError as error:
+            if len(views[0]) == 1 and "more than 1 value per channel" in str(error):
+                raise BatchError(
+                    "a batch of one sample cannot go through BatchNorm, whose statistics it does not have; give a "
+                    "batch_size of at least 2, and a source of at least 2 samples"
+                ) from error
+            raise
+        values = dict(result) if isinstance(result, dict) else {"loss": result}
+        loss = values.pop("loss", None)
+        if not isinstance(loss, Tensor) or loss.ndim != 0:
+            came = describe(loss) if loss is not None else describe(result)
+            raise ContractError(
+                f"{self.info.name}: compute_loss must return a scalar tensor, or a dict with one under 'loss'; "
+                f"it returned {came}"
+            )
+        return loss, {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
+
+    # Views are drawn by numpy's numbers, which dynamo cannot trace where someone compiles the whole module.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _views(self, batch: Any, ctx: Context) -> list[Tensor]:
+        # Mixed precision is for networks: a view drawn in bf16 would be off by several grey levels.
+        with torch.autocast(self.device.type, enabled=False):
+            return [self._cast(view) for view in self._drawn(batch, ctx)]
+
+    def _drawn(self, batch: Any, ctx: Context) -> list[Tensor]:
+        given = read_batch(batch, self.input_shape)
+        fields = batch if isinstance(batch, Mapping) else {}
+        keys = fields.get("keys")
+        if len(given) == 1 and "views" not in fields:
+            self._check_range(given[0])
+            if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
+                keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
+            return self.view_policy.draw(given[0], ctx.generator, keys=keys)
+        if len(given) != self.view_policy.num_views:
+            raise BatchError(
+                f"{self.info.name} takes {self.view_policy.num_views} view(s), the batch holds {len(given)}; "
+                "give that many, or a single one and let the recipe draw them"
+            )
+        if keys is not None:
+            return self.view_policy.finish(given, keys)
+        return [self.view_policy.ready(view) for view in given]
+
+    def _cast(self, x: Tensor) -> Tensor:
+        """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
+        return x.to(self.dtype)
+
+    def _check_range(self, images: Tensor) -> None:
+        """Look once whether float images are in [0, 1], where colour steps and their clamping mean something."""
+        if self._checked_range or len(self.input_shape) != 3 or self.view_policy.is_plain:
+            return
+        self._checked_range = True
+        if images.is_floating_point():
+            low, high = torch.aminmax(images)
+            if not (low >= 0 and high <= 1):  # said so, it holds for NaN too
+                raise BatchError(
+                    f"views are drawn from images in [0, 1], these reach from {low:.3g} to {high:.3g}; give uint8 or "
+                    "floats in [0, 1], and the normalisation to the recipe: Recipe(..., mean=..., std=...)"
+                )
+
+    # --- where the run stands -----------------------------------------------------------------------------
+
+    def _context(self, stream: int, batch_idx: int = 0, *, steps_more: int = 0) -> Context:
+        """Make the context, with random numbers that depend on the seed and on where the run stands alone."""
+        attached = self._trainer is not None
+        epoch = self.current_epoch if attached and stream != EVALUATE else 0
+        rank = self.global_rank if attached else 0
+        seed = mix_seed(self.seed, stream, epoch, batch_idx, rank)
+        if self._generator is None or self._generator.device != self.device:
+            self._generator = torch.Generator(self.device)
+        self._generator.manual_seed(seed)
+        return Context(
+            epoch=self.current_epoch if attached else 0,
+            step=(self.global_step if attached else 0) + steps_more,
+            max_steps=self._max_steps,
+            rank=rank,
+            world_size=self.trainer.world_size if attached else 1,
+            generator=self._generator,
+            log=self._log_scalar,
+        )
+
+    @property
+    def _scales_gradients(self) -> bool:
+        return self._trainer is not None and self.trainer.precision == "16-mixed"
+
+    @property
+    def log_interval(self) -> int:
+        """Optimizer steps from one logged step to the next."""
+        interval: int = getattr(self.trainer, "log_every_n_steps", 0)  # set in a helper: mypy does not see it
+        return max(1, interval)
+
+    def _log_scalar(self, name: str, value: Tensor | float) -> None:
+        # A call costs a fifth of a millisecond, written or not.
+        if self._trainer is not None and self.trainer.training and self.logs_this_step:
+            self.log(name, value)
+
+    # --- Lightning's fit ----------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Choose the memory layout, and let DDP leave out what is frozen in some epochs."""
+        strategy = self.trainer.strategy
+        if len(self.input_shape) == 3 and strategy.root_device.type in ("cpu", "cuda"):
+            # Tensor cores want channels last, and so do a CPU's convolutions but at small batches of small images.
+            self.to(memory_format=torch.channels_last)
+        if self.hook.frozen_modules.get_hookimpls() and isinstance(strategy, DDPStrategy):
+            # Without this DDP waits for the gradients of what is frozen, for ever.
+            strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer over the method's parameter groups, and the schedule if there is one."""
+        groups = self.hook.param_groups(model=self, config=self.config)
+        if groups is None:
+            groups = default_param_groups([self.backbone, self.heads])
+        # A gradient scaler (float16) un-scales inside a fused step, too late for Lightning to clip before it.
+        optimizer = build_optimizer(groups, self.config, fused=not self._scales_gradients)
+        # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.
+        scheduler = build_scheduler(optimizer, self.config, lambda: self._max_steps)
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Agree on one seed over all ranks."""
+        self.seed = int(self.trainer.strategy.broadcast(self.seed))
+        self._frozen.release()
+        lists = [part for part in self.modules() if isinstance(part, FrozenModuleList)]
+        meant = {id(part) for frozen in lists for part in frozen.modules()}
+        if meant and all(part.training or id(part) in meant for part in self.modules()):
+            # Lightning would call it unexpected that what never trains is in evaluation mode.
+            warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+
+    def on_train_start(self) -> None:
+        """Call the method's `on_fit_start` (a checkpoint is restored by now), and freeze for this epoch."""
+        steps = self.trainer.estimated_stepping_batches
+        self._max_steps = None if math.isinf(steps) else int(steps)
+        check_schedule(self.config, self._max_steps)
+        self.hook.on_fit_start(model=self, sample=self._sample, ctx=self._context(FIT_START))
+        # An epoch that is resumed in its midst has no `on_train_epoch_start`.
+        self._freeze_for_epoch()
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze what the method wants frozen in this epoch."""
+        self._freeze_for_epoch()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed torch's global generators too: dropout and stochastic depth draw from them."""
+        seed = mix_seed(self.seed, TRAIN, self.current_epoch, batch_idx, self.global_rank)
+        # Not `torch.manual_seed`: for a device that is never used it notes where it was called, which takes
+        # milliseconds from as deep as this.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(seed)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Make the step, then tell the method: this is the one place where an optimizer step ends."""
+        super().optimizer_step(*args, **kwargs)
+        batch_idx = args[1] if len(args) > 1 else kwargs["batch_idx"]
+        # Lightning counts the step only after this returns.
+        ctx = self._context(TRAIN, batch_idx, steps_more=1)
+        self.hook.on_step_end(model=self, ctx=ctx)
+        if self.hook.should_stop(model=self, ctx=ctx):
+            self.trainer.should_stop = True
+
+    def on_train_end(self) -> None:
+        """Give back what was frozen."""
+        self._frozen.release()
+
+    def _sample(self, count: int) -> Tensor:
+        """Return the first ``count`` training inputs of rank 0, prepared, on every rank."""
+        found: list[Tensor] = []
+        if self.global_rank == 0:
+            # The user's loader may draw from the global generators: training must not notice this look at it.
+            with torch.random.fork_rng():
+                for batch in self.trainer.train_dataloader or ():
+                    found.append(read_batch(batch, self.input_shape)[0])
+                    if sum(map(len, found)) >= count:
+                        break
+        inputs = torch.cat(found)[:count].cpu() if found else None
+        inputs = self.trainer.strategy.broadcast(inputs)
+        if inputs is None:
+            raise BatchError("the training source is empty: it gave no batch to choose from")
+        return self._cast(self.view_policy.prepare(inputs.to(self.device)))
+
+    # --- freezing -----------------------------------------------------------------------------------------
+
+    def _freeze_for_epoch(self) -> None:
+        names = self.hook.frozen_modules(model=self, ctx=self._context(FIT_START))
+        self._frozen.hold(names or set(), self.backbone, self.heads, owner=self.info.name)
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of what is frozen now."""
+        return self._frozen.names
+
+    def train(self, mode: bool = True) -> SSLModule:
+        """Set training mode everywhere but in what is frozen now."""
+        super().train(mode)
+        self._frozen.rest()
+        return self
+
+    # --- saving -------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record where the model comes from, in plain values."""
+        checkpoint[RECORD_KEY] = make_record(self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse another method's checkpoint, and go on with the seed that was saved."""
+        self.seed = check_record(checkpoint, self.info)["seed"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is rebuilt: the plugin manager and the generator."""
+        state: dict[str, Any] = super().__getstate__()
+        return state | {"_hooks": None, "_generator": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the plugin manager."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._hooks = bind(self.method, self.observers)
+
+
+def make_record(model: SSLModule) -> dict[str, Any]:
+    """Describe a model in plain values: what `reopen` needs to build it again."""
+    return {
+        "format": FORMAT,
+        "core_version": __version__,
+        "method": model.info.name,
+        "distribution": model.info.distribution,
+        "version": model.info.version,
+        "config": model.config.model_dump(mode="json"),
+        "backbone": model.backbone_record,
+        "view_policy": model.view_policy.model_dump(mode="json"),
+        "overridden": list(model.overridden),
+        "seed": model.seed,
+    }

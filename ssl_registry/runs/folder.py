@@ -1,0 +1,160 @@
+"""A run: the folder that one training wrote, with its configuration, metrics, checkpoints and results."""
+
+from __future__ import annotations
+
+import errno
+import json
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ssl_registry._system.atomic import write_beside
+from ssl_registry._system.locking import locked
+from ssl_registry._system.yaml_files import flatten
+from ssl_registry._version import __version__
+from ssl_registry.errors import CheckpointError, ConfigError, RunError
+
+if TYPE_CHECKING:
+    from ssl_registry.model.module import SSLModule
+
+__all__ = ["Run", "plain_values"]
+
+SETTINGS = "config.yaml"
+ORIGINS = "origins.json"
+# What a full, read-only or vanished disk answers.
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE}
+
+
+class Run:
+    """Where a training writes.
+
+    ``config.yaml`` and where its values came from (``origins.json``), ``metrics/``, ``checkpoints/last.ckpt``,
+    ``results.json``; and ``broken.txt`` where images could not be read.
+
+    Args:
+        folder: of the run; made when something is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = folder / SETTINGS
+        self.checkpoints = folder / "checkpoints"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.broken = folder / "broken.txt"
+
+    @classmethod
+    def choose(cls, out: str | Path | None, method: str, backbone: str) -> Run:
+        """Return the run in ``out``, or in ``runs/METHOD-BACKBONE`` with a number where that is taken."""
+        if out is not None:
+            return cls(Path(out))
+        # A method's name may hold anything that metadata can; a folder's may not lead elsewhere.
+        stem = re.sub(r"[^\w.-]+", "_", f"{method.rpartition(':')[2]}-{Path(backbone.rpartition(':')[2]).stem}")
+        stem = stem.lstrip(".-")
+        folder, number = Path("runs") / stem, 1
+        while folder.exists():
+            number += 1
+            folder = Path("runs") / f"{stem}-{number}"
+        return cls(folder)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a training began here, even if it was stopped before its first checkpoint."""
+        return self.last_checkpoint.is_file() or self.settings.is_file()
+
+    @contextmanager
+    def claim(self, *, resume: bool) -> Iterator[None]:
+        """Hold the folder for this process alone while the block runs; whatever is refused leaves no trace.
+
+        Args:
+            resume: go on with the run in it, rather than begin one.
+
+        Raises:
+            ConfigError: if it holds a run already, another process is writing it, or it cannot be written.
+            CheckpointError: if there is no run to go on with.
+        """
+        check = self.check_resumable if resume else self.check_free
+        check()
+        with locked(self.folder):
+            check()  # another process may have been faster
+            try:
+                yield
+            except OSError as error:
+                # With a name it is about that file: a sample that cannot be read is not the run's.
+                elsewhere = error.filename and not Path(error.filename).is_relative_to(self.folder)
+                if error.errno not in DISK_ERRORS or elsewhere:
+                    raise
+                raise RunError(
+                    f"cannot write the run {self.folder}: {error.strerror}; its last checkpoint is whole. Make room "
+                    "or choose another --out, and go on with --resume"
+                ) from error
+
+    def check_free(self) -> None:
+        """Refuse a folder that holds a run already: two runs never share one.
+
+        Raises:
+            ConfigError: saying how to go on with it.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(f"{self.folder} is a file; --out takes a folder")
+        if self.last_checkpoint.exists():
+            raise ConfigError(
+                f"{self.folder} holds a run already; add --resume to go on with it, or give another --out"
+            )
+
+    def check_resumable(self) -> None:
+        """Refuse a folder without a run; one that was killed before its first checkpoint begins anew.
+
+        Raises:
+            CheckpointError: saying so.
+        """
+        if not self.has_begun:
+            raise CheckpointError(f"{self.folder} has no checkpoint to resume from; leave --resume out to start anew")
+
+    def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
+        """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""
+        write_beside(self.settings, yaml.safe_dump(dict(settings), sort_keys=False))
+        if origins is not None:
+            known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
+            write_beside(self.folder / ORIGINS, json.dumps(known, indent=2))
+
+    def provenance(self) -> dict[str, str]:
+        """Return where the values of ``config.yaml`` came from, as far as that was recorded."""
+        record = self.folder / ORIGINS
+        found: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+        return found
+
+    def write_results(self, results: Mapping[str, Any], model: SSLModule) -> None:
+        """Write ``results.json``: figures, the versions of what matters, and the command."""
+        facts = {**results, "versions": _versions(model), "command": sys.argv}
+        write_beside(self.folder / "results.json", json.dumps(facts, indent=2))
+
+
+def plain_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are given and that a file can hold: no callbacks and the like."""
+    found = {}
+    for key, value in arguments.items():
+        with suppress(yaml.representer.RepresenterError):
+            yaml.safe_dump(value)
+            found[key] = value
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _versions(model: SSLModule) -> dict[str, str]:
+    import lightning
+    import timm
+    import torch
+
+    return {
+        "ssl-registry": __version__,
+        model.info.distribution or model.info.name: model.info.version,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,188 @@
+"""What a run or a checkpoint is to the commands after training: model, settings, and the network on raw samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssl_registry._registry import Registry
+from ssl_registry._registry import registry as default_registry
+from ssl_registry._system.yaml_files import read_yaml
+from ssl_registry.checkpoint.io import find_checkpoint
+from ssl_registry.data import Source, open_source
+from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
+from ssl_registry.model.batches import read_batch
+from ssl_registry.model.module import SSLModule
+from ssl_registry.runs.folder import Run
+from ssl_registry.views import ViewPolicy
+
+__all__ = ["OpenedRun", "RawNetwork", "loading_workers", "open_run"]
+
+
+class RawNetwork(nn.Module):
+    """A backbone that takes samples as a source gives them: resized, scaled and normalised as in training.
+
+    Args:
+        backbone: maps [batch, *input_shape] to features.
+        recipe: prepares the samples.
+        input_shape: of one sample.
+        feature_dim: the width of a feature vector.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.view_policy = view_policy
+        self.input_shape = input_shape
+        self.feature_dim = feature_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, ...], images as uint8 or floats in [0, 1], to features [batch, feature_dim] in float32."""
+        (batch,) = read_batch(x, self.input_shape)
+        features: Tensor = self.backbone(self.view_policy.prepare(batch)).float()
+        return features
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A trained model and where it came from.
+
+    Args:
+        model: with the weights of the checkpoint.
+        checkpoint: its file.
+        run: the run that the checkpoint lies in, or None.
+        settings: the run's ``config.yaml``; empty without a run.
+    """
+
+    model: SSLModule
+    checkpoint: Path
+    run: Run | None
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Method and backbone in a few words."""
+        record = self.model.backbone_record
+        return f"{self.model.info.name} on {record['name'] or record['class']}"
+
+    def trained(self) -> RawNetwork:
+        """Return the backbone as it was trained."""
+        return self._raw(self.model.backbone)
+
+    def untrained(self) -> RawNetwork | None:
+        """Return the same backbone with the random weights of the run's seed; None for a module that only Python knows.
+
+        A network of one's own is built again where the run's settings tell its file.
+        """
+        record = self.model.backbone_record
+        if record["name"] is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.model.seed)
+                built = self._build(record["name"], record["kwargs"])
+        elif _names_a_file(self.settings):
+            built = self._build(self._own_backbone(), {})
+        else:
+            return None
+        return self._raw(built.module)
+
+    def open_data(
+        self,
+        data: str | None = None,
+        *,
+        image_size: int | None = None,
+        data_root: str | None = None,
+        modality: str | None = None,
+        holdout: float = 0.2,
+    ) -> Source:
+        """Open a source for this model: by default the run's own, with the same samples held out.
+
+        Signals and tables are standardised by the numbers of the training's source, whatever theirs are.
+
+        Args:
+            data: see `ssl_registry.data.open_source`; None for what the run was trained on.
+            image_size: side of the images; default: what the model was trained with.
+            data_root, modality: see `open_source`; default: as the run was told.
+            holdout: see `open_source`.
+
+        Raises:
+            ConfigError: if neither ``data`` nor a run's settings name a source.
+            DataError: as `open_source`, or if samples are of another shape than the model takes.
+        """
+        if data is None and "data" not in self.settings:
+            raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
+        own = data is None or data == self.settings.get("data")
+        *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
+        square = width if len(self.model.input_shape) == 3 and height == width else None
+        size = self.settings.get("image_size") if own else square
+        source = open_source(
+            data if data is not None else self.settings["data"],
+            image_size=image_size if image_size is not None else size,
+            data_root=data_root if data_root is not None else self.settings.get("data_root"),
+            modality=modality if modality is not None else (self.settings.get("modality") if own else None),
+            holdout=holdout,
+            seed=self.settings.get("seed", 0),
+            standardize=self.model.view_policy.standardized or True,
+        )
+        # Images are resized to what is taken; of signals and tables the length matters too.
+        taken, given = self.model.input_shape, source.input_shape
+        if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.modality != "image" and taken != given):
+            words = [" x ".join(map(str, shape)) for shape in (taken, given)]
+            raise DataError(f"{self.checkpoint} takes samples of {words[0]}; {source.name} has samples of {words[1]}")
+        return source
+
+    def _raw(self, backbone: nn.Module) -> RawNetwork:
+        return RawNetwork(backbone, self.model.view_policy, self.model.input_shape, self.model.feature_dim)
+
+    def _build(self, backbone: str | nn.Module, kwargs: dict[str, Any]) -> Backbone:
+        record = self.model.backbone_record
+        spec = BackboneSpec(
+            backbone=backbone,
+            input_shape=self.model.input_shape,
+            low_resolution=record["low_resolution"],
+            pooling=record["pooling"],
+            kwargs=kwargs,
+        )
+        return spec.build()
+
+    def _own_backbone(self) -> nn.Module:
+        return own_backbone(self.settings["backbone"], self.settings.get("backbone_kwargs"), self.model.seed)
+
+
+def open_run(
+    path: str | Path, *, backbone: nn.Module | None = None, registry: Registry = default_registry
+) -> OpenedRun:
+    """Reopen a run's folder or a checkpoint, with a network of one's own if the run's settings name its file.
+
+    Args:
+        path: the folder or the file.
+        backbone: the module that training was given from Python.
+        registry: where the method is looked up.
+
+    Raises:
+        CheckpointError, MethodNotFoundError, PluginError: as `Registry.load`.
+    """
+    checkpoint = find_checkpoint(Path(path))
+    run = Run(checkpoint.parent.parent) if checkpoint.parent.name == "checkpoints" else None
+    config = None if run is None else run.folder / "config.yaml"
+    settings = read_yaml(config) if config is not None and config.is_file() else {}
+    if backbone is None and _names_a_file(settings):
+        backbone = own_backbone(settings["backbone"], settings.get("backbone_kwargs"), settings.get("seed", 0))
+    return OpenedRun(registry.load(checkpoint, backbone=backbone), checkpoint, run, settings)
+
+
+def _names_a_file(settings: Mapping[str, Any]) -> bool:
+    return ".py:" in str(settings.get("backbone"))
+
+
+def loading_workers(source: Source, told: int | None) -> int:
+    """Return how many processes load samples: as told, or as in training."""
+    return default_workers(source) if told is None else told

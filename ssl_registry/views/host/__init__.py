@@ -1,0 +1,1 @@
+"""The engine that draws views a photograph at a time, in the processes that load."""

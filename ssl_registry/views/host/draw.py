@@ -1,0 +1,132 @@
+"""`HostViews`: every view of a photograph, drawn on the host; in a loader's worker or beside the training."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssl_registry.views.host.image import Photo, cut, finish_on_host, move
+from ssl_registry.views.host.opencv import one_thread_in_a_worker
+from ssl_registry.views.parameters import ImageParameters, Keys, draw_image_parameters
+from ssl_registry.views.policy import ViewPolicy
+
+__all__ = ["Encoded", "HostViews", "Plan"]
+
+# A reduced decoding must leave every box this many times larger than its view, for the antialiased resize behind it.
+SPARE = 2
+
+
+class Encoded(Protocol):
+    """A photograph that can be decoded at its size, or at a half, a quarter or an eighth of it."""
+
+    height: int
+    width: int
+
+    def decode(self, shrink: int) -> tuple[Photo, int]:
+        """Return uint8 [height, width, channels], and by what its sides were divided: at most 1, 2, 4 or 8."""
+
+
+class Plan(NamedTuple):
+    """What will be drawn from one photograph: for each view its parameters, size and box; and how small to decode."""
+
+    drawn: list[ImageParameters]
+    sizes: list[tuple[int, int]]
+    boxes: list[NDArray[np.int64]]
+    shrink: int
+
+
+class HostViews:
+    """Draws a recipe's views on the host. A plain value that can be sent to other processes.
+
+    Args:
+        recipe: of views of images.
+        finish: whether colours are changed here too; otherwise the views are only cut, and `ViewPolicy.finish` does
+            the rest on a device with the same keys.
+
+    Example:
+        >>> from ssl_registry.views import ImageView, sample_keys
+        >>> host = HostViews(Recipe(views=(ImageView(crop_scale=(0.2, 1.0), copies=2),), image_size=8))
+        >>> [view.shape for view in host.draw(np.zeros((1, 16, 16, 3), np.uint8), sample_keys(0, 0, [0]))]
+        [(1, 8, 8, 3), (1, 8, 8, 3)]
+    """
+
+    def __init__(self, policy: ViewPolicy, *, finish: bool = True) -> None:
+        self.policy = policy
+        self.finish = finish
+        self.views = policy.image_views()
+
+    def draw(self, photos: NDArray[np.uint8], keys: Keys) -> list[Photo]:
+        """Draw all views of photographs of one size.
+
+        Args:
+            photos: uint8 [B, H, W, C].
+            keys: of the samples, [B].
+
+        Returns:
+            As many arrays as the recipe has views, uint8 [B, h, w, C].
+        """
+        one_thread_in_a_worker()
+        count, height, width, channels = photos.shape
+        views = []
+        for number, view in enumerate(self.views):
+            drawn = draw_image_parameters(view, keys, number, height, width)
+            size = self._size(number, height, width)
+            boxes = [None] * count if drawn.boxes is None else drawn.boxes.tolist()
+            placed = np.empty((count, *size, channels), np.uint8)
+            for row, (photo, box, flip) in enumerate(zip(photos, boxes, drawn.flip.tolist(), strict=True)):
+                placed[row] = move(cut(photo, size, box, flip), drawn, row)
+            views.append(self._finish(placed, number, drawn))
+        return views
+
+    def draw_encoded(self, encoded: Encoded, key: Keys) -> list[Photo]:
+        """Decode a photograph once and draw all of its views, each out of all of its pixels.
+
+        Args:
+            encoded: of any size. A view without a crop shows its centred square.
+            key: of the sample, [1].
+
+        Returns:
+            As many arrays as the recipe has views, uint8 [h, w, C].
+        """
+        plan = self.plan(encoded.height, encoded.width, key)
+        return self.draw_planned(plan, *encoded.decode(plan.shrink))
+
+    def plan(self, height: int, width: int, key: Keys) -> Plan:
+        """Draw a photograph's parameters, and from its sides alone tell at which size to decode it."""
+        drawn = [draw_image_parameters(view, key, number, height, width) for number, view in enumerate(self.views)]
+        sizes = [self._size(number, height, width) for number in range(len(self.views))]
+        boxes = [_square(height, width) if each.boxes is None else each.boxes[0] for each in drawn]
+        return Plan(drawn, sizes, boxes, _shrink(boxes, sizes))
+
+    def draw_planned(self, plan: Plan, photo: Photo, shrink: int) -> list[Photo]:
+        """Draw all views of a photograph, uint8 [H, W, C], whose sides were divided by ``shrink``."""
+        one_thread_in_a_worker()
+        views = []
+        for number, (parameters, size, box) in enumerate(zip(plan.drawn, plan.sizes, plan.boxes, strict=True)):
+            # Corners of the reduced photograph lie within a pixel of the view's.
+            top, left = box[:2] // shrink
+            bottom, right = np.minimum(-(-(box[:2] + box[2:]) // shrink), photo.shape[:2])
+            reduced = (top, left, bottom - top, right - left)
+            placed = move(cut(photo, size, reduced, bool(parameters.flip[0])), parameters, 0)
+            views.append(self._finish(placed[None], number, parameters)[0])
+        return views
+
+    def _finish(self, placed: Photo, number: int, drawn: ImageParameters) -> Photo:
+        return finish_on_host(placed, self.views[number], drawn) if self.finish else placed
+
+    def _size(self, number: int, height: int, width: int) -> tuple[int, int]:
+        side = self.views[number].size or self.policy.image_size
+        return (side, side) if side else (height, width)
+
+
+def _square(height: int, width: int) -> NDArray[np.int64]:
+    side = min(height, width)
+    return np.array([(height - side) // 2, (width - side) // 2, side, side])
+
+
+def _shrink(boxes: list[NDArray[np.int64]], sizes: list[tuple[int, int]]) -> int:
+    """Return by how much the photograph may be reduced while it is decoded."""
+    least = min(float((box[2:] / size).min()) for box, size in zip(boxes, sizes, strict=True))
+    return next((shrink for shrink in (8, 4, 2) if least >= SPARE * shrink), 1)

@@ -1,0 +1,214 @@
+"""`ViewPolicy`: the description of how a method's views are drawn, and their drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from ssl_registry.errors import ConfigError
+from ssl_registry.views.device.geometry import resize
+from ssl_registry.views.device.image import finish, place
+from ssl_registry.views.device.random import Random
+from ssl_registry.views.device.signal import draw_signal_view
+from ssl_registry.views.device.table import draw_table_view
+from ssl_registry.views.device.transfer import constants
+from ssl_registry.views.parameters import Keys, draw_image_parameters, sample_keys
+from ssl_registry.views.specs import ImageView, SignalView, TableView, View
+
+__all__ = ["ViewPolicy"]
+
+# What stands in for an image method's views when its samples are signals or tables (SCARF corrupts 60 %).
+SIGNAL_VIEW = SignalView(jitter=0.1, scaling=0.1, permutation=5)
+TABLE_VIEW = TableView(corruption=0.6)
+
+
+class ViewPolicy(BaseModel):
+    """The views of a method, in order. A plain value: frozen, checked, and the same after JSON or YAML.
+
+    Args:
+        views: descriptions; each is drawn ``copies`` times.
+        image_size: side of images in pixels; None keeps their size.
+        mean, std: for each channel of images in [0, 1], subtracted and divided by behind everything else; None
+            for none.
+        standardised: mean and std by which the source of the training's signals or tables standardised them. Not
+            applied here: it tells how samples of another source are brought to the same scale.
+
+    Example:
+        >>> recipe = Recipe(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, copies=2),), image_size=8)
+        >>> [view.shape for view in recipe.draw(torch.zeros(4, 3, 16, 16, dtype=torch.uint8))]
+        [torch.Size([4, 3, 8, 8]), torch.Size([4, 3, 8, 8])]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    views: tuple[View, ...] = Field(min_length=1)
+    image_size: int | None = Field(None, ge=1)
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    standardized: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    @classmethod
+    def plain(cls, image_size: int | None = None) -> ViewPolicy:
+        """Return the recipe of one view that is the sample itself."""
+        return cls(views=(ImageView(),), image_size=image_size)
+
+    @property
+    def num_views(self) -> int:
+        """How many tensors `draw` returns."""
+        return sum(view.copies for view in self.views)
+
+    @property
+    def own_sizes(self) -> set[int]:
+        """Sides of the image views that have a size of their own, other than `image_size`."""
+        sizes = {view.size for view in self.views if isinstance(view, ImageView) and view.size is not None}
+        return sizes - {self.image_size}
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every view is the sample itself."""
+        return all(view.is_plain for view in self.views)
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """Bring samples to the network without a view: resized, scaled, normalised; for evaluation.
+
+        Args:
+            x: images [batch, channels, height, width] as uint8 or float in [0, 1], signals or tables.
+
+        Returns:
+            float32 on the same device.
+        """
+        x = _scaled(x)
+        if x.ndim == 4 and self.image_size:
+            x = resize(x, (self.image_size, self.image_size))
+        return self._normalized(x)
+
+    def draw(self, x: Tensor, generator: torch.Generator | None = None, *, keys: Keys | None = None) -> list[Tensor]:
+        """Draw all views of a batch, on its device.
+
+        Args:
+            x: as for `prepare`.
+            generator: where random parameters come from; None for torch's global one.
+            keys: of the samples, from `sample_keys`: then views of images depend on them alone.
+
+        Returns:
+            ``num_views`` tensors in float32, [batch, channels, size, size] for images; in the order of ``views``.
+        """
+        if x.ndim == 4:
+            return self._draw_images(x, keys if keys is not None else _drawn_keys(len(x), generator))
+        x, random = _scaled(x), Random(generator, x.device)
+        return [self._normalized(self._draw(x, view, random)) for _, view in self.numbered()]
+
+    def numbered(self) -> Iterator[tuple[int, View]]:
+        """Every view that is drawn, with its number: copies one by one."""
+        return enumerate(view for view in self.views for _ in range(view.copies))
+
+    def image_views(self) -> list[ImageView]:
+        """Return every view that is drawn, copies one by one; all must be views of images."""
+        views = [view for _, view in self.numbered()]
+        for view in views:
+            if not isinstance(view, ImageView):
+                raise ConfigError(f"a view of kind {view.modality!r} cannot be drawn from images")
+        return views  # type: ignore[return-value]  # checked above
+
+    def finish(self, views: Sequence[Tensor], keys: Keys) -> list[Tensor]:
+        """Finish views whose crops were cut elsewhere, on their device: colour, grey, blur, solarise, normalise.
+
+        Args:
+            views: as many as the recipe has, uint8 or float in [0, 1], [batch, channels, size, size].
+            keys: of the samples: those that the crops were drawn with.
+        """
+        finished = []
+        for number, (x, view) in enumerate(zip(views, self.image_views(), strict=True)):
+            drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
+            finished.append(self._normalized(finish(_scaled(x), view, drawn)))
+        return finished
+
+    def views_of(self, batch: Mapping[str, Any]) -> list[Tensor]:
+        """Bring a batch of `ssl_registry.data.loading.drawn.DrawnViews` to the network, whatever is left to do."""
+        keys = batch.get("keys")
+        if "views" not in batch:
+            return self.draw(batch["image"], keys=keys)
+        return self.finish(batch["views"], keys) if keys is not None else [self.ready(view) for view in batch["views"]]
+
+    def ready(self, view: Tensor) -> Tensor:
+        """Bring a finished view to the network: uint8 is scaled and normalised, floats are taken as they are."""
+        return self._normalized(_scaled(view)) if view.dtype == torch.uint8 else view
+
+    def _draw_images(self, x: Tensor, keys: Keys) -> list[Tensor]:
+        drawn_views = []
+        for number, view in enumerate(self.image_views()):
+            drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
+            placed = place(x, view, drawn, view.size or self.image_size)
+            drawn_views.append(self._normalized(finish(placed, view, drawn)))
+        return drawn_views
+
+    def _draw(self, x: Tensor, view: View, random: Random) -> Tensor:
+        if view.is_plain:
+            return x
+        wanted = {3: SignalView, 2: TableView}.get(x.ndim)
+        if isinstance(view, ImageView) or wanted is None or not isinstance(view, wanted):
+            raise ConfigError(
+                f"a view of kind {view.modality!r} cannot be drawn from samples of shape {list(x.shape[1:])}"
+            )
+        if isinstance(view, SignalView):
+            return draw_signal_view(x, view, random)
+        return draw_table_view(x, view, random)
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        if self.mean is None and self.std is None:
+            return x
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        mean = constants(self.mean or (0.0,), x.device).view(shape)
+        std = constants(self.std or (1.0,), x.device).view(shape)
+        return (x - mean) / std
+
+    def adapted(self, input_shape: tuple[int, ...]) -> ViewPolicy:
+        """Return a recipe of as many views for samples of this shape.
+
+        Images keep it as it is. Signals and tables get the core's own augmentation in place of every view that is
+        not plain.
+        """
+        modality = {3: "image", 2: "signal", 1: "table"}[len(input_shape)]
+        if modality == "image":
+            return self
+        own: View = SIGNAL_VIEW if modality == "signal" else TABLE_VIEW
+        views = tuple(self._adapted_view(view, own) for view in self.views)
+        return self.model_copy(update={"views": views, "image_size": None})
+
+    @staticmethod
+    def _adapted_view(view: View, own: View) -> View:
+        if view.modality == own.modality:
+            return view
+        return (type(own)() if view.is_plain else own).model_copy(update={"copies": view.copies})
+
+    def with_view(self, view: View) -> ViewPolicy:
+        """Return the recipe with ``view`` in place of every view that is not plain, as often as that."""
+        views = tuple(old if old.is_plain else view.model_copy(update={"copies": old.copies}) for old in self.views)
+        return self.model_copy(update={"views": views})
+
+    def notes(self, input_shape: tuple[int, ...]) -> list[str]:
+        """Tell in words what is left out for samples of this shape."""
+        images = [view for view in self.views if isinstance(view, ImageView)]
+        if len(input_shape) != 3 or input_shape[0] == 3 or not images:
+            return []
+        one = input_shape[0] == 1
+        names = ("saturation", "hue") if one else ("brightness", "contrast", "saturation", "hue")
+        skipped = [name for name in names if any(view.color_jitter and getattr(view, name) for view in images)]
+        skipped += ["grayscale"] if any(view.grayscale for view in images) else []
+        what = "grey images" if one else f"images of {input_shape[0]} channels"
+        return [f"{what}: {', '.join(skipped)} left out of the views"] if skipped else []
+
+
+def _drawn_keys(count: int, generator: torch.Generator | None) -> Keys:
+    """Draw one number and make a key for each sample from it."""
+    device = None if generator is None else generator.device
+    seed = int(torch.randint(2**63 - 1, (1,), generator=generator, device=device))
+    return sample_keys(seed, 0, range(count))
+
+
+def _scaled(x: Tensor) -> Tensor:
+    return x.float() / 255 if x.dtype == torch.uint8 else x.float()

@@ -1,0 +1,77 @@
+"""`Suite`: what a comparison holds fixed for every method, read from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_registry._system.yaml_files import read_yaml
+from ssl_registry.errors import ConfigError, did_you_mean
+
+__all__ = ["Suite", "list_suites", "load_suite"]
+
+FOLDER = Path(__file__).parent / "suites"
+KEYS = ("summary", "recipe", "data", "seeds", "protocols", "settings")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A comparison.
+
+    Args:
+        name: what ``bench`` takes.
+        summary: one line.
+        recipe: methods that ship a recipe of this name take part, with its settings.
+        data: sources of samples; empty where only the user knows where they lie.
+        seeds: how many, from 0 on.
+        protocols: of ``evaluate``, by which every backbone is measured.
+        settings: options of ``train`` that are the same for every method; they win over the recipe.
+    """
+
+    name: str
+    summary: str
+    recipe: str
+    data: tuple[str, ...]
+    seeds: int
+    protocols: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+def list_suites() -> dict[str, Path]:
+    """Return the suites that the core brings, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def load_suite(name: str) -> Suite:
+    """Read a suite by its name, or by the path of a ``.yaml`` file.
+
+    Raises:
+        ConfigError: if there is none, or it is not one.
+    """
+    known = list_suites()
+    own = name.endswith((".yaml", ".yml"))
+    if not own and name not in known:
+        raise ConfigError(
+            f"there is no suite {name!r}.{did_you_mean(name, known)} There are: {', '.join(known)}; "
+            "the path of a .yaml file will do too"
+        )
+    path = Path(name) if own else known[name]
+    content = read_yaml(path)
+    for key in content:
+        if key not in KEYS:
+            raise ConfigError(
+                f"{path}: a suite has no key {key!r}.{did_you_mean(str(key), KEYS)} It has: {', '.join(KEYS)}"
+            )
+    if not content.get("recipe"):
+        raise ConfigError(f"{path} is no suite: it needs a recipe, by which methods take part")
+    data = content.get("data") or []
+    return Suite(
+        name=path.stem,
+        summary=str(content.get("summary", "")),
+        recipe=str(content["recipe"]),
+        data=(data,) if isinstance(data, str) else tuple(map(str, data)),
+        seeds=int(content.get("seeds", 3)),
+        protocols=tuple(map(str, content.get("protocols") or ("knn", "linear"))),
+        settings=content.get("settings") or {},
+    )

@@ -1,0 +1,198 @@
+"""`embed`: every sample of a source as a row of a Parquet file, in constant memory, and resumed where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ssl_registry._registry import Registry
+from ssl_registry._registry import registry as default_registry
+from ssl_registry._system.atomic import whole_file
+from ssl_registry._system.optional import require
+from ssl_registry.data import Source
+from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.errors import ConfigError
+from ssl_registry.measures.features import choose_devices, replicate, stream_features
+from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.workflows.evaluate.features_cache import features_key
+
+__all__ = ["EmbedResult", "embed"]
+
+# Rows a piece: what a stop can lose, and what is held in memory at a time.
+PIECE = 8192
+
+
+@dataclass(frozen=True)
+class EmbedResult:
+    """A file of embeddings.
+
+    Args:
+        file: Parquet, with columns ``id`` (int64, the sample's place in the source), ``path`` (of an image file, or
+            null), ``label`` (the class's name, or null) and ``vector`` (a list of ``width`` float32).
+        rows: how many.
+        width: of a vector.
+        resumed: rows that an earlier call had made.
+        unreadable: image files that have no row because they cannot be read.
+    """
+
+    file: Path
+    rows: int
+    width: int
+    resumed: int
+    unreadable: int
+
+
+def embed(
+    path: str | Path,
+    *,
+    out: str | Path,
+    data: str | None = None,
+    image_size: int | None = None,
+    data_root: str | None = None,
+    modality: str | None = None,
+    batch_size: int = 256,
+    workers: int | None = None,
+    devices: str | Sequence[str] | None = None,
+    backbone: nn.Module | None = None,
+    registry: Registry = default_registry,
+) -> EmbedResult:
+    """Map every sample of a source to its features and write them to a Parquet file.
+
+    Nothing is held out: rows follow the source's own order, its training part before its test part where it has two.
+    Pieces are kept in ``OUT.pieces`` until the file is whole; the same call goes on with those of an earlier one
+    that was stopped, and starts anew when weights or samples are others.
+
+    Args:
+        path: a run's folder or a checkpoint.
+        out: the file to write.
+        data: a source, labelled or not; default: the run's.
+        image_size, data_root, modality: see `open_source`.
+        batch_size: samples a batch.
+        workers: processes that load samples; default as in training.
+        devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
+        backbone: the module that training was given from Python.
+        registry: where the method is looked up.
+
+    Raises:
+        CheckpointError, DataError: for what cannot be opened.
+        ConfigError: if ``out`` is a folder, or no name of a Parquet file.
+        MissingExtraError: if pyarrow is not installed.
+        SSLRegistryError: if the file cannot be written, on a full disk for instance; finished pieces stay.
+    """
+    require("pyarrow", "parquet", "embed")
+    target = Path(out)
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
+    if target.suffix not in (".parquet", ".pq"):
+        raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
+    pretrained = open_run(path, backbone=backbone, registry=registry)
+    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality, holdout=0.0)
+    network = pretrained.trained()
+    parts = [part for part in (source.train, source.test) if part is not None]
+    pieces = _open_pieces(target, network, parts, pretrained.model.feature_dim)
+    done = len(list(pieces.glob("*.parquet")))
+    replicas = replicate(network, choose_devices(devices))
+    spans = list(_spans(parts))
+    resumed = 0
+    for number, (dataset, start, stop, first) in enumerate(spans):
+        if number < done:
+            resumed += stop - start
+            continue
+        span = Subset(dataset, range(start, stop))
+        loader = DataLoader(
+            span, batch_size=batch_size, num_workers=loading_workers(source, workers), generator=torch.Generator()
+        )
+        rows = _rows(stream_features(replicas, loader), source, dataset, start, first)
+        _write(pieces / f"{number:06d}.parquet", rows, pretrained.model.feature_dim)
+    count = _join(pieces, target)
+    shutil.rmtree(pieces)
+    return EmbedResult(target, count, pretrained.model.feature_dim, resumed, sum(map(len, parts)) - count)  # type: ignore[arg-type]
+
+
+def _spans(parts: Sequence[Dataset[Any]]) -> Iterator[tuple[Dataset[Any], int, int, int]]:
+    """Yield (part, its rows from, to, the id of the first)."""
+    before = 0
+    for part in parts:
+        count = len(part)  # type: ignore[arg-type]  # map-style data sets have a length
+        for start in range(0, count, PIECE):
+            yield part, start, min(start + PIECE, count), before + start
+        before += count
+
+
+def _open_pieces(target: Path, network: RawNetwork, parts: Sequence[Dataset[Any]], width: int) -> Path:
+    """Return the folder of pieces, emptied if they were made from something else."""
+    pieces = target.with_name(f"{target.name}.pieces")
+    keys = [features_key(network, network.view_policy, part) for part in parts]
+    sizes = [len(part) for part in parts]  # type: ignore[arg-type]  # map-style data sets have a length
+    made_from = json.dumps({"keys": keys, "sizes": sizes, "piece": PIECE, "width": width})
+    note = pieces / "made_from.json"
+    # Samples that cannot be told apart (a key of None) are never gone on with.
+    if None in keys or not note.is_file() or note.read_text(encoding="utf-8") != made_from:
+        shutil.rmtree(pieces, ignore_errors=True)
+        with whole_file(note) as file:
+            file.write(made_from.encode())
+    return pieces
+
+
+def _rows(
+    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: Any, start: int, first: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the columns of each batch, without the image files that cannot be read."""
+    images = dataset if isinstance(dataset, EncodedImages) else None
+    at = start
+    for vectors, y in stream:
+        places = range(at, at + len(vectors))
+        at += len(vectors)
+        names = [None if images is None else images.name(place) for place in places]
+        broken = {} if images is None else images.broken
+        kept = [i for i, name in enumerate(names) if name not in broken]
+        labels = None if y is None or source.classes is None else [source.classes[int(y[i])] for i in kept]
+        yield {
+            "id": [first + places[i] - start for i in kept],
+            "path": [names[i] for i in kept],
+            "label": [None] * len(kept) if labels is None else labels,
+            "vector": vectors[kept],
+        }
+
+
+def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
+    """Write one piece, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # Everything is computed before the file is opened: only what goes wrong in writing speaks of the file.
+    tables = [
+        pa.Table.from_arrays(
+            [
+                pa.array(columns["id"], pa.int64()),
+                pa.array(columns["path"], pa.string()),
+                pa.array(columns["label"], pa.string()),
+                pa.FixedSizeListArray.from_arrays(pa.array(columns["vector"].flatten().numpy()), width),
+            ],
+            names=["id", "path", "label", "vector"],
+        )
+        for columns in batches
+    ]
+    with whole_file(path) as file:
+        pq.write_table(pa.concat_tables(tables), file)
+
+
+def _join(pieces: Path, target: Path) -> int:
+    """Copy the pieces into one file, one at a time, and return its rows."""
+    import pyarrow.parquet as pq
+
+    paths = sorted(pieces.glob("*.parquet"))
+    with whole_file(target) as file, pq.ParquetWriter(file, pq.read_schema(paths[0])) as writer:
+        rows = 0
+        for table in map(pq.read_table, paths):
+            writer.write_table(table)
+            rows += table.num_rows
+    return rows

@@ -1,0 +1,1 @@
+"""`evaluate`: protocols, baselines and results."""

@@ -1,0 +1,170 @@
+"""`evaluate`: a trained backbone beside its baselines, by every protocol asked for, as one typed result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ssl_registry._registry import Registry
+from ssl_registry._registry import registry as default_registry
+from ssl_registry.data import SSLDataModule
+from ssl_registry.errors import ConfigError, DataError, did_you_mean
+from ssl_registry.measures.adam_probe import adam_probe
+from ssl_registry.measures.features import choose_devices, collect_features, replicate, stream_features
+from ssl_registry.measures.knn import knn_predict
+from ssl_registry.measures.metrics import classification_metrics
+from ssl_registry.measures.probe import linear_probe
+from ssl_registry.measures.targets import check_targets
+from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.saying import silent
+from ssl_registry.workflows.evaluate.baselines import supervised
+from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
+from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
+
+__all__ = ["PROTOCOLS", "evaluate"]
+
+PROTOCOLS = ("knn", "linear", "sgd", "adam")
+
+
+def evaluate(
+    path: str | Path,
+    *,
+    data: str | None = None,
+    protocols: Sequence[str] = ("knn", "linear"),
+    k: int = 20,
+    temperature: float = 0.1,
+    seeds: int = 3,
+    image_size: int | None = None,
+    data_root: str | None = None,
+    modality: str | None = None,
+    batch_size: int = 256,
+    workers: int | None = None,
+    devices: str | Sequence[str] | None = None,
+    cache: bool = True,
+    backbone: nn.Module | None = None,
+    registry: Registry = default_registry,
+    say: Callable[[str], None] = silent,
+) -> EvaluateResult:
+    """Measure a trained backbone on labelled data, beside the untrained one and timm's supervised one.
+
+    Features are computed once for each backbone, without augmentation, and kept on the disk (see
+    `ssl_registry.workflows.evaluate.features_cache`). timm's supervised weights are used where they lie on this
+    machine already.
+
+    Args:
+        path: a run's folder or a checkpoint.
+        data: a source with labels; default: what the run was trained on. Its hold-out is the run's.
+        protocols: of ``knn``, ``linear`` (logistic regression with a sweep), ``sgd`` (the papers' linear
+            evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
+        k, temperature: of k-NN.
+        seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
+        image_size, data_root, modality: see `open_source`.
+        batch_size: samples a batch.
+        workers: processes that load samples; default as in training.
+        devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
+        cache: keep features.
+        backbone: the module that training was given from Python.
+        registry: where the method is looked up.
+        say: receives lines for a person to read.
+
+    Returns:
+        A row for each backbone and protocol. In a run's folder they are added to ``evaluations.jsonl`` too.
+
+    Raises:
+        CheckpointError, DataError, ConfigError: for what cannot be opened, or has no labels or test part.
+    """
+    _check(protocols, seeds)
+    pretrained = open_run(path, backbone=backbone, registry=registry)
+    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
+    if source.classes is None and source.task == "classification":
+        raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
+    if source.test is None:
+        raise DataError(f"{source.name} has no test part, and none could be held out; give each class two samples")
+    # k-NN votes for classes alone.
+    asked = [protocol for protocol in protocols if protocol != "knn" or source.task == "classification"]
+    if not asked:
+        raise ConfigError(
+            f"{source.name} has targets for {source.task}, which k-NN cannot vote for; add linear, sgd or adam"
+        )
+    networks, notes = _networks(pretrained.trained(), pretrained.untrained(), pretrained.model.backbone_record)
+    say(f"{pretrained.name} on {source.name}")
+    for note in (*source.notes, *notes):
+        say(note)
+    used = choose_devices(devices)
+    folder = cache_folder() if cache else None
+    loaders = SSLDataModule(source, batch_size=batch_size, num_workers=loading_workers(source, workers))
+    rows: list[EvaluationRow] = []
+    for name, network in networks.items():
+        x, y = _features(network, source.train, loaders.train_eval_dataloader(), used, folder)
+        x_test, y_test = _features(network, source.test, loaders.test_dataloader(), used, folder)
+        _, y = check_targets(x, y, part="training")
+        _, y_test = check_targets(x_test, y_test, part="test")
+        for protocol in asked:
+            metrics = _measure(protocol, (x, y, x_test, y_test), k, temperature, seeds, used[0])
+            rows.append(EvaluationRow(name, protocol, metrics))
+    result = EvaluateResult(
+        pretrained.checkpoint, source.name, len(x), len(x_test), source.task, tuple(rows), seeds, tuple(notes)
+    )
+    return record_evaluation(result, pretrained.run)
+
+
+def _check(protocols: Sequence[str], seeds: int) -> None:
+    for protocol in protocols:
+        if protocol not in PROTOCOLS:
+            hint = did_you_mean(protocol, PROTOCOLS)
+            raise ConfigError(f"there is no protocol {protocol!r}.{hint} There are: {', '.join(PROTOCOLS)}")
+    if not protocols or seeds < 1:
+        raise ConfigError(f"give at least one protocol and one seed, not {list(protocols)} and {seeds}")
+
+
+def _networks(
+    trained: RawNetwork, untrained: RawNetwork | None, record: dict[str, Any]
+) -> tuple[dict[str, RawNetwork], list[str]]:
+    """Return the backbones to measure by name, and what is missing in words."""
+    networks, notes = {"trained": trained}, []
+    if untrained is None:
+        notes.append("no untrained baseline: the backbone is a module that only its own process can build")
+    else:
+        networks["untrained"] = untrained
+    found = supervised(record, trained)
+    if isinstance(found, str):
+        notes.append(found)
+    else:
+        networks["supervised"] = found
+    return networks, notes
+
+
+def _features(
+    network: RawNetwork, dataset: Any, loader: Any, devices: Sequence[torch.device], folder: Path | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return features and targets of a part, from the cache if they are there."""
+    key = features_key(network, network.view_policy, dataset)
+    x, y = cached(folder, key, lambda: collect_features(stream_features(replicate(network, devices), loader)))
+    # Numbers to predict, in the features' precision.
+    return x, y.float() if y is not None and y.is_floating_point() else y
+
+
+def _measure(
+    protocol: str,
+    parts: tuple[Tensor, Tensor, Tensor, Tensor],
+    k: int,
+    temperature: float,
+    seeds: int,
+    device: torch.device,
+) -> dict[str, Score]:
+    x, y, x_test, y_test = parts
+    if protocol == "knn":
+        predictions = knn_predict(x, y, x_test, k=k, temperature=temperature)
+        return {name: Score(value) for name, value in classification_metrics(predictions, y_test).items()}
+    by: Literal["logistic", "sgd"] = "sgd" if protocol == "sgd" else "logistic"
+    found = [
+        adam_probe(*parts, seed=seed, device=device)
+        if protocol == "adam"
+        else linear_probe(*parts, protocol=by, seed=seed, device=device).metrics
+        for seed in range(seeds)
+    ]
+    return {name: Score.over([metrics[name] for metrics in found]) for name in found[0]}

@@ -1,0 +1,107 @@
+"""Features kept on the disk under a hash of all that they depend on: weights, preparation and samples."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from ssl_registry._system.atomic import whole_file
+from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.images.encoded import EncodedImages
+
+__all__ = ["cache_folder", "cached", "features_key", "fingerprint"]
+
+Features = tuple[Tensor, Tensor | None]
+
+
+def cache_folder() -> Path:
+    """Return where features are kept: ``$SSL_REGISTRY_CACHE``, or ``ssl-registry/features`` in the user's cache."""
+    said = os.environ.get("SSL_REGISTRY_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(said) if said else base / "ssl-registry" / "features"
+
+
+def cached(folder: Path | None, key: str | None, compute: Callable[[], Features]) -> Features:
+    """Return the features kept under ``key``, or compute and keep them.
+
+    A file that cannot be read is computed again.
+
+    Args:
+        folder: of the cache; None computes always.
+        key: from `features_key`; None for samples that cannot be told apart, which are not kept.
+        compute: gives features [N, D], and labels or None.
+    """
+    if folder is None or key is None:
+        return compute()
+    path = folder / f"{key}.safetensors"
+    if path.is_file():
+        try:
+            kept = load_file(path)
+            return kept["features"], kept.get("labels")
+        except (SafetensorError, KeyError, OSError):
+            path.unlink(missing_ok=True)
+    features, labels = compute()
+    tensors = {"features": features} | ({} if labels is None else {"labels": labels})
+    with whole_file(path) as file:
+        file.write(save(tensors))
+    return features, labels
+
+
+def features_key(network: nn.Module, about: Any, dataset: Any) -> str | None:
+    """Return the hash of weights, preparation and samples; None where the samples cannot be told apart cheaply.
+
+    Args:
+        network: its class, and every parameter and buffer, count.
+        about: what else decides the features, with a ``repr`` that says it.
+        dataset: the samples.
+    """
+    samples = fingerprint(dataset)
+    if samples is None:
+        return None
+    digest = hashlib.blake2b(f"1 {torch.__version__} {about!r} {samples}".encode(), digest_size=16)
+    # What a state dict leaves out (an activation, a stride) is in the modules' own descriptions.
+    digest.update(repr(network).encode())
+    for name, value in network.state_dict().items():
+        digest.update(name.encode())
+        _add(digest, value)
+    return digest.hexdigest()
+
+
+def fingerprint(dataset: Any) -> str | None:
+    """Return a hash of a data set's content, or None for a kind that is not known.
+
+    Arrays in memory are read; of encoded images, name and stamp count (of files: path, size and time of change).
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(dataset, Subset):
+        whole = fingerprint(dataset.dataset)
+        if whole is None:
+            return None
+        digest.update(whole.encode())
+        _add(digest, torch.as_tensor(dataset.indices))
+    elif isinstance(dataset, Samples):
+        for part in (dataset.x, dataset.y):
+            digest.update(b"none" if part is None else f"{part.dtype}{list(part.shape)}".encode())
+            _add(digest, part)
+    elif isinstance(dataset, EncodedImages):
+        for index in range(len(dataset)):
+            digest.update(f"{dataset.name(index)}\0{dataset.stamp(index)}\0".encode())
+        digest.update(f"{dataset.size} {dataset.pixels!r}".encode())
+        _add(digest, dataset.labels)
+    else:
+        return None
+    return digest.hexdigest()
+
+
+def _add(digest: Any, tensor: Tensor | None) -> None:
+    if tensor is not None and tensor.numel():
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

@@ -1,0 +1,100 @@
+"""`export`: write, load again elsewhere, compare, and only then put into place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from ssl_registry._registry import Registry
+from ssl_registry._registry import registry as default_registry
+from ssl_registry._system.atomic import whole_folder
+from ssl_registry.errors import ConfigError, ExportError, did_you_mean
+from ssl_registry.runs.opened import open_run
+from ssl_registry.workflows.export.check import largest_difference
+from ssl_registry.workflows.export.formats import WRITERS
+
+__all__ = ["FORMATS", "ExportResult", "export"]
+
+FORMATS = tuple(WRITERS)
+# How far an export's outputs may be from the backbone's; ONNX runs on other kernels.
+TOLERANCE = {"onnx": 1e-4}
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An export that was checked.
+
+    Args:
+        folder: that holds it.
+        files: in the folder.
+        format: of `FORMATS`.
+        code: the lines of Python that load it as ``model``; they need no ssl_registry.
+        difference: the largest between its outputs and the backbone's, in a fresh process, on normal random inputs.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    format: str
+    code: str
+    difference: float
+
+
+def export(
+    path: str | Path,
+    *,
+    format: str = "timm",
+    out: str | Path | None = None,
+    backbone: nn.Module | None = None,
+    registry: Registry = default_registry,
+) -> ExportResult:
+    """Write a trained backbone in a form that needs no ssl_registry.
+
+    All of them take inputs that are prepared: floats, resized and normalised with the mean and the standard deviation
+    that ``config.json`` beside them tells.
+
+    - ``timm``: safetensors with timm's own keys, for ``timm.create_model``. A low-resolution stem is not in timm's
+      reach by name: the code that loads it then puts the two modules in place first.
+    - ``hf``: the same as a folder for the Hugging Face hub, with a model card; ``timm.create_model("local-dir:...")``
+      loads it, and ``"hf-hub:..."`` once it is uploaded.
+    - ``torch``: an ``ExportedProgram``, with any batch size, for every backbone: it needs the code of no class.
+    - ``onnx``: the same for onnxruntime.
+
+    Args:
+        path: a run's folder or a checkpoint.
+        format: of the above.
+        out: the folder; default ``export-FORMAT`` in the run, or beside the checkpoint. An earlier export there is
+            replaced.
+        backbone: the module that training was given from Python.
+        registry: where the method is looked up.
+
+    Raises:
+        CheckpointError: if the model cannot be reopened.
+        ExportError: if the backbone cannot take this form, or the outputs differ; nothing is left behind then.
+        MissingExtraError: if ``onnx`` is not installed.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, FORMATS)} Known: {', '.join(FORMATS)}")
+    pretrained = open_run(path, backbone=backbone, registry=registry)
+    folder = Path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / "config.json").is_file())):
+        raise ConfigError(f"{folder} is no earlier export, and is left alone; give another --out")
+    network = pretrained.model.backbone.eval()
+    with whole_folder(folder) as beside:
+        code = WRITERS[format](pretrained, beside)
+        difference = largest_difference(network, pretrained.model.input_shape, code, beside)
+        if not difference <= TOLERANCE.get(format, 1e-5):
+            raise ExportError(
+                f"the {format} export of {pretrained.name} differs by {difference:.2g} from its backbone; "
+                "nothing was written"
+            )
+        files = tuple(sorted(file.name for file in beside.iterdir()))
+    return ExportResult(folder, files, format, code.replace("{folder}", str(folder)), difference)
+
+
+def _default_folder(checkpoint: Path, format: str) -> Path:
+    inside = checkpoint.parent.name == "checkpoints"
+    return (
+        checkpoint.parent.parent / f"export-{format}" if inside else checkpoint.parent / f"{checkpoint.stem}-{format}"
+    )

@@ -1,0 +1,97 @@
+"""`FineTuning`: a supervised module whose layers learn at their own rates, or not at all."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from ssl_registry.errors import ConfigError
+from ssl_registry.model.optimizers import lr_factor
+from ssl_registry.model.supervised import SupervisedModule
+from ssl_registry.runs.opened import RawNetwork
+from ssl_registry.views import View
+from ssl_registry.workflows.finetune.layers import layer_groups
+
+__all__ = ["FineTuning"]
+
+WARMUP = 0.05
+
+
+class FineTuning(SupervisedModule):
+    """A `SupervisedModule` with layer-wise learning rates and the first layers frozen.
+
+    Args:
+        network: the backbone on raw samples.
+        head: on its features.
+        layers: how many of the backbone's last layers train; None for all.
+        learning_rate: of the head; each layer below has ``layer_decay`` times the rate of the one above.
+        layer_decay: see there; 1 gives all the same rate.
+        weight_decay: AdamW's; biases and norms are excluded.
+        view: drawn from each training sample; None leaves them plain.
+    """
+
+    def __init__(
+        self,
+        network: RawNetwork,
+        head: nn.Module,
+        *,
+        layers: int | None,
+        learning_rate: float,
+        layer_decay: float,
+        weight_decay: float,
+        view: View | None,
+    ) -> None:
+        super().__init__(network.backbone, head, nn.CrossEntropyLoss(), learning_rate=learning_rate)
+        self.view_policy = network.view_policy
+        self.view_recipe = None if view is None else network.view_policy.model_copy(update={"views": (view,)})
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self._groups = layer_groups(self.backbone)
+        self._fixed: list[nn.Module] = []
+        if layers is not None and not 1 <= layers <= len(self._groups):
+            raise ConfigError(f"layers={layers}: this backbone has 1 to {len(self._groups)} of them")
+        if layers is not None:
+            self._fixed = [part for group in self._groups[:-layers] for part in group]
+        for part in self._fixed:
+            # Their own parameters alone: a part may hold layers that train.
+            for parameter in part.parameters(recurse=False):
+                parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> FineTuning:
+        """Set training mode everywhere but in the frozen layers."""
+        super().train(mode)
+        for part in self.__dict__.get("_fixed", ()):
+            part.training = False
+        return self
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Prepare the samples; in training draw one view of each."""
+        x, y = batch
+        if self.training and self.view_recipe is not None:
+            return self.view_recipe.draw(x)[0], y
+        return self.view_policy.prepare(x), y
+
+    def configure_optimizers(self) -> Any:
+        """Build AdamW with a rate for each layer, and a cosine over the run behind a short warm-up."""
+        groups = [_decayed(self.head.parameters(), self.learning_rate, self.weight_decay)]
+        for depth, parts in enumerate(reversed(self._groups), start=1):
+            trained = [p for part in parts for p in part.parameters(recurse=False) if p.requires_grad]
+            groups.append(_decayed(trained, self.learning_rate * self.layer_decay**depth, self.weight_decay))
+        optimizer = torch.optim.AdamW([group for pair in groups for group in pair if group["params"]])
+        steps = int(self.trainer.estimated_stepping_batches)
+        factor = partial(lr_factor, schedule="cosine", warmup_steps=round(WARMUP * steps), max_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
+
+
+def _decayed(parameters: Any, rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Split into parameters with and without weight decay, at one rate."""
+    found = list(parameters)
+    decay, rest = [p for p in found if p.ndim > 1], [p for p in found if p.ndim <= 1]
+    return [
+        {"params": decay, "lr": rate, "weight_decay": weight_decay},
+        {"params": rest, "lr": rate, "weight_decay": 0.0},
+    ]

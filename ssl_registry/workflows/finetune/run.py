@@ -1,0 +1,183 @@
+"""`finetune`: a trained backbone goes on with few labels or all, beside the same network from scratch."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.utils.data import Subset
+
+from ssl_registry._registry import Registry
+from ssl_registry._registry import registry as default_registry
+from ssl_registry._system.atomic import whole_file
+from ssl_registry.data import Source, SSLDataModule
+from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.measures.features import collect_features, stream_features
+from ssl_registry.measures.metrics import classification_metrics
+from ssl_registry.runs.folder import Run
+from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.saying import silent
+from ssl_registry.views import ImageView
+from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
+from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
+from ssl_registry.workflows.finetune.module import FineTuning
+
+__all__ = ["finetune"]
+
+# Weak: labels are few, but the views must keep what the label is about.
+IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
+
+
+def finetune(
+    path: str | Path,
+    *,
+    data: str | None = None,
+    labels: float = 1.0,
+    layers: int | None = None,
+    epochs: int = 50,
+    learning_rate: float = 1e-3,
+    layer_decay: float = 0.75,
+    weight_decay: float = 0.05,
+    batch_size: int = 128,
+    seeds: int = 1,
+    out: str | Path | None = None,
+    image_size: int | None = None,
+    data_root: str | None = None,
+    modality: str | None = None,
+    workers: int | None = None,
+    backbone: nn.Module | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    registry: Registry = default_registry,
+    say: Callable[[str], None] = silent,
+) -> EvaluateResult:
+    """Train backbone and a linear head on labels, and measure them on the test part.
+
+    The same network is trained from its random weights beside it, with the same labels and settings.
+
+    Args:
+        path: a run's folder or a checkpoint.
+        data: a source with classes; default: the run's.
+        labels: share of each class's training labels to use, at least one of each: 0.01, 0.1 and 1.0 are usual.
+        layers: train only so many of the backbone's last layers, as timm counts them, and the head; None for all.
+        epochs: passes over the labelled samples.
+        learning_rate, layer_decay, weight_decay: see `FineTuning`.
+        batch_size: samples a step.
+        seeds: how many times, each with other labels, another head and another order.
+        out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
+            default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
+        image_size, data_root, modality: see `open_source`.
+        workers: processes that load samples; default as in training.
+        backbone: the module that training was given from Python.
+        trainer: arguments of Lightning's Trainer.
+        registry: where the method is looked up.
+        say: receives lines for a person to read.
+
+    Returns:
+        Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``.
+
+    Raises:
+        CheckpointError, DataError, ConfigError: for what cannot be opened, has no labels, or is out of range.
+    """
+    if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
+        raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
+    pretrained = open_run(path, backbone=backbone, registry=registry)
+    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
+    classes = _classes(source)
+    networks = {"trained": pretrained.trained()}
+    if (fresh := pretrained.untrained()) is not None:
+        networks["untrained"] = fresh
+    options = {
+        "layers": layers,
+        "learning_rate": learning_rate,
+        "layer_decay": layer_decay,
+        "weight_decay": weight_decay,
+        "view": source.view or (IMAGE_VIEW if source.modality == "image" else None),
+    }
+    protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
+    file = _place(out, pretrained.run, labels)
+    targets = read_labels(source)
+    for seed in range(seeds):
+        chosen = choose_labeled(targets, labels, seed)
+        loaders = SSLDataModule(
+            replace(source, train=Subset(source.train, chosen)),
+            batch_size=batch_size,
+            num_workers=loading_workers(source, workers),
+            seed=seed,
+        )
+        for name, network in networks.items():
+            model, figures = _fit(network, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})})
+            measured[name].append(figures)
+            say(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
+            if file is not None and (name, seed) == ("trained", 0):
+                _save(model, file, classes)
+                say(f"Fine-tuned weights: {file}")
+    rows = tuple(
+        EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
+        for name, values in measured.items()
+    )
+    test = len(source.test)  # type: ignore[arg-type]  # map-style data sets have a length
+    result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds)
+    return record_evaluation(result, pretrained.run)
+
+
+def _classes(source: Source) -> tuple[str, ...]:
+    if source.classes is None or source.test is None:
+        raise DataError(f"{source.name} has no classes with a test part; fine-tuning needs labels to train and test on")
+    if len(source.classes) < 2:
+        raise DataError(f"{source.name} has one class only, {source.classes[0]}; fine-tuning needs two or more")
+    return source.classes
+
+
+def _fit(
+    network: RawNetwork, classes: int, loaders: SSLDataModule, options: Mapping[str, Any], trainer: Mapping[str, Any]
+) -> tuple[FineTuning, dict[str, float]]:
+    """Train a copy of the network, and return it with its figures on the test part."""
+    quiet = {
+        "devices": 1,  # a few labels are no work for several
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": False,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(loaders.seed)
+        model = FineTuning(copy.deepcopy(network), nn.Linear(network.feature_dim, classes), **options)
+        fitted = Trainer(**{**quiet, **trainer})
+        fitted.fit(model, loaders.train_dataloader())
+    device = fitted.strategy.root_device
+    model.to(device).eval()
+
+    def outputs(x: Tensor) -> Tensor:
+        scores: Tensor = model(model.view_policy.prepare(x))
+        return scores
+
+    logits, y = collect_features(stream_features([(outputs, device)], loaders.test_dataloader()))
+    if y is None:
+        raise DataError("the test part has no labels")
+    return model, classification_metrics(logits.argmax(1), y, logits.softmax(1))
+
+
+def _place(out: str | Path | None, run: Run | None, labels: float) -> Path | None:
+    if out is not None:
+        return Path(out)
+    return None if run is None else run.folder / f"finetuned-{100 * labels:g}.safetensors"
+
+
+def _save(model: FineTuning, path: Path, classes: tuple[str, ...]) -> None:
+    parts = {"backbone": model.backbone, "head": model.head}
+    tensors = {
+        f"{name}.{key}": value.detach().cpu().contiguous().clone()
+        for name, part in parts.items()
+        for key, value in part.state_dict().items()
+    }
+    with whole_file(path) as file:
+        file.write(save(tensors, metadata={"classes": json.dumps(classes)}))

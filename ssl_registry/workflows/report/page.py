@@ -1,0 +1,108 @@
+"""From facts and pictures to one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_registry._version import __version__
+from ssl_registry.workflows.report.gallery import DRAWS
+from ssl_registry.workflows.report.panels import Panel, draw_panels
+from ssl_registry.workflows.report.run_page import RunPage
+
+__all__ = ["render"]
+
+HERE = Path(__file__).parent
+
+
+def render(runs: Sequence[RunPage]) -> str:
+    """Return the page.
+
+    Args:
+        runs: one, or several to stand side by side.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    galleries = [run for run in runs if run.gallery is not None]
+    panels = draw_panels([run.facts for run in runs])
+    count = max((len(next(iter(run.gallery.maps.values()), [])) for run in galleries if run.gallery), default=0)
+    return environment.get_template("template.html").render(
+        title=runs[0].name if len(runs) == 1 else " · ".join(run.name for run in runs),
+        subtitle=_subtitle(runs),
+        runs=runs,
+        galleries=galleries,
+        labeled=any(run.gallery and run.gallery.labels for run in galleries),
+        mapped=f"{count} samples." if count else "",
+        tile_names=list(dict.fromkeys(tile["name"] for run in runs for tile in run.tiles)),
+        panels=panels,
+        draws=DRAWS,
+        options=_options(runs),
+        sprites=[sprite for run in galleries for sprite in _sprites(run)],
+        version=__version__,
+        payload=Markup(_json({"panels": [_plain(panel) for panel in panels], "maps": _maps(runs)})),
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        js=Markup((HERE / "page.js").read_text(encoding="utf-8")),
+    )
+
+
+def _subtitle(runs: Sequence[RunPage]) -> str:
+    settings = runs[0].facts.settings
+    if len(runs) > 1:
+        return f"{len(runs)} runs side by side"
+    # Of a file's function, or a folder of data, the last part tells enough here.
+    backbone, data = (str(settings.get(name)).rpartition("/")[2] or settings.get(name) for name in ("backbone", "data"))
+    return f"{settings.get('method')} on {backbone}, trained on {data}"
+
+
+def _options(runs: Sequence[RunPage]) -> list[dict[str, Any]]:
+    """Rows of the configuration; `shown` tells those that somebody chose, or in which the runs differ."""
+    names = dict.fromkeys(name for run in runs for name in run.facts.settings)
+    rows = []
+    for name in names:
+        values = [_words(run.facts.settings.get(name)) for run in runs]
+        origins = [run.facts.origins.get(name, "") for run in runs]
+        shown = len(set(values)) > 1 if len(runs) > 1 else origins[0] != "default"
+        rows.append({"name": name, "cells": values, "origins": origins, "shown": shown})
+    return rows
+
+
+def _words(value: Any) -> str:
+    return "–" if value is None else json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def _sprites(run: RunPage) -> list[dict[str, Any]]:
+    if run.gallery is None:
+        return []
+    named = {f"views{run.index}": run.gallery.views, f"thumbs{run.index}": run.gallery.thumbs}
+    return [{"name": name, "sprite": sprite} for name, sprite in named.items()]
+
+
+def _maps(runs: Sequence[RunPage]) -> list[dict[str, Any] | None]:
+    return [
+        {
+            "points": gallery.maps,
+            "labels": gallery.labels,
+            "classes": gallery.classes,
+            "columns": gallery.thumbs.columns,
+            "width": gallery.thumbs.width,
+            "tiny": not gallery.thumbs.smooth,
+        }
+        if (gallery := run.gallery) is not None
+        else None
+        for run in runs
+    ]
+
+
+def _plain(panel: Panel) -> dict[str, Any]:
+    return {"title": panel.title, "lines": [vars(line) for line in panel.lines]}
+
+
+def _json(value: Any) -> str:
+    """Write JSON that may stand inside a script element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,141 @@
+"""One run, in the words and figures that the template shows."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ssl_registry.workflows.report.facts import RunFacts
+from ssl_registry.workflows.report.gallery import Gallery
+from ssl_registry.workflows.report.thumbnails import Sprite
+
+__all__ = ["RunPage"]
+
+# Pixels on the screen of a picture of a view, and of a neighbour; tiny images are enlarged to about that.
+VIEW_WIDTH, THUMB_WIDTH = 64, 56
+CONFUSED = 15
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """One run as the template wants it.
+
+    Args:
+        index: of the run on the page.
+        facts: of its folder.
+        gallery: its pictures; None if there are none.
+        no_pictures: why there are none.
+    """
+
+    index: int
+    facts: RunFacts
+    gallery: Gallery | None
+    no_pictures: str = ""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.facts.name
+
+    @property
+    def color(self) -> int:
+        """Number of its colour in ``page.css``."""
+        return self.index % 8
+
+    @property
+    def alarm(self) -> str | None:
+        """What the guard said."""
+        return self.facts.results.get("guard")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what trained it."""
+        return dict(self.facts.results.get("versions", {}))
+
+    @property
+    def again(self) -> str:
+        """The command that repeats the run."""
+        method = str(self.facts.settings.get("method", "METHOD"))
+        config = str(self.facts.folder / "config.yaml")
+        return shlex.join(["ssl-registry", "train", method, "--config", config, "--out", f"{self.facts.folder}-again"])
+
+    @property
+    def command(self) -> str | None:
+        """The command that started it; None for a run that was started from Python."""
+        words = self.facts.results.get("command") or []
+        is_ours = len(words) > 1 and words[1] == "train"
+        return shlex.join(["ssl-registry", *words[1:]]) if is_ours else None
+
+    @cached_property
+    def tiles(self) -> list[dict[str, str | None]]:
+        """The figures at the top: name, value, and what it was before training."""
+        results = self.facts.results
+        rate = [value for _, value in self.facts.curves.get("samples_per_second", [])]
+        rank = self.facts.curves.get("rank", [])
+        found = {
+            "k-NN accuracy": _percent(_latest(results.get("knn", {}))),
+            "linear probe": _percent(_latest(results.get("linear", {}))),
+            "on raw input (k-NN)": _percent(results.get("knn", {}).get("pixels")),
+            "effective rank": f"{rank[-1][1]:.1f}" if rank else None,
+            "optimizer steps": f"{results['steps']:,}" if "steps" in results else None,
+            "training time": _duration(results["seconds"]) if "seconds" in results else None,
+            "samples a second": f"{sorted(rate)[len(rate) // 2]:,.0f}" if rate else None,
+        }
+        before = {
+            "k-NN accuracy": _percent(results.get("knn", {}).get("untrained")),
+            "linear probe": _percent(results.get("linear", {}).get("untrained")),
+        }
+        return [{"name": name, "value": value, "before": before.get(name)} for name, value in found.items() if value]
+
+    def tile(self, name: str) -> str:
+        """Return the figure of this name, or a dash."""
+        found = {tile["name"]: tile for tile in self.tiles}.get(name)
+        if found is None:
+            return "–"
+        return f"{found['value']} (before: {found['before']})" if found["before"] else str(found["value"])
+
+    @property
+    def view_scale(self) -> float:
+        """Screen pixels per pixel of a view's picture."""
+        return _scale(self.gallery.views, VIEW_WIDTH) if self.gallery else 1.0
+
+    @property
+    def thumb_scale(self) -> float:
+        """Screen pixels per pixel of a neighbour's picture."""
+        return _scale(self.gallery.thumbs, THUMB_WIDTH) if self.gallery else 1.0
+
+    @property
+    def confused(self) -> list[dict[str, Any]]:
+        """The pairs of classes that the probe takes for each other most often."""
+        confusion = self.gallery.confusion if self.gallery else None
+        if confusion is None:
+            return []
+        pairs = [
+            (count, confusion.classes[i], confusion.classes[j])
+            for i, row in enumerate(confusion.counts)
+            for j, count in enumerate(row)
+            if i != j and count
+        ]
+        worst = sorted(pairs, reverse=True)[:CONFUSED]
+        return [{"true": true, "taken": taken, "count": count} for count, true, taken in worst]
+
+
+def _latest(values: dict[str, float]) -> float | None:
+    return values.get("trained", values.get("untrained"))
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{100 * value:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.1f} min" if minutes >= 1 else f"{seconds:.0f} s"
+
+
+def _scale(sprite: Sprite, width: int) -> float:
+    """Whole factors for tiny images, whose pixels are seen."""
+    factor = width / sprite.width
+    return round(factor, 3) if sprite.smooth else max(1, round(factor))

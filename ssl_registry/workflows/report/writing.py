@@ -1,0 +1,70 @@
+"""`write_report`: read runs, look at their networks, and write the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_registry._registry import Registry
+from ssl_registry._registry import registry as default_registry
+from ssl_registry._system.atomic import write_beside
+from ssl_registry.data import Source
+from ssl_registry.errors import ConfigError, SSLRegistryError
+from ssl_registry.model.module import SSLModule
+from ssl_registry.runs.opened import open_run
+from ssl_registry.workflows.report.facts import RunFacts, read_facts
+from ssl_registry.workflows.report.gallery import Gallery, build_gallery
+from ssl_registry.workflows.report.page import render
+from ssl_registry.workflows.report.run_page import RunPage
+
+__all__ = ["write_report", "write_run_report"]
+
+NAME = "report.html"
+
+
+def write_report(*runs: str | Path, out: str | Path | None = None, registry: Registry = default_registry) -> Path:
+    """Write the report of one run, or of several side by side.
+
+    Args:
+        runs: folders that `ssl_registry.train` wrote.
+        out: the file; default: ``report.html`` in the run's folder, or in the current one for several.
+        registry: where methods are looked up.
+
+    Returns:
+        The file, one that opens offline.
+
+    Raises:
+        ConfigError: if a folder is no run's, or there is none.
+    """
+    if not runs:
+        raise ConfigError("a report needs the folder of at least one run")
+    read = [read_facts(Path(run)) for run in runs]
+    path = Path(out) if out is not None else (Path(runs[0]) if len(runs) == 1 else Path()) / NAME
+    if path.is_dir():
+        path = path / NAME
+    pages = []
+    for index, facts in enumerate(read):
+        gallery, problem = _reopened(facts, registry)
+        pages.append(RunPage(index, facts, gallery, problem))
+    write_beside(path, render(pages))
+    return path
+
+
+def write_run_report(folder: Path, model: SSLModule, source: Source) -> Path:
+    """Write the report of a run whose network and data are at hand, as training does at its end."""
+    facts = read_facts(folder)
+    write_beside(folder / NAME, render([RunPage(0, facts, build_gallery(model, source, seed=_seed(facts)))]))
+    return folder / NAME
+
+
+def _reopened(facts: RunFacts, registry: Registry) -> tuple[Gallery | None, str]:
+    """Return the pictures, or why there can be none: the rest of a report does not depend on them."""
+    try:
+        opened = open_run(facts.folder, registry=registry)
+        model, source = opened.model, opened.open_data()
+    except SSLRegistryError as error:
+        return None, str(error)
+    return build_gallery(model, source, seed=_seed(facts)), ""
+
+
+def _seed(facts: RunFacts) -> int:
+    return int(facts.settings.get("seed", 0))

@@ -1,0 +1,45 @@
+"""Suites: the core's own hold, a user's file works, and mistakes are told."""
+
+from __future__ import annotations
+
+import pytest
+
+from ssl_registry.errors import ConfigError
+from ssl_registry.workflows.bench import list_suites, load_suite
+
+
+def test_the_suites_of_the_core():
+    """They name data, budget and a recipe, and no method."""
+    assert set(list_suites()) == {"digits", "fashion", "cifar10", "har", "income"}
+    for name in list_suites():
+        suite = load_suite(name)
+        assert suite.summary
+        assert suite.recipe
+        assert suite.seeds == 3
+        assert {"knn", "linear"} <= set(suite.protocols)
+
+
+def test_a_users_file(tmp_path):
+    """By its path; one source of data may stand without brackets."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("recipe: small\ndata: photos/\nprotocols: [sgd]\nsettings: {epochs: 5}")
+    suite = load_suite(str(path))
+    assert (suite.name, suite.data, suite.protocols) == ("mine", ("photos/",), ("sgd",))
+    assert suite.settings == {"epochs": 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("recipes: small", "Did you mean 'recipe'"), ("data: digits", "needs a recipe")]
+)
+def test_mistakes(tmp_path, text, words):
+    """The file and what is wrong in it."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_suite(str(path))
+
+
+def test_unknown_suite():
+    """With the nearest and all there are."""
+    with pytest.raises(ConfigError, match="Did you mean 'digits'"):
+        load_suite("digit")

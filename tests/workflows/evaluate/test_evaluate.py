@@ -1,0 +1,181 @@
+"""`evaluate`: baselines beside the trained backbone, protocols, seeds, the cache and the run's row; and its errors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import ssl_registry
+from ssl_registry import registry
+from ssl_registry.errors import CheckpointError, ConfigError, DataError, SSLRegistryError
+from ssl_registry.workflows.evaluate import baselines
+from ssl_registry.workflows.evaluate import evaluate as module
+
+
+def test_rows_of_a_run(run):
+    """Both backbones by both protocols; the probe has a spread over seeds; the row is added to the run."""
+    result = ssl_registry.evaluate(run, seeds=2)
+    assert [(row.features, row.protocol) for row in result.rows] == [
+        ("trained", "knn"),
+        ("trained", "linear"),
+        ("untrained", "knn"),
+        ("untrained", "linear"),
+    ]
+    assert (result.train, result.test, result.task) == (1300, 497, "classification")
+    assert result.rows[0].metrics["accuracy"].std is None
+    assert result.rows[1].metrics["accuracy"].std is not None
+    assert set(result.rows[1].metrics) == {"accuracy", "balanced_accuracy", "macro_f1", "auroc"}
+    assert result.figure("untrained", "linear", "accuracy") == result.rows[3].metrics["accuracy"].mean
+    assert "not on this machine" in result.notes[0]
+    (line,) = (run / "evaluations.jsonl").read_text().splitlines()
+    assert json.loads(line)["rows"] == json.loads(json.dumps(result.to_dict()))["rows"]
+
+
+def test_features_are_kept(run, monkeypatch):
+    """The second evaluation computes none, gives the same figures, and adds a second row."""
+    first = ssl_registry.evaluate(run, protocols=["knn"], k=5)
+    monkeypatch.setattr(module, "stream_features", lambda *_: pytest.fail("computed again"))
+    assert ssl_registry.evaluate(run, protocols=["knn"], k=5).rows == first.rows
+    assert len((run / "evaluations.jsonl").read_text().splitlines()) == 2
+
+
+def test_two_devices_give_the_same(run):
+    """Batches shared out among devices come back in order."""
+    one = ssl_registry.evaluate(run, protocols=["knn"], cache=False)
+    two = ssl_registry.evaluate(run, protocols=["knn"], cache=False, devices="cpu,cpu")
+    assert one.rows == two.rows
+
+
+def test_supervised_weights_of_this_machine(run, monkeypatch, tmp_path):
+    """Weights in torch's cache make a third backbone; nothing is downloaded."""
+    weights = timm.create_model("regnetx_002").state_dict()
+    torch.save(weights, tmp_path / "weights.pth")
+    monkeypatch.setattr(baselines, "local_weights", lambda config: tmp_path / "weights.pth")
+    result = ssl_registry.evaluate(run, protocols=["knn"])
+    assert [row.features for row in result.rows] == ["trained", "untrained", "supervised"]
+
+
+def test_local_weights_are_found_in_torchs_cache(tmp_path, monkeypatch):
+    """By the file's name in timm's configuration."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    config = timm.models.get_pretrained_cfg("resnet18.a1_in1k")
+    assert baselines.local_weights(config) is None
+    file = tmp_path / "hub" / "checkpoints" / config.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert baselines.local_weights(config) == file
+
+
+def test_checkpoint_outside_of_a_run(run, tmp_path):
+    """It needs to be told the data, and has no folder to write to."""
+    checkpoint = shutil.copy(run / "checkpoints" / "last.ckpt", tmp_path / "alone.ckpt")
+    with pytest.raises(ConfigError, match="give --data"):
+        ssl_registry.evaluate(checkpoint)
+    result = ssl_registry.evaluate(checkpoint, data="digits", protocols=["knn"])
+    assert result.saved is None
+    assert len(result.rows) == 2
+
+
+def test_network_of_ones_own(tmp_path, monkeypatch):
+    """A run on file.py:Name is evaluated without being told again, its baseline from the same file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_net.py").write_text(
+        "from torch import nn\ndef Net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(256, 8))\n"
+    )
+    limits = {"max_steps": 1, "enable_progress_bar": False, "accelerator": "cpu"}
+    ssl_registry.train("simclr", backbone="own_net.py:Net", out="own", knn=False, report=False, trainer=limits)
+    result = ssl_registry.evaluate("own", protocols=["knn"])
+    assert [row.features for row in result.rows] == ["trained", "untrained"]
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [(None, "has no labels"), ([1] * 20, "one class only"), (list(range(20)), "no test part")],
+)
+def test_data_that_cannot_be_probed(run, tmp_path, y, message):
+    """No labels, one class, or classes of one sample: one line each, and no row is written."""
+    x = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16)).astype(np.uint8)
+    np.savez(tmp_path / "data.npz", X=x, **({} if y is None else {"y": np.array(y)}))
+    with pytest.raises(DataError, match=message):
+        ssl_registry.evaluate(run, data=str(tmp_path / "data.npz"))
+    assert not (run / "evaluations.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"protocols": ["kn"]}, "Did you mean 'knn'"),
+        ({"seeds": 0}, "one seed"),
+        ({"devices": "gpu"}, "devices='gpu'"),
+        ({"devices": "cuda:99"}, "there is no cuda:99"),
+    ],
+)
+def test_wrong_options(run, option, message):
+    """An option out of range is named."""
+    with pytest.raises(ConfigError, match=message):
+        ssl_registry.evaluate(run, **option)
+
+
+def test_half_a_checkpoint(run):
+    """A file that was cut short is told as such."""
+    file = run / "checkpoints" / "last.ckpt"
+    file.write_bytes(file.read_bytes()[:100_000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        ssl_registry.evaluate(run)
+
+
+def test_method_that_is_not_installed(run, nothing_installed):
+    """The message names what to install."""
+    with pytest.raises(SSLRegistryError, match="ssl-registry-simclr"):
+        ssl_registry.evaluate(run)
+
+
+def test_checkpoint_of_another_version(run):
+    """A newer format says which version wrote it."""
+    file = run / "checkpoints" / "last.ckpt"
+    content = torch.load(file, weights_only=True)
+    content["ssl_registry"] |= {"format": 99, "core_version": "9.9"}
+    torch.save(content, file)
+    with pytest.raises(CheckpointError, match=r"ssl-registry 9\.9"):
+        ssl_registry.evaluate(run)
+
+
+def test_full_disk_keeps_the_rows_of_before(run, small_disk):
+    """The row that does not fit is told; the others stay."""
+    ssl_registry.evaluate(run, protocols=["knn"])
+    before = (run / "evaluations.jsonl").read_text()
+    small_disk(len(before))
+    with pytest.raises(SSLRegistryError, match=r"evaluations\.jsonl cannot be written"):
+        ssl_registry.evaluate(run, protocols=["knn"])
+    assert (run / "evaluations.jsonl").read_text() == before
+
+
+def test_loaded_backbone_is_plain_timm(run):
+    """What `registry.load` gives holds timm's own module."""
+    assert type(registry.load(run).backbone).__module__.startswith("timm.")
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "metric"),
+    [
+        (lambda rng: rng.normal(size=60), "regression", "r2"),
+        (lambda rng: rng.integers(0, 2, (60, 3)), "multilabel", "macro_f1"),
+    ],
+)
+def test_other_targets(run, tmp_path, y, task, metric):
+    """Numbers and several labels at once are probed; k-NN votes for classes alone."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 1, 16, 16)).astype(np.uint8)
+    np.savez(tmp_path / "data.npz", X=images, y=y(rng))
+    result = ssl_registry.evaluate(run, data=str(tmp_path / "data.npz"), seeds=1)
+    assert result.task == task
+    assert {row.protocol for row in result.rows} == {"linear"}
+    assert metric in result.rows[0].metrics
+    with pytest.raises(ConfigError, match="cannot vote"):
+        ssl_registry.evaluate(run, data=str(tmp_path / "data.npz"), protocols=["knn"])

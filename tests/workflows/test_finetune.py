@@ -1,0 +1,122 @@
+"""`finetune`: shares of labels, layer-wise rates, frozen layers, and the network from scratch beside it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+from torch import nn
+
+import ssl_registry
+from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
+from ssl_registry.runs.opened import RawNetwork
+from ssl_registry.views import ViewPolicy
+from ssl_registry.workflows.finetune import FineTuning
+from ssl_registry.workflows.finetune.layers import layer_groups
+
+CPU = {"accelerator": "cpu"}
+
+
+def model(backbone=None, **options):
+    backbone = backbone or nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4))
+    network = RawNetwork(backbone, ViewPolicy.plain(), (1, 2, 2), 4)
+    given = {"layers": None, "learning_rate": 1.0, "layer_decay": 0.5, "weight_decay": 0.1, "view": None} | options
+    return FineTuning(network, nn.Linear(4, 2), **given)
+
+
+class _Trainer:
+    estimated_stepping_batches = 100
+
+
+def groups(tuning):
+    tuning._trainer = _Trainer()
+    plan = tuning.configure_optimizers()
+    return plan["optimizer"].param_groups
+
+
+def test_rates_fall_from_the_head_to_the_input():
+    """The head has the full rate, the layer below half of it, and so on; vectors have no weight decay."""
+    tuning = model()
+    found = {id(p): group for group in groups(tuning) for p in group["params"]}
+    rates = [found[id(p)]["initial_lr"] for p in (tuning.head.weight, *(tuning.backbone[i].weight for i in (4, 2, 1)))]
+    assert rates == [1.0, 0.5, 0.25, 0.125]
+    assert found[id(tuning.backbone[2].weight)]["weight_decay"] == 0.0
+    assert found[id(tuning.backbone[1].weight)]["weight_decay"] == 0.1
+    assert len(found) == len(list(tuning.parameters()))
+
+
+def test_frozen_layers_stay(run):
+    """Only the last layers change: first weights and statistics of normalisation are what they were."""
+    tuning = model(layers=1)
+    before = {key: value.clone() for key, value in tuning.state_dict().items()}
+    tuning.train()
+    assert not tuning.backbone[2].training
+    optimizer = torch.optim.SGD([p for group in groups(tuning) for p in group["params"]], lr=0.1)
+    tuning(torch.randn(8, 1, 2, 2)).square().mean().backward()
+    optimizer.step()
+    changed = {key for key, value in tuning.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {"backbone.4.weight", "backbone.4.bias", "head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "efficientnet_b0"])
+def test_layers_of_timm_models(name):
+    """Every parameter is in exactly one layer, the stem's in the first."""
+    backbone = timm.create_model(name, num_classes=0)
+    found = layer_groups(backbone)
+    parameters = [p for group in found for part in group for p in part.parameters(recurse=False)]
+    assert sorted(map(id, parameters)) == sorted(map(id, backbone.parameters()))
+    assert any(p is next(backbone.parameters()) for part in found[0] for p in part.parameters(recurse=False))
+    assert len(found) > 5
+
+
+def test_share_of_labels_on_digits(run):
+    """A tenth of the labels, all layers; a row beside it from scratch; weights and the run's row are written."""
+    result = ssl_registry.finetune(run, labels=0.1, epochs=2, learning_rate=3e-3, trainer=CPU)
+    assert result.train == 130
+    assert [row.features for row in result.rows] == ["trained", "untrained"]
+    assert {row.protocol for row in result.rows} == {"finetune 10 %"}
+    with safe_open(run / "finetuned-10.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["classes"])[0] == "0"
+        assert {"head.weight", "backbone.stem.conv.weight"} <= set(file.keys())
+    assert "finetune 10 %" in (run / "evaluations.jsonl").read_text()
+
+
+def test_seeds_and_last_layers(run, tmp_path):
+    """One percent is one or two of each class; the spread is over seeds."""
+    out = tmp_path / "weights.safetensors"
+    result = ssl_registry.finetune(run, labels=0.01, layers=2, epochs=1, seeds=2, out=out, trainer=CPU)
+    assert 10 <= result.train <= 20
+    assert result.rows[0].metrics["accuracy"].std is not None
+    assert result.rows[0].protocol == "finetune 1 %, last 2 layers"
+    assert out.is_file()
+
+
+@pytest.mark.parametrize("option", [{"labels": 0.0}, {"labels": 1.5}, {"seeds": 0}, {"layers": 1000}])
+def test_wrong_options(run, option):
+    """An option out of range is named."""
+    with pytest.raises(ConfigError, match=next(iter(option))):
+        ssl_registry.finetune(run, epochs=1, trainer=CPU, **option)
+
+
+@pytest.mark.parametrize(("y", "message"), [(None, "no classes"), ([1] * 20, "one class only")])
+def test_data_without_classes(run, tmp_path, y, message):
+    """One line says what is missing."""
+    x = np.zeros((20, 1, 16, 16), np.uint8)
+    np.savez(tmp_path / "data.npz", X=x, **({} if y is None else {"y": np.array(y)}))
+    with pytest.raises(DataError, match=message):
+        ssl_registry.finetune(run, data=str(tmp_path / "data.npz"), trainer=CPU)
+
+
+def test_full_disk_keeps_the_weights_of_before(run, tmp_path, small_disk):
+    """One line tells it; no half of the new ones is left."""
+    out = tmp_path / "weights.safetensors"
+    out.write_text("of before")
+    small_disk(5_000)
+    with pytest.raises(SSLRegistryError, match=r"weights\.safetensors cannot be written"):
+        ssl_registry.finetune(run, labels=0.1, epochs=1, out=out, trainer=CPU)
+    assert out.read_text() == "of before"
+    assert not list(tmp_path.glob("*.part"))
