@@ -1,6 +1,6 @@
 """Blocks for authors of methods: the parts that every method needs and many get wrong.
 
-- `heads`: `MLP`, `projection_head`, `prediction_head`
+- `heads`: `MLP`, a projection or prediction head
 - `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for
 - `momentum`: `MomentumTeacher` and `update_momentum`, a moving average of a network; `deactivate_requires_grad`
 - `schedules`: `cosine_schedule`, `linear_schedule`, values by optimizer step
@@ -14,7 +14,6 @@
 - `sinkhorn`: `sinkhorn`, assignments that use all prototypes equally
 - `koleo`: `koleo_loss`, features spread evenly over the sphere
 - `repeated`: `RepeatedModuleList`
-- `stacked`: `apply_each`, networks of one architecture computed together
 - `functions`: `as_module`, a function in a module's clothes
 
 Nothing here knows a method, Lightning or the registry.
@@ -29,7 +28,7 @@ from ssl_registry.nn.encoders import SignalEncoder, TableEncoder
 from ssl_registry.nn.freezing import Frozen, FrozenModuleList, evaluating, freeze
 from ssl_registry.nn.functions import FunctionModule, as_module
 from ssl_registry.nn.gather import all_mean, all_sum, gather, rank, world_size
-from ssl_registry.nn.heads import MLP, prediction_head, projection_head
+from ssl_registry.nn.heads import MLP
 from ssl_registry.nn.koleo import koleo_loss
 from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
 from ssl_registry.nn.prototypes import Prototypes
@@ -37,7 +36,6 @@ from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
 from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
 from ssl_registry.nn.sinkhorn import sinkhorn
-from ssl_registry.nn.stacked import apply_each
 
 __all__ = [
     "MLP",
@@ -54,7 +52,6 @@ __all__ = [
     "TableEncoder",
     "all_mean",
     "all_sum",
-    "apply_each",
     "as_module",
     "cosine_schedule",
     "deactivate_requires_grad",
@@ -65,8 +62,6 @@ __all__ = [
     "linear_schedule",
     "not_collecting",
     "off_diagonal_squares",
-    "prediction_head",
-    "projection_head",
     "rank",
     "sinkhorn",
     "update_momentum",

@@ -101,8 +101,10 @@ def cosine_schedule(
 
 
 def _between(start_value: float, end_value: float, progress: float) -> float:
-    """Mix the two values; exact at both ends, which ``start + progress * (end - start)`` is not."""
-    return start_value * (1 - progress) + end_value * progress
+    """Mix the two values: exact at both ends, and where they are equal."""
+    difference = end_value - start_value
+    # From the nearer end: start + difference is not always end.
+    return start_value + difference * progress if progress < 0.5 else end_value - difference * (1 - progress)
 
 
 def _check_steps(step: int, max_steps: int | None, *, least: int) -> None:

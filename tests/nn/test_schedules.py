@@ -55,6 +55,14 @@ def test_rises_without_a_dip(schedule, max_steps, start):
 
 
 @schedules
+@properties
+@given(st.integers(0, 100), momenta)
+def test_equal_ends_are_constant(schedule, step, value):
+    """To the last bit."""
+    assert schedule(step, 100, value, value) == value
+
+
+@schedules
 def test_run_of_one_step(schedule):
     """It has a beginning and an end."""
     assert [schedule(step, 1, 0.9, 1.0) for step in (0, 1, 2)] == [0.9, 1.0, 1.0]
