@@ -68,7 +68,9 @@ class MomentumTeacher(nn.Sequential):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Any:
         """Apply the parts one after the other, without gradient."""
-        return super().forward(x)
+        for part in self:
+            x = part(x)
+        return x
 
     def __getitem__(self, index: Any) -> Any:
         # nn.Sequential builds a slice as type(self)(layers), which would copy them.

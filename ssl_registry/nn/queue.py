@@ -97,7 +97,7 @@ class Queue(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             keys = F.normalize(self.values, dim=1)
             rows = max(1, SIMILARITIES_AT_ONCE // len(keys))
-            best = [(part.to(keys.dtype) @ keys.T).argmax(1) for part in x.split(rows)]
+            best = [(part.to(keys.dtype) @ keys.T).argmax(1) for part in torch.split(x, rows)]
         return self.values.index_select(0, torch.cat(best))
 
     def extra_repr(self) -> str:
