@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ssl_registry.nn.gather import gather, world_size
+from ssl_registry.nn.gather import gather, reduce_ranks, world_size
 
 __all__ = ["off_diagonal_squares"]
 
@@ -67,13 +66,13 @@ class _OffDiagonalSquares(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
         grad_a, grad_b = ctx.saved_tensors
-        grad = _all_reduced(grad.clone())  # what the losses of all ranks make of this value
+        grad = reduce_ranks(grad.clone())  # what the losses of all ranks make of this value
         return grad_a * grad, None if grad_b is None else grad_b * grad
 
 
 def _by_dimensions(a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the value and its gradients, from the products of dimensions [dim, dim]."""
-    products = _all_reduced(a.T @ (a if b is None else b)).fill_diagonal_(0.0)
+    products = reduce_ranks(a.T @ (a if b is None else b)).fill_diagonal_(0.0)
     value = products.square().sum()
     if b is None:
         return value, (a @ products).mul_(4), None
@@ -82,22 +81,15 @@ def _by_dimensions(a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor, Tensor 
 
 def _by_samples(a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the same from the products of samples [batch, batch of all ranks], less what is on the diagonal."""
-    diagonal = _all_reduced((a * (a if b is None else b)).sum(0))  # [dim]
+    diagonal = reduce_ranks((a * (a if b is None else b)).sum(0))  # [dim]
     everyones_a = gather(a)
     products_a = a @ everyones_a.T
     if b is None:
-        value = _all_reduced(products_a.square().sum()) - diagonal.square().sum()
+        value = reduce_ranks(products_a.square().sum()) - diagonal.square().sum()
         return value, torch.addcmul(products_a @ everyones_a, diagonal, a, value=-1).mul_(4), None
     everyones_b = gather(b)
     products_b = b @ everyones_b.T
-    value = _all_reduced((products_a * products_b).sum()) - diagonal.square().sum()
+    value = reduce_ranks((products_a * products_b).sum()) - diagonal.square().sum()
     grad_a = torch.addcmul(products_b @ everyones_a, diagonal, b, value=-1)
     grad_b = torch.addcmul(products_a @ everyones_b, diagonal, a, value=-1)
     return value, grad_a.mul_(2), grad_b.mul_(2)
-
-
-def _all_reduced(x: Tensor) -> Tensor:
-    """Add up over the ranks, in place."""
-    if world_size() > 1:
-        dist.all_reduce(x)
-    return x
