@@ -32,7 +32,7 @@ from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import describe, read_batch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
-from ssl_registry.nn import FrozenModuleList, evaluating
+from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
 from ssl_registry.views import ViewPolicy, sample_keys
 
 __all__ = ["SSLModule"]
@@ -329,8 +329,8 @@ class SSLModule(LightningModule):
         """Agree on one seed over all ranks."""
         self.seed = int(self.trainer.strategy.broadcast(self.seed))
         self._frozen.release()
-        lists = [part for part in self.modules() if isinstance(part, FrozenModuleList)]
-        meant = {id(part) for frozen in lists for part in frozen.modules()}
+        resting = [part for part in self.modules() if isinstance(part, FrozenModuleList | MomentumTeacher)]
+        meant = {id(part) for network in resting for part in network.modules()}
         if meant and all(part.training or id(part) in meant for part in self.modules()):
             # Lightning would call it unexpected that what never trains is in evaluation mode.
             warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
