@@ -83,16 +83,16 @@ class MethodConfig(BaseModel):
         return value
 
 
-ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 
 def parse_config(cls: type[ConfigT], options: Mapping[str, Any], *, owner: str) -> ConfigT:
     """Build ``cls`` from a user's options.
 
     Args:
-        cls: the method's config class.
+        cls: a method's config class, or another model of options.
         options: what the user gave, by name.
-        owner: the method's name, for messages.
+        owner: the method's name, or what else the options are of, for messages.
 
     Raises:
         ConfigError: naming each wrong key, what it may be, and the nearest right key.
@@ -104,7 +104,7 @@ def parse_config(cls: type[ConfigT], options: Mapping[str, Any], *, owner: str) 
         raise ConfigError("; ".join(lines)) from None
 
 
-def _explain(cls: type[MethodConfig], finding: Mapping[str, Any], owner: str) -> str:
+def _explain(cls: type[BaseModel], finding: Mapping[str, Any], owner: str) -> str:
     """Put one of pydantic's findings into words that name the key and what is allowed."""
     location = finding["loc"]
     if not location:  # a validator over the whole config
