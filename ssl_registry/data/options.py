@@ -7,7 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ssl_registry.contract.config import parse_config
+from ssl_registry._system.options import parse_options
+from ssl_registry.errors import ConfigError
 
 __all__ = ["DataOptions", "Modality"]
 
@@ -62,4 +63,16 @@ class DataOptions(BaseModel):
             0.5
         """
         given = {} if base is None else base.model_dump(exclude_unset=True)
-        return parse_config(cls, {**given, **changes}, owner="data")
+        return parse_options(cls, {**given, **changes}, owner="data")
+
+    def require_images(self, what: str) -> None:
+        """Refuse a modality that is not that of the images in ``what``.
+
+        Raises:
+            ConfigError: naming it.
+        """
+        if self.modality not in (None, "image"):
+            raise ConfigError(
+                f"modality={self.modality!r} is for array files and tables (.npz, .npy, .pt, .csv, .parquet, hf:NAME); "
+                f"{what} holds images, leave modality out"
+            )
