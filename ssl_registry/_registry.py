@@ -185,7 +185,7 @@ class Registry:
             MethodNotFoundError, PluginError, ContractError: about the method.
             ConfigError, BackboneError: about the arguments.
         """
-        from ssl_registry.contract.config import parse_config
+        from ssl_registry._system.options import parse_options
         from ssl_registry.model.assembly import assemble
         from ssl_registry.model.backbones import BackboneSpec
         from ssl_registry.nn import as_module
@@ -208,7 +208,7 @@ class Registry:
             kwargs=backbone_kwargs or {},
         )
         return assemble(
-            cls(parse_config(cls.Config, plain, owner=name)),
+            cls(parse_options(cls.Config, plain, owner=name)),
             info,
             spec,
             overrides={key: as_module(value) for key, value in heads.items()},

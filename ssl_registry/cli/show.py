@@ -7,8 +7,9 @@ import json
 from typing import Any
 
 from ssl_registry._registry import registry
+from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.contract.config import MethodConfig, allowed_values
+from ssl_registry.contract.config import MethodConfig
 from ssl_registry.contract.validation import implemented_hooks
 from ssl_registry.recipes.finding import find_recipes
 

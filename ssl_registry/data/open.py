@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from ssl_registry.data.source import UNDERSTOOD, Modality, Source
-from ssl_registry.errors import ConfigError, DataError, did_you_mean
+from ssl_registry.data.options import DataOptions
+from ssl_registry.data.source import UNDERSTOOD, Source
+from ssl_registry.errors import DataError, did_you_mean
 
 __all__ = ["open_source"]
 
 
-def open_source(
-    spec: str,
-    *,
-    image_size: int | None = None,
-    data_root: str | Path | None = None,
-    modality: str | None = None,
-    holdout: float = 0.2,
-    seed: int = 0,
-    standardize: bool | tuple[tuple[float, ...], tuple[float, ...]] = True,
-) -> Source:
+def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -> Source:
     """Open a data set by what a user writes.
 
     ``digits`` is scikit-learn's handwritten digits, in every installation. A path decides by what it is: a
@@ -31,72 +23,54 @@ def open_source(
     Args:
         spec: ``digits``, a path, shards (see `shards.shards`), ``hf:NAME``, or a torchvision name with or without
             ``torchvision:`` before it.
-        image_size: side to which images are resized, in pixels; default: 16 for digits, 224 for files, as
-            stored for arrays.
-        data_root: where torchvision sets lie; default ``data``.
-        kind: ``image``, ``signal`` or ``table``, where an array's shape and type do not tell.
-        holdout: share of each class held out as the test part, where the data have labels but no test part of
-            their own; 0 for none.
-        seed: of that hold-out.
-        standardize: whether signals and tables are brought to mean 0 and std 1, by channel or feature, as measured on
-            the train part; or the mean and std to subtract and divide by.
+        options: how it is read; default: the defaults of `DataOptions`.
+        **changes: fields of `DataOptions` that differ from ``options``.
 
     Raises:
         DataError: if there is no such data set, or it cannot be used; it says what was expected.
-        ConfigError: if an argument is out of range.
+        ConfigError: if an option is unknown or out of range.
 
     Example:
-        >>> source = open_source("digits")
-        >>> source.kind, source.input_shape, len(source.train), len(source.test)
-        ('image', (1, 16, 16), 1300, 497)
+        >>> source = open_source("digits", image_size=12)
+        >>> source.modality, source.input_shape, len(source.train), len(source.test)
+        ('image', (1, 12, 12), 1300, 497)
     """
-    _check_arguments(image_size, modality, holdout)
+    options = DataOptions.of(options, **changes)
     spec = str(spec)
     if not spec.strip():
         raise DataError(f"the data's name is empty. Data can be: {UNDERSTOOD}")
     path = Path(spec).expanduser()
-    splitting: dict[str, Any] = {"holdout": holdout, "seed": seed}
-    arranging: dict[str, Any] = {
-        "modality": modality,
-        "image_size": image_size,
-        "standardize": standardize,
-        **splitting,
-    }
     # Each origin is imported when it is used: scikit-learn and torchvision take a second each.
     if spec.startswith("hf:"):
         from ssl_registry.data.sources.hugging_face import hugging_face
 
-        return hugging_face(spec.removeprefix("hf:"), **arranging)
+        return hugging_face(spec.removeprefix("hf:"), options)
     if spec.endswith(".parquet"):
         from ssl_registry.data.sources.parquet import parquet
 
-        return parquet(spec, **arranging)
+        return parquet(spec, options)
     if is_shards(spec):
         from ssl_registry.data.sources.shards.source import shards
 
-        _only_images(spec, modality)
-        return shards(spec, image_size=image_size or 224, **splitting)
+        return shards(spec, options)
     if spec != "digits" and path.is_file():
         from ssl_registry.data.sources.array_files import array_file
 
-        return array_file(path, **arranging)
-    _only_images(spec, modality)
+        return array_file(spec, options)
     if spec == "digits":
         from ssl_registry.data.sources.digits import digits
 
-        return digits(image_size or 16)
+        return digits(spec, options)
     if path.is_dir():
         from ssl_registry.data.sources.folder import folder
 
-        return folder(path, image_size=image_size or 224, **splitting)
+        return folder(spec, options)
 
     from ssl_registry.data.sources.torchvision_sets import set_names, torchvision_set
 
-    prefixed = spec.startswith("torchvision:")
     name = spec.removeprefix("torchvision:")
-    if prefixed or name in set_names():
-        root = Path(data_root or "data").expanduser()
-        return torchvision_set(name, root=root, image_size=image_size, **splitting)
+    if name != spec or name in set_names():
+        return torchvision_set(name, options)
     if path.suffix or len(path.parts) > 1:
         raise DataError(f"there is no file or folder {spec!r} in {Path.cwd()}. Data can be: {UNDERSTOOD}")
     near = did_you_mean(spec, ["digits", *set_names()])
@@ -112,22 +86,3 @@ def is_shards(spec: str) -> bool:
     (True, True, False)
     """
     return spec.startswith(("http://", "https://", "pipe:", "s3:", "gs:")) or spec.endswith((".tar", ".tar.gz", ".tgz"))
-
-
-def _only_images(spec: str, modality: str | None) -> None:
-    if modality not in (None, "image"):
-        raise ConfigError(
-            f"modality={modality!r} is for array files and tables (.npz, .npy, .pt, .csv, .parquet, hf:NAME); {spec!r} "
-            "holds images, leave modality out"
-        )
-
-
-def _check_arguments(image_size: int | None, modality: str | None, holdout: float) -> None:
-    if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1):
-        raise ConfigError(f"image_size={image_size!r} must be a whole number of pixels, at least 1")
-    if modality is not None and modality not in get_args(Modality):
-        raise ConfigError(
-            f"modality={modality!r} is not known; use {', '.join(map(repr, get_args(Modality)))}, or leave it out"
-        )
-    if not 0 <= holdout < 1:
-        raise ConfigError(f"holdout={holdout!r} must be a share, at least 0 and below 1")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch.utils.data import Dataset
 
+from ssl_registry.data.options import Modality
+
 if TYPE_CHECKING:
     from ssl_registry.views import View
 
 __all__ = ["UNDERSTOOD", "Modality", "Source", "Task"]
 
-Modality = Literal["image", "signal", "table"]
 Task = Literal["classification", "multilabel", "regression"]
 
 UNDERSTOOD = (

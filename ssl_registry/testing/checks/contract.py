@@ -13,7 +13,8 @@ import torch
 import yaml
 from torch import nn
 
-from ssl_registry.contract.config import MethodConfig, parse_config
+from ssl_registry._system.options import parse_options
+from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
 from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
@@ -50,7 +51,7 @@ def config_round_trip(subject: Subject) -> None:
     """
     config_class = subject.method_class.Config
     options = {key: value for key, value in subject.options.items() if key in config_class.model_fields}
-    config: MethodConfig = parse_config(config_class, options, owner=subject.name)
+    config: MethodConfig = parse_options(config_class, options, owner=subject.name)
     try:
         plain = config.model_dump(mode="json")
         texts = {"JSON": json.loads(json.dumps(plain)), "YAML": yaml.safe_load(yaml.safe_dump(plain))}
@@ -58,7 +59,7 @@ def config_round_trip(subject: Subject) -> None:
         raise CheckFailure(f"the options cannot be written as text: {error}") from error
     for form, values in texts.items():
         try:
-            again = parse_config(config_class, values, owner=subject.name)
+            again = parse_options(config_class, values, owner=subject.name)
         except ConfigError as error:
             raise CheckFailure(f"the options do not come back from {form}: {error}") from error
         for key in config_class.model_fields:
