@@ -145,7 +145,7 @@ class Registry:
         self,
         name: str,
         *,
-        backbone: str | nn.Module = "resnet50",
+        backbone: str | nn.Module | None = None,
         image_size: int | None = None,
         in_chans: int | None = None,
         input_shape: Sequence[int] | None = None,
@@ -164,7 +164,8 @@ class Registry:
         Args:
             name: of the method, or ``distribution:name``.
             backbone: a timm name, ``signal_encoder``, ``table_encoder``, or any ``nn.Module`` whose output is
-                a feature vector or can be pooled to one.
+                a feature vector or can be pooled to one; default: what the method's `Needs` names, else ``resnet18``
+                for images, ``signal_encoder`` for signals and ``table_encoder`` for tables.
             image_size: side of the images in pixels; default: what the timm model was made for.
             in_chans: channels of the input; default 3.
             input_shape: shape of one sample, instead of the two above, where the input is not a square image:
@@ -173,8 +174,8 @@ class Registry:
             weights: start from the backbone of a run, a checkpoint of any method, or an export.
             low_resolution: a 3x3 stem without max-pool, for images of 64 pixels and fewer (ResNets).
             pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
-            backbone_kwargs: further arguments of the timm model.
-            recipe: views instead of the method's own.
+            backbone_kwargs: further arguments of the timm model; default: those of the method's `Needs`.
+            view_policy: views instead of the method's own.
             observers: objects with hooks that are called beside the method's.
             seed: makes initial weights and every random draw of training repeatable; default: from torch's
                 global seed.
@@ -186,6 +187,7 @@ class Registry:
             ConfigError, BackboneError: about the arguments.
         """
         from ssl_registry._system.options import parse_options
+        from ssl_registry.contract.needs import modality_of, needs_of
         from ssl_registry.model.assembly import assemble
         from ssl_registry.model.backbones import BackboneSpec
         from ssl_registry.nn import as_module
@@ -196,6 +198,9 @@ class Registry:
         plain = {key: value for key, value in options.items() if key not in heads}
         if clash := sorted(heads.keys() & cls.Config.model_fields.keys()):
             raise ConfigError(f"{name}: {clash[0]} is an option, it cannot be a {type(heads[clash[0]]).__name__}")
+        needs, modality = needs_of(cls), modality_of(input_shape)
+        needs.check_modality(modality, owner=name)
+        backbone, backbone_kwargs = needs.choose_backbone(modality, backbone, backbone_kwargs)
         spec = BackboneSpec(
             backbone=backbone,
             image_size=image_size,

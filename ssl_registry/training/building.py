@@ -8,24 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from ssl_registry._registry import Registry
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source
 from ssl_registry.model.backbones import own_backbone
 from ssl_registry.model.module import SSLModule
 from ssl_registry.views import ViewPolicy
 from ssl_registry.views.changes import changed
 
-__all__ = ["build_model", "default_backbone"]
+__all__ = ["build_model", "choose_backbone"]
 
 # The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
 PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
-DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
 # At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
 SMALL_IMAGE = 64
 
 
-def default_backbone(source: Source) -> str:
-    """Name the backbone for samples of a kind."""
-    return DEFAULT_BACKBONE[source.modality]
+def choose_backbone(
+    method: str,
+    source: Source,
+    backbone: str | None,
+    backbone_kwargs: Mapping[str, Any] | None,
+    *,
+    registry: Registry,
+) -> tuple[str, dict[str, Any] | None]:
+    """Return the backbone's name and arguments: as told, else what the method needs or what suits the samples.
+
+    Raises:
+        ConfigError: if the method does not take samples of this kind.
+        MethodNotFoundError, PluginError: if there is no such method.
+    """
+    needs = needs_of(registry.method_class(method))
+    needs.check_modality(source.modality, owner=method)
+    return needs.choose_backbone(source.modality, backbone, backbone_kwargs)
 
 
 def build_model(

@@ -27,7 +27,7 @@ from ssl_registry.model.module import SSLModule
 from ssl_registry.model.reopen import check_goes_on
 from ssl_registry.runs.folder import Run, plain_values
 from ssl_registry.runs.origins import origins_of_call
-from ssl_registry.training.building import build_model, default_backbone
+from ssl_registry.training.building import build_model, choose_backbone
 from ssl_registry.training.callbacks import GuardMode
 from ssl_registry.training.trainer import make_trainer, run_limits
 from ssl_registry.training.watching import Watch
@@ -104,7 +104,7 @@ def train(
         method: its name.
         data: a source of samples: ``digits``, a folder, an array file, or a torchvision data set.
         backbone: a timm name, ``signal_encoder``, ``table_encoder``, or ``file.py:name`` of a callable that
-            returns a module; default: by the kind of samples.
+            returns a module; default: what the method needs, else by the modality of the samples.
         epochs: passes over the data; default 100, unless ``trainer`` limits the run.
         batch_size: samples a step and process.
         out: the run's folder; default ``runs/METHOD-BACKBONE``, with a number where that is taken.
@@ -159,7 +159,7 @@ def train(
         if backbone is None and origin.backbone is not None:
             backbone, backbone_kwargs = origin.backbone, backbone_kwargs or dict(origin.kwargs or {})
             low_resolution = origin.low_resolution if low_resolution is None else low_resolution
-    name = backbone or default_backbone(source)
+    name, backbone_kwargs = choose_backbone(method, source, backbone, backbone_kwargs, registry=registry)
     model = build_model(
         method,
         source,

@@ -17,7 +17,6 @@ from ssl_registry._system.options import parse_options
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
-from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.subject import Subject, loader
 
 # An identifier or a link: a name and a year alone cannot be looked up.
@@ -111,7 +110,7 @@ def construction(subject: Subject) -> None:
     Usual cause: a module as a class attribute or default argument, `self.something = ...` in `__init__`, a target
     that is the backbone instead of a copy, a `backbone.eval()` or `requires_grad_` in `build_heads`.
     """
-    given = tiny_backbone(SHAPES[subject.modality])
+    given = subject.backbone()
     flags = [(name, part.training) for name, part in given.named_modules()]
     before = {key: value.clone() for key, value in given.state_dict().items()}
     model, twin = subject.model(backbone=given), subject.model()
@@ -193,7 +192,7 @@ def odd_sizes(subject: Subject) -> None:
     """
     shapes: dict[str, tuple[int, ...]] = {"image": (2, 12, 12), "signal": (3, 20), "table": (10,)}
     shape = shapes[subject.modality]
-    model = subject.model(backbone=tiny_backbone(shape, features=13), input_shape=shape)
+    model = subject.model(backbone=subject.backbone(shape, features=13), input_shape=shape)
     x = torch.rand(24, *shape, generator=torch.Generator().manual_seed(0))
     data = loader([x[start : start + 8] for start in range(0, len(x), 8)])
     try:

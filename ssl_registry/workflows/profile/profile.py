@@ -18,7 +18,7 @@ from ssl_registry.data.loading.drawn import ViewPlan, choose_view_plan
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.module import SSLModule
-from ssl_registry.training.building import build_model, default_backbone
+from ssl_registry.training.building import build_model, choose_backbone
 from ssl_registry.workflows.profile.advice import Advice, advise, candidates
 from ssl_registry.workflows.profile.stages import read_and_decode, sample_batch, views
 from ssl_registry.workflows.profile.steps import Setting, Steps, with_data, without_data
@@ -84,7 +84,7 @@ def profile(
         workers = default_workers(source)
     if cache is not None:
         source = cache_source(source, cache, workers=workers)
-    name = backbone or default_backbone(source)
+    name, backbone_kwargs = choose_backbone(method, source, backbone, None, registry=registry)
     setting = Setting(workers, batch_size)
 
     def build() -> SSLModule:
@@ -94,7 +94,7 @@ def profile(
             backbone=name,
             low_resolution=None,
             pretrained=False,
-            backbone_kwargs=None,
+            backbone_kwargs=backbone_kwargs,
             seed=0,
             options=options or {},
             registry=registry,
