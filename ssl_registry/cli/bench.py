@@ -81,7 +81,7 @@ def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: i
     cells = []
     for number, (method, source, seed, arguments) in enumerate(planned, 1):
         folder = out / method.replace(":", "-") / Path(source).stem / f"seed-{seed}"
-        cell, found = run_cell(folder, method, arguments, protocols=suite.protocols, say=lambda line: None)
+        cell, found = run_cell(folder, method, arguments, protocols=suite.protocols)
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.accuracy["last"].items())
         how = "finished before" if found else "trained"
         print(f"[{number}/{len(planned)}] {method} on {source}, seed {seed}: {how}; {figures}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from ssl_registry.training.callbacks import CollapseGuard, GuardMode, OnlineProb
 
 __all__ = ["Watch"]
 
+log = logging.getLogger(__name__)
+
 
 class Watch:
     """The callbacks of a run, and what they found.
@@ -24,17 +26,13 @@ class Watch:
         guard: see `CollapseGuard`.
         probe: whether to measure, where the source has labels and a held-out part.
         probe_every, probe_budget: see `OnlineProbe`.
-        say: receives lines for a person to read.
 
     Attributes:
         knn, linear: accuracies by features: ``pixels``, ``untrained``, ``trained``.
     """
 
-    def __init__(
-        self, *, guard: GuardMode, probe: bool, probe_every: int, probe_budget: float, say: Callable[[str], None]
-    ) -> None:
-        self.say = say
-        self.guard = CollapseGuard(guard, lambda line: say(f"Warning: {line}"))
+    def __init__(self, *, guard: GuardMode, probe: bool, probe_every: int, probe_budget: float) -> None:
+        self.guard = CollapseGuard(guard)
         self.probe = OnlineProbe(every=probe_every, budget=probe_budget)
         self.measures = probe
         self.knn: dict[str, float] = {}
@@ -51,7 +49,7 @@ class Watch:
             return
         self.knn["pixels"] = quick_probe(pixels, data, None, linear=False).knn
         self.probe.expected = self._measure("untrained", model, data, device)
-        self.say(f"k-NN accuracy before: {self.knn['untrained']:.3f} (raw input: {self.knn['pixels']:.3f})")
+        log.info(f"k-NN accuracy before: {self.knn['untrained']:.3f} (raw input: {self.knn['pixels']:.3f})")
 
     def after(self, model: SSLModule, data: SSLDataModule, device: torch.device) -> None:
         """Measure the trained backbone."""
@@ -61,7 +59,7 @@ class Watch:
         told = [f"k-NN accuracy after: {self.knn['trained']:.3f} (before: {self.knn['untrained']:.3f})"]
         if self.linear:
             told.append(f"linear probe: {self.linear['trained']:.3f} (before: {self.linear['untrained']:.3f})")
-        self.say("; ".join(told))
+        log.info("; ".join(told))
 
     def _measure(self, name: str, model: SSLModule, data: SSLDataModule, device: torch.device) -> float:
         measured = quick_probe(model.to(device).embed, data, device)

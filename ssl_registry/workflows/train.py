@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from inspect import signature
@@ -26,7 +27,6 @@ from ssl_registry.model.module import SSLModule
 from ssl_registry.model.reopen import check_goes_on
 from ssl_registry.runs.folder import Run, plain_values
 from ssl_registry.runs.origins import origins_of_call
-from ssl_registry.saying import silent
 from ssl_registry.training.building import build_model, choose_backbone
 from ssl_registry.training.callbacks import GuardMode
 from ssl_registry.training.trainer import make_trainer, run_limits
@@ -34,8 +34,10 @@ from ssl_registry.training.watching import Watch
 
 __all__ = ["TrainResult", "train"]
 
+log = logging.getLogger(__name__)
+
 # Arguments of `train` that are no part of a run's configuration, and those that are written apart.
-NOT_SETTINGS = {"out", "resume", "options", "trainer", "origins", "registry", "say"}
+NOT_SETTINGS = {"out", "resume", "options", "trainer", "origins", "registry"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,6 @@ def train(
     options: Mapping[str, Any] | None = None,
     origins: Mapping[str, str] | None = None,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = silent,
 ) -> TrainResult:
     """Train a method and write a run.
 
@@ -136,7 +137,6 @@ def train(
         options: the method's own options.
         origins: where each option came from, in words, for the run's record; one that is missing has its default.
         registry: where the method is looked up.
-        say: receives lines for a person to read.
 
     Returns:
         The run's folder, the model, the accuracies, and what the guard said.
@@ -176,13 +176,11 @@ def train(
     if compile:
         model.compile_networks()
     run = Run.choose(out, method, name)
-    watch = Watch(guard=guard, probe=knn, probe_every=probe_every, probe_budget=probe_budget, say=say)
+    watch = Watch(guard=guard, probe=knn, probe_every=probe_every, probe_budget=probe_budget)
     lightning = make_trainer(
         {**(trainer or {}), **limits}, run, callbacks=watch.callbacks, logger=logger, checkpoint_every=checkpoint_every
     )
     main = lightning.is_global_zero
-    if not main:
-        say = silent
     with run.claim(resume=resume) if main else nullcontext():
         checkpoint = str(run.last_checkpoint) if resume and run.last_checkpoint.is_file() else None
         if checkpoint is not None:
@@ -190,16 +188,16 @@ def train(
         if workers is None:
             workers = default_workers(source)
         if cache is not None:
-            source = cache_source(source, cache, workers=workers, say=say)
+            source = cache_source(source, cache, workers=workers)
         device = lightning.strategy.root_device
         engine = (views or {}).get("engine", "auto")
         draw = choose_view_plan(source, model.view_policy, asked=engine, accelerator=device.type != "cpu")
         datamodule = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed, draw=draw)
         for note in (*source.notes, *model.view_policy.notes(source.input_shape)):
-            say(note)
+            log.info(note)
         if draw is not None:
-            say(str(draw.engine))
-        say(_summary(method, name, source, model, lightning))
+            log.info(str(draw.engine))
+        log.info(_summary(method, name, source, model, lightning))
         if main:
             watch.before(model, datamodule, device)
             decided = {
@@ -210,19 +208,21 @@ def train(
             }
             run.write_settings(*_record(settings, decided, model, options or {}, trainer or {}, origins))
         if resume and checkpoint is None:
-            say("The run was stopped before its first checkpoint: it begins anew.")
+            log.info("The run was stopped before its first checkpoint: it begins anew.")
         started = time.monotonic()
         lightning.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         seconds = time.monotonic() - started
         if broken := broken_samples(source):
-            say(f"{len(broken)} images could not be read, and others took their places; they are named in {run.broken}")
+            log.info(
+                f"{len(broken)} images could not be read, and others took their places; they are named in {run.broken}"
+            )
         if main:
             watch.after(model, datamodule, device)
             facts = {"steps": lightning.global_step, "seconds": round(seconds, 1), **watch.results(seconds)}
             run.write_results(facts, model)
-        say(f"Run: {run.folder} ({lightning.global_step} steps, {seconds:.0f} s)")
+        log.info(f"Run: {run.folder} ({lightning.global_step} steps, {seconds:.0f} s)")
         if main and report:
-            _report(run, model, source, say)
+            _report(run, model, source)
     return TrainResult(run.folder, model, lightning.global_step, seconds, watch.knn, watch.linear, watch.guard.message)
 
 
@@ -258,14 +258,14 @@ def _was_requeued() -> bool:
     return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
-def _report(run: Run, model: SSLModule, source: Source, say: Callable[[str], None]) -> None:
+def _report(run: Run, model: SSLModule, source: Source) -> None:
     """Write the report; what goes wrong there must not take the run with it."""
     from ssl_registry.workflows.report import write_run_report
 
     try:
-        say(f"Report: {write_run_report(run.folder, model, source)}")
+        log.info(f"Report: {write_run_report(run.folder, model, source)}")
     except (SSLRegistryError, OSError) as error:
-        say(f"No report: {error}. Try again with: ssl-registry report {run.folder}")
+        log.info(f"No report: {error}. Try again with: ssl-registry report {run.folder}")
 
 
 def _summary(method: str, backbone: str, source: Source, model: SSLModule, trainer: Trainer) -> str:

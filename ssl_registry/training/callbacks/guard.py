@@ -35,7 +35,7 @@ LEAST = 8
 
 
 class CollapseGuard(Callback):
-    """Look at backbone and heads now and then; warn once, or stop the run, when they have collapsed.
+    """Look at backbone and heads now and then; log a warning once, or stop the run, when they have collapsed.
 
     Signs, on the batch at hand: an output that trains and is the same for every sample (`feature_spread`); a loss that
     is no better than with a backbone that gives every sample the same, its trivial value; a loss that is not finite.
@@ -46,7 +46,6 @@ class CollapseGuard(Callback):
 
     Args:
         mode: ``warn``, ``stop`` (the run ends behind this step as if it were its last), or ``off``.
-        say: receives the warning, on rank 0.
 
     Attributes:
         message: what was said; None while all is well.
@@ -57,11 +56,10 @@ class CollapseGuard(Callback):
         ConfigError: for another mode.
     """
 
-    def __init__(self, mode: GuardMode = "warn", say: Callable[[str], None] = log.warning) -> None:
+    def __init__(self, mode: GuardMode = "warn") -> None:
         if mode not in get_args(GuardMode):
             raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
         self.mode = mode
-        self.say = say
         self.message: str | None = None
         self.looks: list[Look] = []
         self.seconds = 0.0
@@ -154,6 +152,6 @@ class CollapseGuard(Callback):
             numbered = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))
             self.message = f"{finding.sentence}. Likely causes: {numbered}"
             if trainer.is_global_zero:
-                self.say(self.message)
+                log.warning(self.message)
         if self.mode == "stop" and trainer.strategy.broadcast(self.message is not None):
             trainer.should_stop = True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from ssl_registry.workflows.profile.stages import read_and_decode, sample_batch,
 from ssl_registry.workflows.profile.steps import Setting, Steps, with_data, without_data
 
 __all__ = ["Profile", "profile"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,6 @@ def profile(
     trainer: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = lambda line: None,
 ) -> Profile:
     """Measure a method on a source, stage by stage and as a whole, and try what may be faster.
 
@@ -70,7 +72,6 @@ def profile(
             them.
         steps: that are measured, for every setting that is tried.
         trainer: arguments of Lightning's Trainer, such as ``accelerator``.
-        say: receives lines on what is being measured.
 
     Raises:
         SSLRegistryError: as `train`.
@@ -82,7 +83,7 @@ def profile(
     if workers is None:
         workers = default_workers(source)
     if cache is not None:
-        source = cache_source(source, cache, workers=workers, say=say)
+        source = cache_source(source, cache, workers=workers)
     name, backbone_kwargs = choose_backbone(method, source, backbone, None, registry=registry)
     setting = Setting(workers, batch_size)
 
@@ -104,7 +105,7 @@ def profile(
 
     def measure(other: Setting) -> Steps:
         model = build()
-        say(
+        log.info(
             f"training {steps} steps with {other.workers} workers, batches of {other.batch_size}"
             + " compiled" * other.compile
             + f", {other.engine} engine" * (other.engine != "auto")
@@ -115,11 +116,11 @@ def profile(
     if torch.cuda.is_available() and (trainer or {}).get("accelerator", "auto") in ("auto", "gpu", "cuda"):
         model.to("cuda")
     device = model.device
-    say("reading and decoding")
+    log.info("reading and decoding")
     stages = read_and_decode(source, count=4 * batch_size)
     whole = measure(setting)
     batch = sample_batch(source, batch_size)
-    say("drawing views, and the network alone")
+    log.info("drawing views, and the network alone")
     drawn_by = drawing(model, setting.engine)
     stages["views"] = views(model, batch, drawn_by)
     drawn = [view.detach() for view in model.view_policy.draw(batch.to(device), torch.Generator(device).manual_seed(0))]
