@@ -23,8 +23,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from ssl_registry._version import __version__
-from ssl_registry.checkpoint.record import FORMAT, RECORD_KEY, check_record
+from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
 from ssl_registry.contract.context import Context, mix_seed
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
@@ -55,7 +54,7 @@ class SSLModule(LightningModule):
         input_shape: of one sample.
         heads: every other module by name.
         recipe: how views are drawn.
-        record: what rebuilds the backbone, in plain values.
+        record: what rebuilds the backbone.
         overridden: names of the heads that the user gave.
         observers: objects whose hooks are called beside the method's.
         seed: of every random draw of training.
@@ -71,7 +70,7 @@ class SSLModule(LightningModule):
         input_shape: tuple[int, ...],
         heads: dict[str, nn.Module],
         view_policy: ViewPolicy,
-        record: dict[str, Any],
+        record: BackboneRecord,
         overridden: Sequence[str] = (),
         observers: Sequence[object] = (),
         seed: int = 0,
@@ -408,11 +407,13 @@ class SSLModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record where the model comes from, in plain values."""
-        checkpoint[RECORD_KEY] = make_record(self)
+        checkpoint[RECORD_KEY] = make_record(self).model_dump()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another method's checkpoint, and go on with the seed that was saved."""
-        self.seed = check_record(checkpoint, self.info)["seed"]
+        record = read_record(checkpoint)
+        check_method(record, self.info)
+        self.seed = record.seed
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is rebuilt: the plugin manager and the generator."""
@@ -425,17 +426,15 @@ class SSLModule(LightningModule):
         self._hooks = bind(self.method, self.observers)
 
 
-def make_record(model: SSLModule) -> dict[str, Any]:
-    """Describe a model in plain values: what `reopen` needs to build it again."""
-    return {
-        "format": FORMAT,
-        "core_version": __version__,
-        "method": model.info.name,
-        "distribution": model.info.distribution,
-        "version": model.info.version,
-        "config": model.config.model_dump(mode="json"),
-        "backbone": model.backbone_record,
-        "view_policy": model.view_policy.model_dump(mode="json"),
-        "overridden": list(model.overridden),
-        "seed": model.seed,
-    }
+def make_record(model: SSLModule) -> Record:
+    """Describe a model: what `reopen` needs to build it again."""
+    return Record(
+        method=model.info.name,
+        distribution=model.info.distribution,
+        version=model.info.version,
+        config=model.config.model_dump(mode="json"),
+        backbone=model.backbone_record,
+        view_policy=model.view_policy,
+        overridden=model.overridden,
+        seed=model.seed,
+    )

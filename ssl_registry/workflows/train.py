@@ -203,7 +203,7 @@ def train(
             decided = {
                 "backbone": name,
                 "workers": workers,
-                "low_resolution": model.backbone_record["low_resolution"],
+                "low_resolution": model.backbone_record.low_resolution,
                 "backbone_kwargs": backbone_kwargs or None,
             }
             run.write_settings(*_record(settings, decided, model, options or {}, trainer or {}, origins))
