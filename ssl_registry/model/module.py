@@ -285,8 +285,15 @@ class SSLModule(LightningModule):
         )
 
     @property
-    def _scales_gradients(self) -> bool:
-        return self._trainer is not None and self.trainer.precision == "16-mixed"
+    def _allows_fused(self) -> bool:
+        """Whether Lightning lets a fused optimizer do what the trainer was told."""
+        if self._trainer is None:
+            return True
+        # In float16 a fused step divides by the gradient scaler's factor itself: callbacks and clipping, which come
+        # before it, would see scaled gradients. So Lightning refuses to clip for any optimizer with such a step, and
+        # does so under bf16-mixed as well, where nothing is scaled.
+        clips = bool(self.trainer.gradient_clip_val)
+        return self.trainer.precision != "16-mixed" and not (clips and self.trainer.precision == "bf16-mixed")
 
     @property
     def log_interval(self) -> int:
@@ -316,8 +323,7 @@ class SSLModule(LightningModule):
         groups = self.hook.param_groups(model=self, config=self.config)
         if groups is None:
             groups = default_param_groups([self.backbone, self.heads])
-        # A gradient scaler (float16) un-scales inside a fused step, too late for Lightning to clip before it.
-        optimizer = build_optimizer(groups, self.config, fused=not self._scales_gradients)
+        optimizer = build_optimizer(groups, self.config, fused=self._allows_fused)
         # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.
         scheduler = build_scheduler(optimizer, self.config, lambda: self._max_steps)
         if scheduler is None:
