@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.model.backbones import Backbone, BackboneSpec
-from ssl_registry.model.batches import read_batch
+from ssl_registry._system.yaml_files import read_yaml
 from ssl_registry.checkpoint.io import find_checkpoint
 from ssl_registry.data import Source, open_source
-from ssl_registry.errors import ConfigError, DataError
-from ssl_registry.model.module import SSLModule
-from ssl_registry._system.yaml_files import read_yaml
-from ssl_registry.runs.folder import Run
-from ssl_registry.model.backbones import own_backbone
 from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
+from ssl_registry.model.batches import read_batch
+from ssl_registry.model.module import SSLModule
+from ssl_registry.runs.folder import Run
 from ssl_registry.views import ViewPolicy
 
 __all__ = ["OpenedRun", "RawNetwork", "loading_workers", "open_run"]
@@ -37,7 +36,9 @@ class RawNetwork(nn.Module):
         feature_dim: the width of a feature vector.
     """
 
-    def __init__(self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.view_policy = view_policy
