@@ -72,15 +72,19 @@ def imports(node: ast.AST, where: str, at_once: bool = True) -> Iterator[Import]
             yield from imports(child, where, at_once and not is_later)
 
 
+def read_imports(path: Path) -> Iterator[Import]:
+    """Yield what a file imports that Python does not bring."""
+    for found in imports(ast.parse(path.read_text()), str(path.relative_to(ROOT))):
+        if found.module.partition(".")[0] not in sys.stdlib_module_names:
+            yield found
+
+
 def all_imports(folder: Path) -> Iterator[Import]:
     """Yield what a distribution imports from other ones."""
     packages = sorted(path.parent for path in folder.glob("ssl_registry*/__init__.py"))
     assert len(packages) == 1
     for path in sorted(packages[0].rglob("*.py")):
-        for found in imports(ast.parse(path.read_text()), str(path.relative_to(ROOT))):
-            top = found.module.partition(".")[0]
-            if top not in sys.stdlib_module_names and top != packages[0].name:
-                yield found
+        yield from (found for found in read_imports(path) if found.module.partition(".")[0] != packages[0].name)
 
 
 def declared_extras() -> dict[str, set[str]]:
@@ -127,6 +131,26 @@ def test_message_about_a_missing_library_names_an_extra_that_brings_it(module, e
     assert distribution(module) in declared_extras()[extra]
 
 
+def test_extra_test_brings_what_tests_import():
+    """`pip install -e '.[test]'` and the plugins are enough to run the tests."""
+    extras = project(ROOT)["optional-dependencies"]
+    brought = names(project(ROOT)["dependencies"] + extras["test"])
+    for line in extras["test"]:
+        brought |= {name for extra in Requirement(line).extras for name in names(extras[extra])}
+    files = sorted([*ROOT.glob("tests/**/*.py"), *ROOT.glob("*/*/tests/**/*.py")])
+    ours = {"tests", *(path.stem for path in files + list(ROOT.glob("*/*.py")))}
+    missing = {
+        f"{found.where}: {found.module}"
+        for path in files
+        for found in read_imports(path)
+        if found.at_once
+        and not found.module.startswith("ssl_registry")
+        and found.module.partition(".")[0] not in ours
+        and distribution(found.module) not in brought
+    }
+    assert not missing
+
+
 @pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
 def test_plugin_requires_what_it_imports(folder):
     """A plugin declares the core and whatever else it imports, but torch."""
@@ -146,6 +170,13 @@ def test_extra_all_names_every_plugin():
     """`pip install 'ssl-registry[all]'` brings each method of this repository."""
     ours = {canonicalize_name(project(folder)["name"]) for folder in PLUGINS if folder.parent.name == "plugins"}
     assert names(project(ROOT)["optional-dependencies"]["all"]) == ours
+
+
+def test_import_contracts_hold_for_every_plugin():
+    """`make lint` reads the imports of the core and of each plugin."""
+    read = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"])
+    ours = {path.name for path in ROOT.glob("plugins/*/ssl_registry_*")}
+    assert read == {"ssl_registry", *ours}
 
 
 def test_constraints_pin_each_requirement_once():

@@ -203,7 +203,7 @@ def training_line(data):
 
 def try_training_lines(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ssl_registry.training.train", lambda *words, **more: None)
+    monkeypatch.setattr("ssl_registry.workflows.train.train", lambda *words, **more: None)
     check(training_line(data))
 
 

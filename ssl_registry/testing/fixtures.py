@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_registry.data import Source
-from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Modality
 
 __all__ = ["KINDS", "SHAPES", "digits", "tiny_backbone"]

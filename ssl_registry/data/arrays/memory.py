@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_registry.data.arrays.labels import encode_labels, stratified_holdout
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.arrays.shapes import arrange
-from ssl_registry.data.arrays.statistics import Statistics, channel_statistics, standardized
 from ssl_registry.data.images.decode import resize
+from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Modality, Source, Task
+from ssl_registry.data.statistics import Statistics, channel_statistics, standardized
 from ssl_registry.errors import DataError
 
 __all__ = ["Part", "source_in_memory"]

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
-from ssl_registry.data.arrays.statistics import Statistics
 from ssl_registry.data.source import UNDERSTOOD, Source
 from ssl_registry.data.sources.csv_files import read_csv
+from ssl_registry.data.statistics import Statistics
 from ssl_registry.errors import DataError
 
 __all__ = ["SUFFIXES", "array_file"]

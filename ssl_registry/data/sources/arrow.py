@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.labels import encode_labels, stratified_holdout
 from ssl_registry.data.arrays.memory import Part, source_in_memory
-from ssl_registry.data.arrays.statistics import Statistics
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.pixels import Pixels
 from ssl_registry.data.source import Source
+from ssl_registry.data.statistics import Statistics
 from ssl_registry.errors import ConfigError, DataError
 
 __all__ = ["ImageColumn", "source_from_tables"]
