@@ -74,7 +74,7 @@ def _check_tokens(info: MethodInfo, built: Backbone) -> None:
     """Refuse a backbone without tokens for a method that works on them."""
     if has_tokens(built.module):
         return
-    name = built.record["name"] or built.record["class"]
+    name = built.record.name or built.record.class_name
     instead = {
         3: "a vision transformer, such as backbone='vit_small_patch16_224' (ssl-registry backbones 'vit*' lists more)",
         2: "backbone='signal_encoder'",
