@@ -36,6 +36,8 @@ class Centre(nn.Module):
         momentum: of the average.
     """
 
+    value: Tensor
+
     def __init__(self, dim: int, momentum: float) -> None:
         super().__init__()
         self.momentum = momentum

@@ -17,6 +17,9 @@ class KeyQueue(nn.Module):
         dim: width of a key.
     """
 
+    keys: Tensor
+    position: Tensor
+
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         # As in the authors' code the queue begins with random directions.
