@@ -16,7 +16,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -38,6 +38,14 @@ __all__ = ["SSLModule"]
 
 # Streams of random numbers that must not meet, whatever the epoch.
 TRAIN, EVALUATE, FIT_START = 0, 1, 2
+
+
+class Heads(nn.ModuleDict):
+    """A method's heads by name. Only the method knows what each of them is: to a type checker they are `Any`."""
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> Any: ...
 
 
 class SSLModule(LightningModule):
@@ -81,7 +89,7 @@ class SSLModule(LightningModule):
         self.backbone = backbone
         self.feature_dim = feature_dim
         self.input_shape = input_shape
-        self.heads = nn.ModuleDict(heads)
+        self.heads = Heads(heads)
         self.view_policy = view_policy
         self.backbone_record = record
         self.overridden = tuple(sorted(overridden))
