@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_registry._system.plain import is_plain
 from ssl_registry._system.python_files import load_object
+from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.feature_dim import FeaturePool, measure
 from ssl_registry.nn import SignalEncoder, TableEncoder
@@ -41,13 +43,13 @@ class Backbone:
         module: maps [batch, *input_shape] to [batch, feature_dim]; a plain timm module for a timm name.
         feature_dim: the measured width.
         input_shape: of one sample.
-        record: what rebuilds it, in plain values; its ``name`` is None for a user's own module.
+        record: what rebuilds it; its ``name`` is None for a user's own module.
     """
 
     module: nn.Module
     feature_dim: int
     input_shape: tuple[int, ...]
-    record: dict[str, Any]
+    record: BackboneRecord
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,22 @@ class BackboneSpec:
             from ssl_registry.checkpoint.weights import load_backbone_weights, load_weights
 
             load_weights(module, load_backbone_weights(self.weights))
-        own = isinstance(self.backbone, nn.Module)
-        record = {
-            "name": None if own else self.backbone,
-            "class": f"{type(self.backbone).__module__}.{type(self.backbone).__qualname__}" if own else None,
-            "input_shape": list(shape),
+        return Backbone(module, feature_dim, shape, self._record(shape))
+
+    def _record(self, shape: tuple[int, ...]) -> BackboneRecord:
+        # A record rebuilds the architecture; the weights are beside it.
+        kwargs = {key: value for key, value in self.kwargs.items() if key not in WEIGHT_SOURCES}
+        rest: dict[str, Any] = {
+            "input_shape": shape,
             "low_resolution": self.low_resolution,
             "pooling": self.pooling,
-            # A record rebuilds the architecture; the weights are beside it.
-            "kwargs": {key: value for key, value in self.kwargs.items() if key not in WEIGHT_SOURCES},
         }
-        return Backbone(module, feature_dim, shape, record)
+        if isinstance(self.backbone, str) and is_plain(kwargs):
+            return BackboneRecord(name=self.backbone, kwargs=kwargs, **rest)
+        # A module, or a name with arguments that no file can hold, such as a class: the user alone builds it again.
+        cls = type(self.backbone)
+        own = self.backbone if isinstance(self.backbone, str) else f"{cls.__module__}.{cls.__qualname__}"
+        return BackboneRecord(name=None, class_name=own, **rest)
 
     def _shape_for_module(self, module: nn.Module) -> tuple[int, ...]:
         """The sample's shape for a user's module: as told, else what a timm module says of itself."""

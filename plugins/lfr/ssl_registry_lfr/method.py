@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.errors import ConfigError
-from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, apply_each, gather, world_size
+from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, gather, world_size
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
 from ssl_registry_lfr.projectors import random_projectors
 from ssl_registry_lfr.selection import TargetSelection, select
+from ssl_registry_lfr.stacked import apply_each
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
     from ssl_registry import SSLModule

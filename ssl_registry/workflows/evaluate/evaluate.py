@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
@@ -122,7 +123,7 @@ def _check(protocols: Sequence[str], seeds: int) -> None:
 
 
 def _networks(
-    trained: RawNetwork, untrained: RawNetwork | None, record: dict[str, Any]
+    trained: RawNetwork, untrained: RawNetwork | None, record: BackboneRecord
 ) -> tuple[dict[str, RawNetwork], list[str]]:
     """Return the backbones to measure by name, and what is missing in words."""
     networks, notes = {"trained": trained}, []
