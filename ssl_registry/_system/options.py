@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ssl_registry.errors import ConfigError, did_you_mean
 
-__all__ = ["allowed_values", "parse_options"]
+__all__ = ["allowed_values", "parse_options", "takes_options"]
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 def parse_options(cls: type[OptionsT], options: Mapping[str, Any], *, owner: str) -> OptionsT:
@@ -81,3 +83,43 @@ def _type_name(annotation: Any) -> str:
         annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
     )
     return re.sub(r"\b(typing|builtins)\.", "", text).replace("NoneType", "None")
+
+
+def takes_options(model: type[BaseModel]) -> Callable[[FunctionT], FunctionT]:
+    """Show the fields of a model in the signature and docstring of a function that takes them as ``**keywords``.
+
+    The function parses them by `parse_options`; `help`, notebooks and editors that look at the running function then
+    show names, types, defaults and descriptions, which the model alone declares.
+
+    Example:
+        >>> from pydantic import Field
+        >>> class Size(BaseModel):
+        ...     width: int = Field(8, description="In pixels.")
+        >>> @takes_options(Size)
+        ... def draw(name, **size): ...
+        >>> inspect.signature(draw)
+        <Signature (name, *, width: int = 8)>
+    """
+
+    def show(function: FunctionT) -> FunctionT:
+        signature = inspect.signature(function)
+        own = [parameter for parameter in signature.parameters.values() if parameter.kind != parameter.VAR_KEYWORD]
+        (keywords,) = signature.parameters.keys() - {parameter.name for parameter in own}
+        fields = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.get_default(call_default_factory=True),
+                annotation=field.annotation,
+            )
+            for name, field in model.model_fields.items()
+        ]
+        function.__signature__ = signature.replace(parameters=[*own, *fields])  # type: ignore[attr-defined]
+        lines = [f"{name}: {field.description}" for name, field in model.model_fields.items()]
+        entry = re.compile(rf"^( *)\*\*{keywords}: .*\n(?:\1 +.*\n)*", re.MULTILINE)
+        function.__doc__ = entry.sub(
+            lambda found: found[0] + "".join(f"{found[1]}    {line}\n" for line in lines), function.__doc__ or ""
+        )
+        return function
+
+    return show

@@ -12,7 +12,8 @@ from ssl_registry.data import SSLDataModule
 from ssl_registry.measures import pixels
 from ssl_registry.measures.quick import can_probe, quick_probe
 from ssl_registry.model.module import SSLModule
-from ssl_registry.training.callbacks import CollapseGuard, GuardMode, OnlineProbe, Throughput
+from ssl_registry.run_options import RunOptions
+from ssl_registry.training.callbacks import CollapseGuard, OnlineProbe, Throughput
 
 __all__ = ["Watch"]
 
@@ -23,18 +24,17 @@ class Watch:
     """The callbacks of a run, and what they found.
 
     Args:
-        guard: see `CollapseGuard`.
-        probe: whether to measure, where the source has labels and a held-out part.
-        probe_every, probe_budget: see `OnlineProbe`.
+        run: its options ``guard`` (see `CollapseGuard`), ``knn`` (whether to measure, where the source has labels and a
+            held-out part), ``probe_every`` and ``probe_budget`` (see `OnlineProbe`).
 
     Attributes:
         knn, linear: accuracies by features: ``pixels``, ``untrained``, ``trained``.
     """
 
-    def __init__(self, *, guard: GuardMode, probe: bool, probe_every: int, probe_budget: float) -> None:
-        self.guard = CollapseGuard(guard)
-        self.probe = OnlineProbe(every=probe_every, budget=probe_budget)
-        self.measures = probe
+    def __init__(self, run: RunOptions) -> None:
+        self.guard = CollapseGuard(run.guard)
+        self.probe = OnlineProbe(every=run.probe_every, budget=run.probe_budget)
+        self.measures = run.knn
         self.knn: dict[str, float] = {}
         self.linear: dict[str, float] = {}
 

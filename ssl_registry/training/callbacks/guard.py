@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
+from ssl_registry.run_options import GuardMode
 from ssl_registry.training.callbacks.causes import likely_causes
 from ssl_registry.training.callbacks.snapshots import Look, judge
 from ssl_registry.training.callbacks.strategies import keeps_weights_whole
 from ssl_registry.training.callbacks.trivial_loss import is_compiled, recompute_loss, trivial_loss
 
 __all__ = ["CollapseGuard", "GuardMode"]
-
-GuardMode = Literal["warn", "stop", "off"]
 
 log = logging.getLogger(__name__)
 
