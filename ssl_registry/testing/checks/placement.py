@@ -6,6 +6,7 @@ import copy
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -97,12 +98,12 @@ def _after_one_step(subject: Subject) -> tuple[SSLModule, Tensor]:
 def _hooks(model: SSLModule, views: list[Tensor]) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "compute_loss", lambda: model._loss(views, model._context(0, 1))
     for hook in ("on_step_end", "should_stop"):
-        yield hook, lambda hook=hook: getattr(model.hook, hook)(model=model, ctx=model._context(0, 1, steps_more=1))
+        yield hook, partial(getattr(model.hook, hook), model=model, ctx=model._context(0, 1, steps_more=1))
 
 
 @contextmanager
 def _fake() -> Iterator[None]:
-    with FakeTensorMode():  # type: ignore[no-untyped-call]  # torch is untyped here
+    with FakeTensorMode():
         yield
 
 
