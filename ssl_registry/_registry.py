@@ -5,16 +5,13 @@ The underscore keeps ``ssl_registry.registry`` for the object: a submodule of th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import importlib_metadata
-
-from ssl_registry.discovery.entry_points import GROUP, MethodInfo, discover, normalized
+from ssl_registry.discovery.entry_points import MethodInfo, discover_methods, normalized
+from ssl_registry.discovery.tables import import_entry
 from ssl_registry.errors import ConfigError, MethodNotFoundError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
@@ -111,7 +108,7 @@ class Registry:
         if found:
             if found[0].status == "conflict":
                 raise MethodNotFoundError(f"{name}: {found[0].problem}")
-            raise PluginError(f"{name} ({found[0].distribution} {found[0].version}): {found[0].problem}")
+            raise PluginError(f"{name} ({found[0].origin}): {found[0].problem}")
         raise MethodNotFoundError(self._unknown(name, installed))
 
     def method_class(self, name: str) -> type[Any]:
@@ -129,17 +126,7 @@ class Registry:
         info = self.info(name)
         if info.status == "local":
             return info, self._local[info.name]
-        source = f"{info.distribution} {info.version}"
-        try:
-            # What a plugin prints on import must not get into a command's output.
-            with redirect_stdout(sys.stderr):
-                cls = importlib_metadata.EntryPoint(info.name, info.target, GROUP).load()
-        except (Exception, SystemExit) as error:  # a plugin's import may raise anything; it breaks only itself
-            raise PluginError(
-                f"{name}: {source} fails to import ({type(error).__name__}: {error}); "
-                f"repair it with: pip install --force-reinstall {info.distribution}"
-            ) from error
-        return info, check_method_class(cls, source=source)
+        return info, check_method_class(import_entry(info), source=info.origin)
 
     def create(
         self,
@@ -250,7 +237,7 @@ class Registry:
         return reopen(self, Path(path), backbone=backbone, observers=observers, heads=heads)
 
     def _installed(self) -> list[MethodInfo]:
-        return discover() if self._entry_points else []
+        return discover_methods() if self._entry_points else []
 
     def _unknown(self, name: str, installed: list[MethodInfo]) -> str:
         known = [*self._local, *(info.name for info in installed)]

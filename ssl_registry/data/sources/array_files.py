@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
 from ssl_registry.data.options import DataOptions
-from ssl_registry.data.source import UNDERSTOOD, Source
+from ssl_registry.data.source import Source
+from ssl_registry.data.sources import ARRAY_SUFFIXES
 from ssl_registry.data.sources.csv_files import read_csv
 from ssl_registry.errors import DataError
 
-__all__ = ["SUFFIXES", "array_file"]
+__all__ = ["array_file"]
 
-SUFFIXES = (".npz", ".npy", ".pt", ".csv")
 SAMPLES = ("X", "x", "data", "images", "features", "X_train", "x_train")
 LABELS = ("y", "label", "labels", "target", "targets", "y_train")
 TEST_SAMPLES = ("X_test", "x_test")
@@ -51,8 +51,8 @@ def array_file(spec: str, options: DataOptions) -> Source:
         DataError: naming the file, the key, and what was expected.
     """
     path = Path(spec).expanduser()
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path} is a file of an unknown kind. Data can be: {UNDERSTOOD}")
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise DataError(f"{path} is no array file; expected one of {', '.join(ARRAY_SUFFIXES)}")
     arrays, keys = _read(path)
     train, test = _parts(path, arrays, keys)
     names = (

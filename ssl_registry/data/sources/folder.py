@@ -13,6 +13,7 @@ from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.listing import IMAGE_SUFFIXES, Listing, find_parts, list_images
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
+from ssl_registry.data.sources import ARRAY_SUFFIXES
 from ssl_registry.errors import DataError
 
 __all__ = ["folder"]
@@ -112,6 +113,6 @@ def _empty(root: Path) -> str:
     for suffix, word in ((".tar", "shards"), (".parquet", "tables")):
         if any(root.glob(f"*{suffix}")):
             return f"{root} holds no images; for its {word} give {root / '*'!s}{suffix}"
-    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in (".npz", ".npy", ".pt", ".csv"))
+    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES)
     hint = f"; for its arrays give the file itself: {arrays[0]}" if arrays else ""
     return f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); directly in it: {there}{hint}"

@@ -13,29 +13,15 @@ from ssl_registry.data.arrays.memory import Part, source_in_memory
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources.torchvision_files import class_names, decoded, targets_of
+from ssl_registry.data.sources.torchvision_names import set_names
 from ssl_registry.errors import DataError, did_you_mean
 
-__all__ = ["set_names", "torchvision_set"]
+__all__ = ["torchvision_set"]
 
 # What a set calls its parts, in order of preference; a set without any of them is held out from.
 TRAIN_SPLITS = ("train", "train-standard")
 TEST_SPLITS = ("test", "val", "valid")
-# Bases and stand-ins; for folders of images, give the folder.
-NO_SETS = frozenset({"DatasetFolder", "ImageFolder", "VisionDataset", "FakeData"})
 EXTRA: dict[str, dict[str, Any]] = {"EMNIST": {"split": "balanced"}}
-
-
-def set_names() -> list[str]:
-    """List the data sets that torchvision has."""
-    from torchvision import datasets
-
-    return sorted(
-        name
-        for name in datasets.__all__
-        if name not in NO_SETS
-        and inspect.isclass(found := getattr(datasets, name))
-        and issubclass(found, datasets.VisionDataset)
-    )
 
 
 def torchvision_set(name: str, options: DataOptions) -> Source:
