@@ -16,15 +16,14 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from ssl_registry._version import __version__
-from ssl_registry.checkpoint.record import FORMAT, RECORD_KEY, check_record
+from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
 from ssl_registry.contract.context import Context, mix_seed
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
@@ -41,6 +40,14 @@ __all__ = ["SSLModule"]
 TRAIN, EVALUATE, FIT_START = 0, 1, 2
 
 
+class Heads(nn.ModuleDict):
+    """A method's heads by name. Only the method knows what each of them is: to a type checker they are `Any`."""
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> Any: ...
+
+
 class SSLModule(LightningModule):
     """A method on a backbone. Make one with ``registry.create``.
 
@@ -55,7 +62,7 @@ class SSLModule(LightningModule):
         input_shape: of one sample.
         heads: every other module by name.
         recipe: how views are drawn.
-        record: what rebuilds the backbone, in plain values.
+        record: what rebuilds the backbone.
         overridden: names of the heads that the user gave.
         observers: objects whose hooks are called beside the method's.
         seed: of every random draw of training.
@@ -71,7 +78,7 @@ class SSLModule(LightningModule):
         input_shape: tuple[int, ...],
         heads: dict[str, nn.Module],
         view_policy: ViewPolicy,
-        record: dict[str, Any],
+        record: BackboneRecord,
         overridden: Sequence[str] = (),
         observers: Sequence[object] = (),
         seed: int = 0,
@@ -82,7 +89,7 @@ class SSLModule(LightningModule):
         self.backbone = backbone
         self.feature_dim = feature_dim
         self.input_shape = input_shape
-        self.heads = nn.ModuleDict(heads)
+        self.heads = Heads(heads)
         self.view_policy = view_policy
         self.backbone_record = record
         self.overridden = tuple(sorted(overridden))
@@ -286,8 +293,15 @@ class SSLModule(LightningModule):
         )
 
     @property
-    def _scales_gradients(self) -> bool:
-        return self._trainer is not None and self.trainer.precision == "16-mixed"
+    def _allows_fused(self) -> bool:
+        """Whether Lightning lets a fused optimizer do what the trainer was told."""
+        if self._trainer is None:
+            return True
+        # In float16 a fused step divides by the gradient scaler's factor itself: callbacks and clipping, which come
+        # before it, would see scaled gradients. So Lightning refuses to clip for any optimizer with such a step, and
+        # does so under bf16-mixed as well, where nothing is scaled.
+        clips = bool(self.trainer.gradient_clip_val)
+        return self.trainer.precision != "16-mixed" and not (clips and self.trainer.precision == "bf16-mixed")
 
     @property
     def log_interval(self) -> int:
@@ -317,8 +331,7 @@ class SSLModule(LightningModule):
         groups = self.hook.param_groups(model=self, config=self.config)
         if groups is None:
             groups = default_param_groups([self.backbone, self.heads])
-        # A gradient scaler (float16) un-scales inside a fused step, too late for Lightning to clip before it.
-        optimizer = build_optimizer(groups, self.config, fused=not self._scales_gradients)
+        optimizer = build_optimizer(groups, self.config, fused=self._allows_fused)
         # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.
         scheduler = build_scheduler(optimizer, self.config, lambda: self._max_steps)
         if scheduler is None:
@@ -408,11 +421,13 @@ class SSLModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record where the model comes from, in plain values."""
-        checkpoint[RECORD_KEY] = make_record(self)
+        checkpoint[RECORD_KEY] = make_record(self).model_dump()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another method's checkpoint, and go on with the seed that was saved."""
-        self.seed = check_record(checkpoint, self.info)["seed"]
+        record = read_record(checkpoint)
+        check_method(record, self.info)
+        self.seed = record.seed
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is rebuilt: the plugin manager and the generator."""
@@ -425,17 +440,15 @@ class SSLModule(LightningModule):
         self._hooks = bind(self.method, self.observers)
 
 
-def make_record(model: SSLModule) -> dict[str, Any]:
-    """Describe a model in plain values: what `reopen` needs to build it again."""
-    return {
-        "format": FORMAT,
-        "core_version": __version__,
-        "method": model.info.name,
-        "distribution": model.info.distribution,
-        "version": model.info.version,
-        "config": model.config.model_dump(mode="json"),
-        "backbone": model.backbone_record,
-        "view_policy": model.view_policy.model_dump(mode="json"),
-        "overridden": list(model.overridden),
-        "seed": model.seed,
-    }
+def make_record(model: SSLModule) -> Record:
+    """Describe a model: what `reopen` needs to build it again."""
+    return Record(
+        method=model.info.name,
+        distribution=model.info.distribution,
+        version=model.info.version,
+        config=model.config.model_dump(mode="json"),
+        backbone=model.backbone_record,
+        view_policy=model.view_policy,
+        overridden=model.overridden,
+        seed=model.seed,
+    )

@@ -71,8 +71,7 @@ class OpenedRun:
     @property
     def name(self) -> str:
         """Method and backbone in a few words."""
-        record = self.model.backbone_record
-        return f"{self.model.info.name} on {record['name'] or record['class']}"
+        return f"{self.model.info.name} on {self.model.backbone_record.title}"
 
     def trained(self) -> RawNetwork:
         """Return the backbone as it was trained."""
@@ -84,10 +83,10 @@ class OpenedRun:
         A network of one's own is built again where the run's settings tell its file.
         """
         record = self.model.backbone_record
-        if record["name"] is not None:
+        if record.name is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.model.seed)
-                built = self._build(record["name"], record["kwargs"])
+                built = self._build(record.name, record.kwargs)
         elif _names_a_file(self.settings):
             built = self._build(self._own_backbone(), {})
         else:
@@ -147,8 +146,8 @@ class OpenedRun:
         spec = BackboneSpec(
             backbone=backbone,
             input_shape=self.model.input_shape,
-            low_resolution=record["low_resolution"],
-            pooling=record["pooling"],
+            low_resolution=record.low_resolution,
+            pooling=record.pooling,
             kwargs=kwargs,
         )
         return spec.build()

@@ -91,7 +91,8 @@ class BYOL:
         p0, p1 = (self.forward(model, view) for view in views)
         z0, z1 = (self.forward_momentum(model, view) for view in views)
         criterion = model.heads["criterion"]
-        return 0.5 * (criterion(p0, z1) + criterion(p1, z0))
+        loss: Tensor = 0.5 * (criterion(p0, z1) + criterion(p1, z0))
+        return loss
 
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
