@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
+from ssl_registry._system.terminal import printable, tell
+from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, add_trust, data_arguments
 
 if TYPE_CHECKING:
     from ssl_registry.workflows.evaluate.results import EvaluateResult
@@ -25,6 +26,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--devices", help=DEVICES)
     parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.saying import silent
     from ssl_registry.workflows.evaluate.evaluate import evaluate
@@ -37,8 +39,9 @@ def run(argv: list[str]) -> int:
         temperature=options.temperature,
         seeds=options.seeds,
         devices=options.devices,
+        trust=options.trust,
         cache=not options.no_cache,
-        say=silent if options.json else print,
+        say=silent if options.json else tell,
     )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))
@@ -64,6 +67,7 @@ def print_result(result: EvaluateResult) -> None:
         cells = ["" if f is None else f"{f.mean:.3f}" + ("" if f.std is None else f" ± {f.std:.3f}") for f in figures]
         table.add_row(row.protocol, row.features, *cells, style="bold" if row.features == "trained" else None)
     console.print(table)
-    console.print(f"{result.data}: {result.train} training and {result.test} test samples", highlight=False)
+    counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
+    console.print(counted, highlight=False, markup=False)
     if result.saved:
-        console.print(f"Added to {result.saved}", highlight=False, soft_wrap=True)
+        console.print(f"Added to {result.saved}", highlight=False, markup=False, soft_wrap=True)

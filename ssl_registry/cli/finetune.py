@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from ssl_registry._system.terminal import tell
 from ssl_registry.cli.evaluate import print_result
-from ssl_registry.cli.parsing import QuickParser, add_data_arguments, data_arguments
+from ssl_registry.cli.parsing import QuickParser, add_data_arguments, add_trust, data_arguments
 from ssl_registry.cli.train import quieten
 
 __all__ = ["run"]
@@ -27,6 +28,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_data_arguments(parser)
     parser.set_defaults(batch_size=128)
+    add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.saying import silent
     from ssl_registry.workflows.finetune import finetune
@@ -43,7 +45,8 @@ def run(argv: list[str]) -> int:
         weight_decay=options.weight_decay,
         seeds=options.seeds,
         out=options.out,
-        say=silent if options.json else print,
+        trust=options.trust,
+        say=silent if options.json else tell,
     )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))

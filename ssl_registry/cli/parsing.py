@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 
 from ssl_registry.errors import SSLRegistryError
 
-__all__ = ["DATA", "DEVICES", "QuickParser", "add_data_arguments", "data_arguments"]
+__all__ = ["DATA", "DEVICES", "TRUST", "QuickParser", "add_data_arguments", "add_trust", "data_arguments"]
 
 
 DATA = "digits, a folder, a file (.npz, .npy, .pt, .csv, .parquet), shards, hf:NAME, a torchvision name"
+TRUST = "run and fetch what its files name: the Python file of a network, a command or an address of samples"
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 
 
@@ -34,6 +35,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image-size", type=int, help="side of the images in pixels")
     add("--batch-size", type=int, default=256, help="samples a batch (default: 256)")
     add("--workers", type=int, help="processes that load samples")
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``, for a verb that reads a run or a checkpoint."""
+    parser.add_argument("--trust", action="store_true", help=TRUST)
 
 
 def data_arguments(options: argparse.Namespace) -> dict[str, Any]:

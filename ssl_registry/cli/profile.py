@@ -8,6 +8,7 @@ import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ssl_registry._system.terminal import printable
 from ssl_registry.cli.parsing import QuickParser
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def run(argv: list[str]) -> int:
     # More workers than cores is one of the things that are tried.
     warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
     found = profile(
-        **options, trainer={"accelerator": accelerator}, say=lambda line: print(f"... {line}", file=sys.stderr)
+        **options,
+        trainer={"accelerator": accelerator},
+        say=lambda line: print(printable(f"... {line}"), file=sys.stderr),
     )
     if as_json:
         print(json.dumps(_plain(found), indent=2))

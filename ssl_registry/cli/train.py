@@ -11,6 +11,7 @@ import sys
 import warnings
 
 from ssl_registry._registry import registry
+from ssl_registry._system.terminal import printable
 from ssl_registry.cli.settings import Settings, resolve
 from ssl_registry.cli.train_options import make_parser
 from ssl_registry.contract.config import MethodConfig
@@ -59,7 +60,7 @@ def _train(method: str, config_class: type[MethodConfig], settings: Settings) ->
         result = train(
             method,
             **arguments,
-            say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
+            say=lambda line: console.print(printable(line), highlight=False, markup=False, soft_wrap=True),
         )
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.

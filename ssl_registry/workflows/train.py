@@ -35,7 +35,7 @@ from ssl_registry.training.watching import Watch
 __all__ = ["TrainResult", "train"]
 
 # Arguments of `train` that are no part of a run's configuration, and those that are written apart.
-NOT_SETTINGS = {"out", "resume", "options", "trainer", "origins", "registry", "say"}
+NOT_SETTINGS = {"out", "resume", "trust", "options", "trainer", "origins", "registry", "say"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ def train(
     report: bool = True,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    trust: bool = False,
     views: Mapping[str, Any] | None = None,
     trainer: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
@@ -130,6 +131,7 @@ def train(
         checkpoint_every: optimizer steps between two checkpoints inside an epoch, for epochs of hours; default: none
             inside, one at each epoch's end.
         resume: go on from the last checkpoint in ``out``; a job that SLURM requeued does so by itself.
+        trust: run and fetch what files name: the checkpoint or export of ``start_from``.
         views: changes to the method's views: any field of theirs for all views, ``{number: {field: value}}`` for one,
             and ``engine``: ``auto``, ``host``, ``device`` or ``split``.
         trainer: arguments of Lightning's Trainer.
@@ -157,6 +159,7 @@ def train(
         start_from = settings["start_from"] = str(start_from)
         origin = load_backbone_weights(start_from)
         if backbone is None and origin.backbone is not None:
+            origin.check_trust(trust=trust)
             backbone, backbone_kwargs = origin.backbone, backbone_kwargs or dict(origin.kwargs or {})
             low_resolution = origin.low_resolution if low_resolution is None else low_resolution
     name = backbone or default_backbone(source)
