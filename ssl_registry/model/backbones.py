@@ -19,7 +19,15 @@ from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.feature_dim import FeaturePool, measure
 from ssl_registry.nn import SignalEncoder, TableEncoder
 
-__all__ = ["Backbone", "BackboneSpec", "FeaturePool", "check_sizes", "list_backbones", "own_backbone"]
+__all__ = [
+    "Backbone",
+    "BackboneSpec",
+    "FeaturePool",
+    "check_sizes",
+    "has_tokens",
+    "list_backbones",
+    "own_backbone",
+]
 
 # The core's own small encoders for what timm has none for; each takes the number of input channels.
 ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
@@ -203,6 +211,14 @@ def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable
                 f"{input_shape[-1]}. A vision transformer takes all multiples of its patch with "
                 "backbone_kwargs={'dynamic_img_size': True}; a convolutional network takes any size"
             ) from error
+
+
+def has_tokens(module: nn.Module) -> bool:
+    """Tell whether a backbone has tokens: patches of timm's transformers, steps of a signal encoder, a user's own."""
+    inner = module.module if isinstance(module, FeaturePool) else module
+    if isinstance(inner, SignalEncoder) or callable(getattr(inner, "tokens", None)):
+        return True
+    return all(hasattr(inner, part) for part in ("patch_embed", "blocks", "_pos_embed"))
 
 
 def list_backbones(pattern: str = "*") -> list[str]:

@@ -16,7 +16,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -31,13 +31,21 @@ from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import describe, read_batch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
-from ssl_registry.nn import FrozenModuleList, evaluating
+from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
 from ssl_registry.views import ViewPolicy, sample_keys
 
 __all__ = ["SSLModule"]
 
 # Streams of random numbers that must not meet, whatever the epoch.
 TRAIN, EVALUATE, FIT_START = 0, 1, 2
+
+
+class Heads(nn.ModuleDict):
+    """A method's heads by name. Only the method knows what each of them is: to a type checker they are `Any`."""
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> Any: ...
 
 
 class SSLModule(LightningModule):
@@ -81,7 +89,7 @@ class SSLModule(LightningModule):
         self.backbone = backbone
         self.feature_dim = feature_dim
         self.input_shape = input_shape
-        self.heads = nn.ModuleDict(heads)
+        self.heads = Heads(heads)
         self.view_policy = view_policy
         self.backbone_record = record
         self.overridden = tuple(sorted(overridden))
@@ -285,8 +293,15 @@ class SSLModule(LightningModule):
         )
 
     @property
-    def _scales_gradients(self) -> bool:
-        return self._trainer is not None and self.trainer.precision == "16-mixed"
+    def _allows_fused(self) -> bool:
+        """Whether Lightning lets a fused optimizer do what the trainer was told."""
+        if self._trainer is None:
+            return True
+        # In float16 a fused step divides by the gradient scaler's factor itself: callbacks and clipping, which come
+        # before it, would see scaled gradients. So Lightning refuses to clip for any optimizer with such a step, and
+        # does so under bf16-mixed as well, where nothing is scaled.
+        clips = bool(self.trainer.gradient_clip_val)
+        return self.trainer.precision != "16-mixed" and not (clips and self.trainer.precision == "bf16-mixed")
 
     @property
     def log_interval(self) -> int:
@@ -316,8 +331,7 @@ class SSLModule(LightningModule):
         groups = self.hook.param_groups(model=self, config=self.config)
         if groups is None:
             groups = default_param_groups([self.backbone, self.heads])
-        # A gradient scaler (float16) un-scales inside a fused step, too late for Lightning to clip before it.
-        optimizer = build_optimizer(groups, self.config, fused=not self._scales_gradients)
+        optimizer = build_optimizer(groups, self.config, fused=self._allows_fused)
         # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.
         scheduler = build_scheduler(optimizer, self.config, lambda: self._max_steps)
         if scheduler is None:
@@ -328,8 +342,8 @@ class SSLModule(LightningModule):
         """Agree on one seed over all ranks."""
         self.seed = int(self.trainer.strategy.broadcast(self.seed))
         self._frozen.release()
-        lists = [part for part in self.modules() if isinstance(part, FrozenModuleList)]
-        meant = {id(part) for frozen in lists for part in frozen.modules()}
+        resting = [part for part in self.modules() if isinstance(part, FrozenModuleList | MomentumTeacher)]
+        meant = {id(part) for network in resting for part in network.modules()}
         if meant and all(part.training or id(part) in meant for part in self.modules()):
             # Lightning would call it unexpected that what never trains is in evaluation mode.
             warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ssl_registry._version import __version__
-from ssl_registry.errors import CheckpointError, ConfigError, RunError
 from ssl_registry._system.atomic import write_beside
 from ssl_registry._system.locking import locked
 from ssl_registry._system.yaml_files import flatten
+from ssl_registry._version import __version__
+from ssl_registry.errors import CheckpointError, ConfigError, RunError
 from ssl_registry.runs.contents import RunResults, RunSettings, read_provenance, read_results, read_settings
 
 if TYPE_CHECKING:

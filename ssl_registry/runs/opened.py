@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.trust import require_trust
-from ssl_registry.model.backbones import Backbone, BackboneSpec
-from ssl_registry.model.batches import read_batch
 from ssl_registry.checkpoint.io import find_checkpoint
 from ssl_registry.data import Source, open_source
+from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.model.backbones import Backbone, BackboneSpec
+from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
+from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.contents import RunSettings
 from ssl_registry.runs.folder import Run
-from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.views import ViewPolicy
 
 __all__ = ["OpenedRun", "RawNetwork", "loading_workers", "open_run"]
@@ -36,7 +36,9 @@ class RawNetwork(nn.Module):
         feature_dim: the width of a feature vector.
     """
 
-    def __init__(self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.view_policy = view_policy
@@ -58,20 +60,25 @@ class OpenedRun:
         model: with the weights of the checkpoint.
         checkpoint: its file.
         run: the run that the checkpoint lies in, or None.
-        settings: of the run's ``config.yaml``; those of no run without one.
+        settings: of the run's ``config.yaml``; None without a run.
         trust: whether what the settings name may be run or fetched.
     """
 
     model: SSLModule
     checkpoint: Path
     run: Run | None
-    settings: RunSettings
+    settings: RunSettings | None
     trust: bool = False
 
     @property
     def name(self) -> str:
         """Method and backbone in a few words."""
         return f"{self.model.info.name} on {self.model.backbone_record.title}"
+
+    @property
+    def data(self) -> str | None:
+        """What it was trained on, as the run was told; None without a run, and for a `Source` of Python."""
+        return None if self.settings is None else self.settings.run.data
 
     def trained(self) -> RawNetwork:
         """Return the backbone as it was trained."""
@@ -87,9 +94,8 @@ class OpenedRun:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.model.seed)
                 built = self._build(record.name, record.kwargs)
-        elif self.settings.names_a_file:
-            require_trust([self.settings.deeds.get("backbone")], where=self._config, trust=self.trust)
-            built = self._build(self.settings.build_backbone(self.model.seed), {})
+        elif self.settings is not None and self.settings.names_a_file:
+            built = self._build(self.settings.build_backbone(self.model.seed, trust=self.trust), {})
         else:
             return None
         return self._raw(built.module)
@@ -116,23 +122,23 @@ class OpenedRun:
         Raises:
             ConfigError: if neither ``data`` nor a run's settings name a source.
             DataError: as `open_source`, or if samples are of another shape than the model takes.
-        TrustError: if the run's settings name a command or an address, without ``data`` or trust.
+            TrustError: if the run's settings name a command or an address, without ``data`` or trust.
         """
-        if data is None and self.settings.data is None:
+        settings = RunOptions(data=None) if self.settings is None else self.settings.run
+        if data is None and settings.data is None:
             raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
-        if data is None:
-            require_trust([self.settings.deeds.get("data")], where=self._config, trust=self.trust)
-        own = data is None or data == self.settings.data
+        if data is None and self.settings is not None:
+            self.settings.require_trust("data", trust=self.trust)
+        own = data is None or data == settings.data
         *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
         square = width if len(self.model.input_shape) == 3 and height == width else None
-        size = self.settings.image_size if own else square
         source = open_source(
-            data if data is not None else str(self.settings.data),
-            image_size=image_size if image_size is not None else size,
-            data_root=data_root if data_root is not None else self.settings.data_root,
-            modality=modality if modality is not None else (self.settings.modality if own else None),
+            data if data is not None else str(settings.data),
+            image_size=image_size if image_size is not None else square,
+            data_root=data_root if data_root is not None else settings.data_root,
+            modality=modality if modality is not None else (settings.modality if own else None),
             holdout=holdout,
-            seed=self.settings.seed,
+            seed=settings.seed,
             standardize=self.model.view_policy.standardized or True,
         )
         # Images are resized to what is taken; of signals and tables the length matters too.
@@ -156,10 +162,6 @@ class OpenedRun:
         )
         return spec.build()
 
-    @property
-    def _config(self) -> Path:
-        return self.checkpoint if self.run is None else self.run.settings
-
 
 def open_run(
     path: str | Path,
@@ -182,10 +184,9 @@ def open_run(
     """
     checkpoint = find_checkpoint(Path(path))
     run = Run(checkpoint.parent.parent) if checkpoint.parent.name == "checkpoints" else None
-    settings = run.read_settings() if run is not None and run.settings.exists() else RunSettings()
-    if backbone is None and run is not None and settings.names_a_file:
-        require_trust([settings.deeds.get("backbone")], where=run.settings, trust=trust)
-        backbone = settings.build_backbone(settings.seed)
+    settings = run.read_settings() if run is not None and run.settings.exists() else None
+    if backbone is None and settings is not None and settings.names_a_file:
+        backbone = settings.build_backbone(settings.run.seed, trust=trust)
     model = registry.load(checkpoint, backbone=backbone, trust=trust)
     return OpenedRun(model, checkpoint, run, settings, trust)
 

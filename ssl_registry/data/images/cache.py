@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +28,14 @@ from ssl_registry.errors import DataError
 
 __all__ = ["cache_source"]
 
+log = logging.getLogger(__name__)
+
 CHECKED = 64  # images of a cache whose bytes are looked at when it is opened
 BATCH = 64  # images written at a time
 PART = ".part"
 
 
-def cache_source(
-    source: Source, folder: str | Path, *, workers: int = 0, say: Callable[[str], None] = lambda line: None
-) -> Source:
+def cache_source(source: Source, folder: str | Path, *, workers: int = 0) -> Source:
     """Return a source whose images come from a cache, which is made if it is not there.
 
     What comes out is what the source itself would give, without reading and decoding. A cache is found by the names,
@@ -46,7 +47,6 @@ def cache_source(
         source: of 8-bit images that are decoded on request; any other is returned as it is, with a note.
         folder: where caches lie; each takes images x channels x size x size bytes.
         workers: processes that decode.
-        say: receives a line when a cache is made or reused.
 
     Raises:
         DataError: if the folder cannot be written, or has no room.
@@ -55,23 +55,23 @@ def cache_source(
         note = f"{source.name} needs no cache of 8-bit images: it is not used"
         return replace(source, notes=(*source.notes, note))
     parts = {
-        name: _cached(part, Path(folder).expanduser(), workers, say) if isinstance(part, EncodedImages) else part
+        name: _cached(part, Path(folder).expanduser(), workers) if isinstance(part, EncodedImages) else part
         for name, part in (("train", source.train), ("test", source.test))
     }
     return replace(source, train=parts["train"], test=parts["test"])  # type: ignore[arg-type]  # train is no None
 
 
-def _cached(images: EncodedImages, folder: Path, workers: int, say: Callable[[str], None]) -> CachedImages:
+def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
     place = folder / _key(images)
     stamps = np.array([images.stamp(index) for index in range(len(images))], np.int64)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(place.with_suffix(".lock")):
             if place.is_dir() and _holds(place, images, stamps):
-                say(f"{len(images)} images from the cache {place}")
+                log.info(f"{len(images)} images from the cache {place}")
             else:
                 _build(place, images, stamps, workers)
-                say(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
+                log.info(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
     except OSError as error:
         raise DataError(f"the cache {place} cannot be written ({error}); give another --cache, or none") from error
     return CachedImages(place)

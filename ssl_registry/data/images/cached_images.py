@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ssl_registry.data.arrays.samples import Batch
+from ssl_registry.data.samples import Batch
 
 __all__ = ["CachedImages"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
+from ssl_registry.run_options import GuardMode
 from ssl_registry.training.callbacks.causes import likely_causes
 from ssl_registry.training.callbacks.snapshots import Look, judge
 from ssl_registry.training.callbacks.strategies import keeps_weights_whole
 from ssl_registry.training.callbacks.trivial_loss import is_compiled, recompute_loss, trivial_loss
 
 __all__ = ["CollapseGuard", "GuardMode"]
-
-GuardMode = Literal["warn", "stop", "off"]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ LEAST = 8
 
 
 class CollapseGuard(Callback):
-    """Look at backbone and heads now and then; warn once, or stop the run, when they have collapsed.
+    """Look at backbone and heads now and then; log a warning once, or stop the run, when they have collapsed.
 
     Signs, on the batch at hand: an output that trains and is the same for every sample (`feature_spread`); a loss that
     is no better than with a backbone that gives every sample the same, its trivial value; a loss that is not finite.
@@ -46,7 +45,6 @@ class CollapseGuard(Callback):
 
     Args:
         mode: ``warn``, ``stop`` (the run ends behind this step as if it were its last), or ``off``.
-        say: receives the warning, on rank 0.
 
     Attributes:
         message: what was said; None while all is well.
@@ -57,11 +55,10 @@ class CollapseGuard(Callback):
         ConfigError: for another mode.
     """
 
-    def __init__(self, mode: GuardMode = "warn", say: Callable[[str], None] = log.warning) -> None:
+    def __init__(self, mode: GuardMode = "warn") -> None:
         if mode not in get_args(GuardMode):
             raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
         self.mode = mode
-        self.say = say
         self.message: str | None = None
         self.looks: list[Look] = []
         self.seconds = 0.0
@@ -154,6 +151,6 @@ class CollapseGuard(Callback):
             numbered = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))
             self.message = f"{finding.sentence}. Likely causes: {numbered}"
             if trainer.is_global_zero:
-                self.say(self.message)
+                log.warning(self.message)
         if self.mode == "stop" and trainer.strategy.broadcast(self.message is not None):
             trainer.should_stop = True

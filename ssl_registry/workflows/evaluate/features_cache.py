@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from ssl_registry._system.atomic import whole_file
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.samples import Samples
 
 __all__ = ["cache_folder", "cached", "features_key", "fingerprint"]
 

@@ -71,4 +71,4 @@ def _reopened(facts: RunFacts, trust: bool, registry: Registry) -> tuple[Gallery
 
 
 def _seed(facts: RunFacts) -> int:
-    return facts.settings.seed
+    return facts.settings.run.seed
