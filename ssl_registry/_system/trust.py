@@ -18,8 +18,9 @@ __all__ = ["WEIGHT_SOURCES", "Deed", "deed_of_backbone", "deed_of_data", "deeds_
 
 # Arguments of timm that say where weights come from, and nothing of the network's shape.
 WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
-# Names in front of a colon that stay on the disk: sets that were fetched before.
-LOCAL = frozenset({"hf", "torchvision"})
+# Kinds of sources that stay on the disk, by the name that may stand before what they open; ``hf`` and ``torchvision``
+# open what was fetched before. A plugin's kind may do anything.
+LOCAL = frozenset({"arrays", "digits", "folder", "hf", "parquet", "torchvision"})
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 # A logger of these sends the run's values to a server.
 REMOTE_LOGGERS = frozenset({"wandb", "mlflow"})
@@ -71,12 +72,12 @@ def deed_of_data(spec: str | None) -> Deed | None:
     >>> deed_of_data("photos/*.tar"), deed_of_data("hf:ylecun/mnist")
     (None, None)
     """
-    found = SCHEME.match(spec or "")
-    if spec is None or found is None or found[1].lower() in LOCAL:
+    found = SCHEME.match((spec or "").removeprefix("shards:"))
+    if spec is None or found is None or found[1] in LOCAL:
         return None
     if found[1].lower() == "pipe":
-        return Deed("data", spec, f"run the command {spec[found.end() :]!r}")
-    return Deed("data", spec, f"fetch {spec}")
+        return Deed("data", spec, f"run the command {found.string[found.end() :]!r}")
+    return Deed("data", spec, "fetch it, or run what a plugin does with it")
 
 
 def deeds_of_settings(settings: Mapping[str, Any]) -> Iterator[Deed]:
