@@ -11,7 +11,7 @@ What lives where:
   (which array is an image, a signal, a table), `labels` (classes and the hold-out), `statistics`.
 - What images share: `encoded` (the data set that decodes on request, and broken ones), `images` (decode and
   resize), `pixels` (channels and depth), `probing` (those of a set), `files` (look through a folder).
-- Faster: `cache` and `cached_images` (decoded once, mapped from the disk), `resident` (kept on the device).
+- Faster: `cache` (decoded once, mapped from the disk), `device_cache` (kept on the device).
 - `loader`: batches in an order that is a pure function of seed, epoch, rank and world size, and that a
   checkpoint can continue in the middle of an epoch. `resume`: what Lightning's loops need for that.
 - `datamodule`: `SSLDataModule`, a source for Lightning's Trainer.

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ssl_registry.data.arrays.samples import Samples
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data.images.cache import CachedImages
 
 __all__ = ["on_device"]
 
