@@ -31,8 +31,8 @@ from torch import nn
 
 from ssl_registry import SSLModule, registry
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.loading.drawn import choose_view_plan
+from ssl_registry.data.samples import Samples
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.training.building import build_model
 

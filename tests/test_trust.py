@@ -99,7 +99,7 @@ def test_damaged_record_is_an_error_of_ours(key, value, tampered):
 
 def test_class_in_a_record_is_for_people(tampered, evil):
     """The class of a user's own backbone is told, and never imported."""
-    path = tampered(backbone__name=None, backbone__class="evil_module.Evil")
+    path = tampered(backbone__name=None, backbone__class_name="evil_module.Evil")
     with pytest.raises(CheckpointError, match=r"a module, evil_module\.Evil; build it"):
         registry.load(path)
 

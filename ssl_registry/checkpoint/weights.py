@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ssl_registry.checkpoint.io import find_checkpoint, read_checkpoint
-from ssl_registry.checkpoint.record import RECORD_KEY
+from ssl_registry.checkpoint.io import read_checkpoint
 from ssl_registry.errors import BackboneError, CheckpointError
 
 __all__ = ["BackboneWeights", "load_backbone_weights", "load_weights"]
@@ -54,12 +53,11 @@ def load_backbone_weights(path: str | Path) -> BackboneWeights:
     file = place / "model.safetensors" if (place / "model.safetensors").is_file() else place
     if file.suffix == ".safetensors" and file.is_file():
         return _from_export(file)
-    checkpoint = find_checkpoint(place)
-    content = read_checkpoint(checkpoint)
+    checkpoint = read_checkpoint(place)
     prefix = "backbone."
-    weights = {key.removeprefix(prefix): v for key, v in content["state_dict"].items() if key.startswith(prefix)}
-    record = content[RECORD_KEY]["backbone"]
-    return BackboneWeights(checkpoint, weights, record["name"], record["low_resolution"], record["kwargs"])
+    weights = {key.removeprefix(prefix): v for key, v in checkpoint.state_dict.items() if key.startswith(prefix)}
+    built = checkpoint.record.backbone
+    return BackboneWeights(checkpoint.file, weights, built.name, built.low_resolution, built.kwargs)
 
 
 def load_weights(module: nn.Module, origin: BackboneWeights) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_registry._registry import registry
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.errors import ConfigError
 from ssl_registry.recipes.finding import find_recipes
 
@@ -72,16 +73,17 @@ def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: i
     planned = []
     for method in methods:
         info, cls = registry.info(method), registry.method_class(method)
+        held = (f"suite {suite.name}", suite.settings_for(needs_of(cls)))
         recipe = ["--recipe", suite.recipe] if suite.recipe in find_recipes(info) else []
         for source in data:
             for seed in range(seeds):
                 words = [*recipe, *rest, "--data", source, "--seed", str(seed)]
-                settings = resolve(method, cls.Config, words, suite=(f"suite {suite.name}", suite.settings))
+                settings = resolve(method, cls.Config, words, suite=held)
                 planned.append((method, source, seed, settings.as_arguments(cls.Config)))
     cells = []
     for number, (method, source, seed, arguments) in enumerate(planned, 1):
         folder = out / method.replace(":", "-") / Path(source).stem / f"seed-{seed}"
-        cell, found = run_cell(folder, method, arguments, protocols=suite.protocols, say=lambda line: None)
+        cell, found = run_cell(folder, method, arguments, protocols=suite.protocols)
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.accuracy["last"].items())
         how = "finished before" if found else "trained"
         print(f"[{number}/{len(planned)}] {method} on {source}, seed {seed}: {how}; {figures}", file=sys.stderr)

@@ -38,11 +38,11 @@ def run(argv: list[str]) -> int:
 
     import yaml
 
-    from ssl_registry.contract.config import parse_config
+    from ssl_registry._system.options import parse_options
     from ssl_registry.testing import run_checks
 
     given = {name: yaml.safe_load(value) for name, value in _pairs("--set", options.set)}
-    parse_config(registry.method_class(options.method).Config, given, owner=options.method)
+    parse_options(registry.method_class(options.method).Config, given, owner=options.method)
     results = run_checks(
         options.method,
         expected_failures=dict(_pairs("--expect", options.expect)),

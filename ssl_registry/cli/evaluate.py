@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
 
 if TYPE_CHECKING:
@@ -26,20 +28,19 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
-    from ssl_registry.saying import silent
     from ssl_registry.workflows.evaluate.evaluate import evaluate
 
-    result = evaluate(
-        options.path,
-        **data_arguments(options),
-        protocols=options.protocols.split(","),
-        k=options.k,
-        temperature=options.temperature,
-        seeds=options.seeds,
-        devices=options.devices,
-        cache=not options.no_cache,
-        say=silent if options.json else print,
-    )
+    with nullcontext() if options.json else show_messages():
+        result = evaluate(
+            options.path,
+            **data_arguments(options),
+            protocols=options.protocols.split(","),
+            k=options.k,
+            temperature=options.temperature,
+            seeds=options.seeds,
+            devices=options.devices,
+            cache=not options.no_cache,
+        )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

@@ -51,9 +51,16 @@ def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     from ssl_registry._system.yaml_files import flatten
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
+    from ssl_registry.contract.needs import needs_of
 
     quieten()
-    settings = resolve(method, registry.method_class(method).Config, rest)
+    cls = registry.method_class(method)
+    settings = resolve(method, cls.Config, rest)
+    needs = needs_of(cls)
+    # With several modalities the samples decide, which are not opened here.
+    if settings.values["backbone"] is None and needs.backbone and len(needs.modalities) == 1:
+        settings.values.update(backbone=needs.backbone, backbone_kwargs=dict(needs.backbone_kwargs) or None)
+        settings.origins.setdefault("backbone", "method")
     # None of the Trainer's stands for what `train` and Lightning decide.
     return [
         (option, value, settings.origins.get(option, "default"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ssl_registry.cli.parsing import DATA
-from ssl_registry.contract.config import MethodConfig, allowed_values
+from ssl_registry._system.options import allowed_values
+from ssl_registry.cli.parsing import data_help
+from ssl_registry.contract.config import MethodConfig
 
 __all__ = ["make_parser"]
 
@@ -42,7 +43,7 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
         "--data",
         type=str,
         default="digits",
-        help=f"{DATA}.",
+        help=data_help(),
     )
     add(
         "--backbone",

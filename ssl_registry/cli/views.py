@@ -70,16 +70,17 @@ def _draw(
 
     from ssl_registry._registry import registry
     from ssl_registry.data.loading.drawn import DrawnViews, choose_view_plan
-    from ssl_registry.training.building import build_model, default_backbone
+    from ssl_registry.training.building import build_model, choose_backbone
 
     engine = changes.pop("engine", "auto")
+    backbone, backbone_kwargs = choose_backbone(method, source, None, None, registry=registry)
     model = build_model(
         method,
         source,
-        backbone=default_backbone(source),
+        backbone=backbone,
         low_resolution=None,
         pretrained=False,
-        backbone_kwargs=None,
+        backbone_kwargs=backbone_kwargs,
         seed=seed,
         options={},
         registry=registry,

@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch.utils.data import Dataset
 
+from ssl_registry.data.options import Modality
+
 if TYPE_CHECKING:
     from ssl_registry.views import View
 
-__all__ = ["UNDERSTOOD", "Modality", "Source", "Task"]
+__all__ = ["Modality", "Source", "Task"]
 
-Modality = Literal["image", "signal", "table"]
 Task = Literal["classification", "multilabel", "regression"]
-
-UNDERSTOOD = (
-    "'digits' (built in), a folder of images, an array file (.npz, .npy, .pt, .csv), Parquet files "
-    "('data/*.parquet'), a Hugging Face data set ('hf:NAME'), shards ('shards/{000..099}.tar', "
-    "'https://...tar', 'pipe:...'), or a torchvision data set ('torchvision:CIFAR10' or 'CIFAR10', with data_root=...)"
-)
 
 
 @dataclass(frozen=True)

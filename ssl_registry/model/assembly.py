@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.contract.overrides import Overrides
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
-from ssl_registry.errors import ConfigError, ContractError, did_you_mean
-from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes
+from ssl_registry.errors import BackboneError, ConfigError, ContractError, did_you_mean
+from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes, has_tokens
 from ssl_registry.model.batches import describe
 from ssl_registry.model.module import SSLModule
 from ssl_registry.views import ViewPolicy
@@ -44,6 +45,8 @@ def assemble(
         if seed is not None:
             torch.manual_seed(seed)
         built = spec.build()
+        if needs_of(method).tokens:
+            _check_tokens(info, built)
         heads = _build_heads(hooks, info, built, overrides)
     if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
@@ -64,6 +67,21 @@ def assemble(
         overridden=list(overrides),
         observers=observers,
         seed=torch.initial_seed() % 2**63 if seed is None else seed,
+    )
+
+
+def _check_tokens(info: MethodInfo, built: Backbone) -> None:
+    """Refuse a backbone without tokens for a method that works on them."""
+    if has_tokens(built.module):
+        return
+    name = built.record.name or built.record.class_name
+    instead = {
+        3: "a vision transformer, such as backbone='vit_small_patch16_224' (ssl-registry backbones 'vit*' lists more)",
+        2: "backbone='signal_encoder'",
+    }.get(len(built.input_shape), "images or signals")
+    raise BackboneError(
+        f"{info.name} works on tokens, which {name} does not have; use {instead}, or a module of your own with a "
+        "method tokens"
     )
 
 

@@ -16,15 +16,14 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from ssl_registry._version import __version__
-from ssl_registry.checkpoint.record import FORMAT, RECORD_KEY, check_record
+from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
 from ssl_registry.contract.context import Context, mix_seed
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
@@ -32,13 +31,21 @@ from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import describe, read_batch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
-from ssl_registry.nn import FrozenModuleList, evaluating
+from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
 from ssl_registry.views import ViewPolicy, sample_keys
 
 __all__ = ["SSLModule"]
 
 # Streams of random numbers that must not meet, whatever the epoch.
 TRAIN, EVALUATE, FIT_START = 0, 1, 2
+
+
+class Heads(nn.ModuleDict):
+    """A method's heads by name. Only the method knows what each of them is: to a type checker they are `Any`."""
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> Any: ...
 
 
 class SSLModule(LightningModule):
@@ -55,7 +62,7 @@ class SSLModule(LightningModule):
         input_shape: of one sample.
         heads: every other module by name.
         recipe: how views are drawn.
-        record: what rebuilds the backbone, in plain values.
+        record: what rebuilds the backbone.
         overridden: names of the heads that the user gave.
         observers: objects whose hooks are called beside the method's.
         seed: of every random draw of training.
@@ -71,7 +78,7 @@ class SSLModule(LightningModule):
         input_shape: tuple[int, ...],
         heads: dict[str, nn.Module],
         view_policy: ViewPolicy,
-        record: dict[str, Any],
+        record: BackboneRecord,
         overridden: Sequence[str] = (),
         observers: Sequence[object] = (),
         seed: int = 0,
@@ -82,7 +89,7 @@ class SSLModule(LightningModule):
         self.backbone = backbone
         self.feature_dim = feature_dim
         self.input_shape = input_shape
-        self.heads = nn.ModuleDict(heads)
+        self.heads = Heads(heads)
         self.view_policy = view_policy
         self.backbone_record = record
         self.overridden = tuple(sorted(overridden))
@@ -335,8 +342,8 @@ class SSLModule(LightningModule):
         """Agree on one seed over all ranks."""
         self.seed = int(self.trainer.strategy.broadcast(self.seed))
         self._frozen.release()
-        lists = [part for part in self.modules() if isinstance(part, FrozenModuleList)]
-        meant = {id(part) for frozen in lists for part in frozen.modules()}
+        resting = [part for part in self.modules() if isinstance(part, FrozenModuleList | MomentumTeacher)]
+        meant = {id(part) for network in resting for part in network.modules()}
         if meant and all(part.training or id(part) in meant for part in self.modules()):
             # Lightning would call it unexpected that what never trains is in evaluation mode.
             warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
@@ -414,11 +421,13 @@ class SSLModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record where the model comes from, in plain values."""
-        checkpoint[RECORD_KEY] = make_record(self)
+        checkpoint[RECORD_KEY] = make_record(self).model_dump()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another method's checkpoint, and go on with the seed that was saved."""
-        self.seed = check_record(checkpoint, self.info)["seed"]
+        record = read_record(checkpoint)
+        check_method(record, self.info)
+        self.seed = record.seed
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is rebuilt: the plugin manager and the generator."""
@@ -431,17 +440,15 @@ class SSLModule(LightningModule):
         self._hooks = bind(self.method, self.observers)
 
 
-def make_record(model: SSLModule) -> dict[str, Any]:
-    """Describe a model in plain values: what `reopen` needs to build it again."""
-    return {
-        "format": FORMAT,
-        "core_version": __version__,
-        "method": model.info.name,
-        "distribution": model.info.distribution,
-        "version": model.info.version,
-        "config": model.config.model_dump(mode="json"),
-        "backbone": model.backbone_record,
-        "view_policy": model.view_policy.model_dump(mode="json"),
-        "overridden": list(model.overridden),
-        "seed": model.seed,
-    }
+def make_record(model: SSLModule) -> Record:
+    """Describe a model: what `reopen` needs to build it again."""
+    return Record(
+        method=model.info.name,
+        distribution=model.info.distribution,
+        version=model.info.version,
+        config=model.config.model_dump(mode="json"),
+        backbone=model.backbone_record,
+        view_policy=model.view_policy,
+        overridden=model.overridden,
+        seed=model.seed,
+    )

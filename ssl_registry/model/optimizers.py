@@ -52,7 +52,7 @@ def build_optimizer(groups: list[dict[str, Any]], config: MethodConfig, *, fused
     arguments = dict(config.optimizer_kwargs)
     if fused and not arguments.keys() & {"fused", "foreach", "differentiable"} and _can_fuse(groups, config.optimizer):
         arguments["fused"] = True
-    rates = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    rates: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     try:
         optimizer: Optimizer = create_optimizer_v2(groups, opt=config.optimizer, **rates, **arguments)
     except (TypeError, ValueError) as error:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ssl_registry.errors import BackboneError
 from ssl_registry.nn.heads import MLP
+from ssl_registry.nn.token_readers import Tokens, layer_numbers, refuse_hiding
 
 __all__ = ["SignalEncoder", "TableEncoder"]
 
@@ -92,12 +93,46 @@ class SignalEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, in_chans, time] to [batch, features]."""
+        return self._behind_blocks(x)[-1].flatten(1)
+
+    def tokens(
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        layers: Sequence[int] = (),
+    ) -> Tokens:
+        """Return the steps in time as tokens; see `ssl_registry.nn.tokens`, which calls it.
+
+        >>> import torch
+        >>> out = SignalEncoder(9).tokens(torch.zeros(4, 9, 128))
+        >>> out.patches.shape, out.grid
+        (torch.Size([4, 18, 128]), (18,))
+
+        Raises:
+            BackboneError: for ``keep`` and ``mask``, or a layer that there is not.
+        """
+        refuse_hiding(self, keep, mask)
+        numbers = layer_numbers(layers, len(self.channels))
+        behind = [out.mT for out in self._behind_blocks(x)]  # each [batch, steps, channels]
+        steps = behind[-1]
+        return Tokens(steps[:, :0], steps, (steps.shape[1],), tuple(behind[number] for number in numbers))
+
+    def _behind_blocks(self, x: Tensor) -> list[Tensor]:
+        """Return what each block gives, [batch, channels, steps]."""
         if x.ndim != 3 or x.shape[1] != self.in_chans or x.shape[2] < 1:
             raise BackboneError(
                 f"the signal encoder takes [batch, {self.in_chans}, time] with time of at least 1, "
                 f"and got {list(x.shape)}; time is the last axis"
             )
-        return self.blocks(x).flatten(1)  # type: ignore[no-any-return]
+        found = []
+        for layer in self.blocks:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool1d):
+                found.append(x)
+        return found
 
 
 class TableEncoder(nn.Module):

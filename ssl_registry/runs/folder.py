@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ssl_registry._version import __version__
-from ssl_registry.errors import CheckpointError, ConfigError, RunError
 from ssl_registry._system.atomic import write_beside
 from ssl_registry._system.locking import lock_folder
 from ssl_registry._system.yaml_files import flatten
+from ssl_registry._version import __version__
+from ssl_registry.errors import CheckpointError, ConfigError, RunError
 
 if TYPE_CHECKING:
     from ssl_registry.model.module import SSLModule

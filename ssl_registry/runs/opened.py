@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.model.backbones import Backbone, BackboneSpec
-from ssl_registry.model.batches import read_batch
+from ssl_registry._system.yaml_files import read_yaml
 from ssl_registry.checkpoint.io import find_checkpoint
 from ssl_registry.data import Source, open_source
-from ssl_registry.errors import ConfigError, DataError
-from ssl_registry.model.module import SSLModule
-from ssl_registry._system.yaml_files import read_yaml
-from ssl_registry.runs.folder import Run
-from ssl_registry.model.backbones import own_backbone
 from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
+from ssl_registry.model.batches import read_batch
+from ssl_registry.model.module import SSLModule
+from ssl_registry.runs.folder import Run
 from ssl_registry.views import ViewPolicy
 
 __all__ = ["OpenedRun", "RawNetwork", "loading_workers", "open_run"]
@@ -37,7 +36,9 @@ class RawNetwork(nn.Module):
         feature_dim: the width of a feature vector.
     """
 
-    def __init__(self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, view_policy: ViewPolicy, input_shape: tuple[int, ...], feature_dim: int
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.view_policy = view_policy
@@ -70,8 +71,7 @@ class OpenedRun:
     @property
     def name(self) -> str:
         """Method and backbone in a few words."""
-        record = self.model.backbone_record
-        return f"{self.model.info.name} on {record['name'] or record['class']}"
+        return f"{self.model.info.name} on {self.model.backbone_record.title}"
 
     def trained(self) -> RawNetwork:
         """Return the backbone as it was trained."""
@@ -83,10 +83,10 @@ class OpenedRun:
         A network of one's own is built again where the run's settings tell its file.
         """
         record = self.model.backbone_record
-        if record["name"] is not None:
+        if record.name is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.model.seed)
-                built = self._build(record["name"], record["kwargs"])
+                built = self._build(record.name, record.kwargs)
         elif _names_a_file(self.settings):
             built = self._build(self._own_backbone(), {})
         else:
@@ -146,8 +146,8 @@ class OpenedRun:
         spec = BackboneSpec(
             backbone=backbone,
             input_shape=self.model.input_shape,
-            low_resolution=record["low_resolution"],
-            pooling=record["pooling"],
+            low_resolution=record.low_resolution,
+            pooling=record.pooling,
             kwargs=kwargs,
         )
         return spec.build()

@@ -33,7 +33,7 @@ _HOME = {
     "ConformanceError": "runner",
     "NotApplicable": "check",
     "Subject": "subject",
-    "all_checks": "check",
+    "all_checks": "checks",
     "check_method": "runner",
     "digits": "fixtures",
     "method_checks": "runner",
@@ -57,7 +57,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from ssl_registry.testing.check import Check, CheckFailure, NotApplicable, all_checks
+    from ssl_registry.testing.check import Check, CheckFailure, NotApplicable
+    from ssl_registry.testing.checks import all_checks
     from ssl_registry.testing.fixtures import digits, tiny_backbone
     from ssl_registry.testing.runner import CheckResult, ConformanceError, check_method, method_checks, run_checks
     from ssl_registry.testing.subject import Subject

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_registry.data import Source
-from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Modality
+from ssl_registry.nn import SignalEncoder
 
 __all__ = ["KINDS", "SHAPES", "digits", "tiny_backbone"]
 
@@ -52,7 +53,12 @@ def digits(modality: Modality = "image", train: int = 48, test: int = 16) -> Sou
 
 
 def tiny_backbone(
-    input_shape: tuple[int, ...], *, features: int = FEATURES, norm: bool = True, dropout: float = 0.0
+    input_shape: tuple[int, ...],
+    *,
+    features: int = FEATURES,
+    norm: bool = True,
+    dropout: float = 0.0,
+    tokens: bool = False,
 ) -> nn.Module:
     """Return a network of a few thousand weights: [batch, *input_shape] to [batch, features].
 
@@ -61,12 +67,18 @@ def tiny_backbone(
         features: width of the output.
         norm: normalise over the batch.
         dropout: probability, before the last layer.
+        tokens: give a network that has tokens: a vision transformer of two blocks, or a signal encoder; neither looks
+            at ``norm``.
 
     Example:
         >>> tiny_backbone((1, 16, 16))(torch.zeros(2, 1, 16, 16)).shape
         torch.Size([2, 24])
     """
     axes, width = len(input_shape) - 1, 16
+    if tokens and axes == 2:
+        return _tiny_transformer(input_shape, features, dropout)
+    if tokens and axes == 1:
+        return SignalEncoder(input_shape[0], channels=(8, 8), dropout=dropout)
     layer = {0: nn.Linear, 1: nn.Conv1d, 2: nn.Conv2d}[axes]
     normalize = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[axes]
     pool = {0: nn.Identity(), 1: nn.AdaptiveAvgPool1d(4), 2: nn.AdaptiveAvgPool2d(4)}[axes]
@@ -79,4 +91,23 @@ def tiny_backbone(
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(width * 4**axes, features),
+    )
+
+
+def _tiny_transformer(input_shape: tuple[int, ...], features: int, dropout: float) -> nn.Module:
+    from timm.models import VisionTransformer
+
+    channels, height, width = input_shape
+    heads = next(count for count in (4, 3, 2, 1) if features % count == 0)
+    return VisionTransformer(
+        img_size=(height, width),
+        patch_size=4,
+        in_chans=channels,
+        num_classes=0,
+        embed_dim=features,
+        depth=2,
+        num_heads=heads,
+        mlp_ratio=2,
+        proj_drop_rate=dropout,
+        dynamic_img_size=True,
     )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ssl_registry._registry import Registry
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import SSLDataModule
 from ssl_registry.data.source import Modality
 from ssl_registry.errors import SSLRegistryError
@@ -63,11 +64,21 @@ class Subject:
         if backbone is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed + 1)  # not the heads' seed: equal weights by chance would look like a copy
-                backbone = tiny_backbone(shape)
+                backbone = self.backbone(shape)
         given = self.options | options
         return self.registry.create(
             self.name, backbone=backbone, input_shape=shape, seed=seed, observers=observers, **given
         )
+
+    def backbone(self, input_shape: tuple[int, ...] | None = None, **options: Any) -> nn.Module:
+        """Return a tiny backbone of the kind that the method needs.
+
+        Args:
+            input_shape: of one sample; default: of the first supported kind.
+            **options: of `tiny_backbone`.
+        """
+        shape = input_shape or SHAPES[self.modality]
+        return tiny_backbone(shape, tokens=needs_of(self.method_class).tokens, **options)
 
     def batch(self, modality: Modality | None = None, count: int = BATCH) -> Tensor:
         """Return raw samples of the training part, [count, *input_shape]."""

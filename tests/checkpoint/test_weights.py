@@ -54,7 +54,7 @@ def test_created_with_the_weights(run, exported, tmp_path, form):
 def test_train_from_a_run(run, tmp_path):
     """The backbone's name is the run's; its settings repeat it, and other weights give other results."""
     started = ssl_registry.train("byol", start_from=run, out=tmp_path / "new", knn=False, report=False, trainer=LIMITS)
-    assert started.model.backbone_record["name"] == "regnetx_002"
+    assert started.model.backbone_record.name == "regnetx_002"
     settings = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
     assert settings["start_from"] == str(run)
     assert registry.load(tmp_path / "new").info.name == "byol"

@@ -100,7 +100,7 @@ def test_files_that_are_no_parquet(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b.parquet cannot be read as Parquet"):
         open_source(str(tmp_path / "*.parquet"))
     save(tmp_path / "b.parquet", {"image": [png(1)]})
-    with pytest.raises(ConfigError, match="its column 'image' holds images"):
+    with pytest.raises(ConfigError, match="column 'image' of b holds images"):
         open_source(str(tmp_path / "b.parquet"), modality="signal")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from logged import logged
 from PIL import Image
 
 from ssl_registry.data import SSLDataModule, broken_samples, open_source
@@ -36,9 +37,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def opened(photos: Path, **options: Any) -> tuple[Any, list[str]]:
-    said: list[str] = []
     source = open_source(str(photos), image_size=8)
-    return cache_source(source, photos.parent / "cache", say=said.append, **options), said
+    with logged() as lines:
+        return cache_source(source, photos.parent / "cache", **options), lines
 
 
 @pytest.mark.parametrize("workers", [0, 2])

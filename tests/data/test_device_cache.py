@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from ssl_registry.data import open_source
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.images.cache import cache_source
 from ssl_registry.data.loading import device_cache
 from ssl_registry.data.loading.device_cache import on_device
 from ssl_registry.data.loading.loader import training_loader
+from ssl_registry.data.samples import Samples
 
 # A device that every installation has: it computes shapes, and refuses to be mixed with others.
 META = torch.device("meta")

@@ -12,8 +12,8 @@ from torch import nn
 
 from ssl_registry import registry
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.loading.drawn import choose_view_plan
+from ssl_registry.data.samples import Samples
 from ssl_registry.errors import DataError
 from ssl_registry.views import ImageView, TableView, ViewPolicy
 

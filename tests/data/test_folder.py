@@ -222,5 +222,5 @@ def test_index_out_of_range(draw: Draw) -> None:
 
 def test_kind_is_for_arrays(draw: Draw) -> None:
     """A folder holds images, whatever the user says."""
-    with pytest.raises(ConfigError, match="kind='signal' is for array files"):
+    with pytest.raises(ConfigError, match="modality='signal' is for array files"):
         open_source(str(draw("a.png")), modality="signal")

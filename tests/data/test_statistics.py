@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ssl_registry.data.arrays import statistics
-from ssl_registry.data.arrays.statistics import channel_statistics, standardized
+from ssl_registry.data import statistics
+from ssl_registry.data.statistics import channel_statistics, standardized
 from ssl_registry.errors import DataError
 
 ARRAYS = hnp.arrays(

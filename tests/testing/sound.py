@@ -89,7 +89,7 @@ class Sound:
     def contrast(self, queries, keys, ctx):
         """Each query finds its key among those of all ranks."""
         q, k = F.normalize(queries.double(), dim=1), F.normalize(ctx.gather(keys.double()), dim=1)
-        return F.cross_entropy(q @ k.T / 0.2, self.labels(len(q), ctx).to(q.device)).to(torch.get_default_dtype())
+        return F.cross_entropy(q @ k.T / 0.2, self.labels(len(q), ctx)).to(torch.get_default_dtype())
 
     def guidance(self, model, features, view):
         """Predict the chosen guides' outputs, picked without a wait for the device."""
@@ -142,7 +142,7 @@ class Sound:
 
     def labels(self, count, ctx):
         """Where each query's key is among all keys."""
-        return torch.arange(count) + ctx.rank * count
+        return torch.arange(count, device=ctx.generator.device) + ctx.rank * count
 
     def everyone(self, z, ctx):
         """Projections of all ranks, with gradient."""

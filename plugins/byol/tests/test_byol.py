@@ -134,13 +134,16 @@ def test_forward_and_forward_momentum():
 
 
 def test_default_heads_are_the_papers():
-    """Hidden 4096, output 256, BatchNorm, width from the backbone."""
+    """Linear, BatchNorm, ReLU, Linear; hidden 4096, output 256, width from the backbone."""
     model = registry.create("byol", backbone=backbone(), input_shape=(5,))
     linear = [m for m in model.heads["projection_head"] if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(6, 4096), (4096, 256)]
     linear = [m for m in model.heads["prediction_head"] if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(256, 4096), (4096, 256)]
-    assert any(isinstance(m, nn.BatchNorm1d) for m in model.heads["projection_head"])
+    for name in ("projection_head", "prediction_head"):
+        head = model.heads[name]
+        assert [type(layer).__name__ for layer in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+        assert (head[0].bias is None, head[3].bias is None) == (True, False)
 
 
 def test_default_optimizer_is_adam_with_slight_decay():

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_registry.data.arrays.labels import encode_labels, stratified_holdout
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.arrays.shapes import arrange
-from ssl_registry.data.arrays.statistics import Statistics, channel_statistics, standardized
 from ssl_registry.data.images.decode import resize
+from ssl_registry.data.options import DataOptions
+from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Modality, Source, Task
+from ssl_registry.data.statistics import channel_statistics, standardized
 from ssl_registry.errors import DataError
 
 __all__ = ["Part", "source_in_memory"]
@@ -37,31 +38,25 @@ def source_in_memory(
     train: Part,
     test: Part | None,
     *,
-    modality: str | None = None,
+    options: DataOptions,
     class_names: Sequence[str] | None = None,
-    image_size: int | None = None,
-    holdout: float = 0.2,
-    seed: int = 0,
-    standardize: bool | Statistics = True,
 ) -> Source:
-    """Arrange, check, split and standardise.
+    """Arrange, check, split and standardize.
 
     Args:
         name: of the source.
         train, test: the parts. Without a test part and with labels, a share of each class is held out.
-        kind: see `open_source`.
+        options: how they are read.
         class_names: names by label, where the data have them.
-        image_size: side to which images are resized.
-        holdout, seed, standardize: see `open_source`.
 
     Raises:
         DataError: naming the place, and what was expected there.
     """
-    chosen, x, notes = arrange(train.x, modality=modality, where=train.x_name)
+    chosen, x, notes = arrange(train.x, modality=options.modality, where=train.x_name)
     _check_labels(train)
     x_test: Tensor | None = None
     if test is not None:
-        # Not `kind`: were the test part of another kind, inferring it again would hide that.
+        # Not inferred again: that would hide a test part of another modality.
         _, x_test, _ = arrange(test.x, modality=chosen, where=test.x_name)
         _check_labels(test)
         if x_test.shape[1:] != x.shape[1:]:
@@ -73,12 +68,12 @@ def source_in_memory(
     y, y_test, classes = _labels(train, test, class_names) if task == "classification" else _targets(train, test, task)
     if test is None and y is not None:
         strata = y.numpy() if task == "classification" else np.zeros(len(y), np.int64)
-        kept, held = stratified_holdout(strata, holdout, seed)
+        kept, held = stratified_holdout(strata, options.holdout, options.seed)
         if len(held):
             how = ", stratified," if task == "classification" else ""
-            notes.append(f"no test part: {len(held)} of {len(y)} samples held out{how} with seed {seed}")
+            notes.append(f"no test part: {len(held)} of {len(y)} samples held out{how} with seed {options.seed}")
             x, x_test, y, y_test = x[kept], x[held], y[kept], y[held]
-    x, x_test, mean, std = _finish(chosen, x, x_test, image_size, standardize, notes)
+    x, x_test, mean, std = _finish(chosen, x, x_test, options, notes)
     return Source(
         name=name,
         modality=chosen,
@@ -144,11 +139,11 @@ def _finish(
     modality: Modality,
     x: Tensor,
     x_test: Tensor | None,
-    image_size: int | None,
-    standardize: bool | Statistics,
+    options: DataOptions,
     notes: list[str],
 ) -> tuple[Tensor, Tensor | None, tuple[float, ...], tuple[float, ...]]:
-    """Resize images and measure them; standardise the rest."""
+    """Resize images and measure them; standardize the rest."""
+    image_size, standardize = options.image_size, options.standardize
     if modality == "image":
         if image_size is not None:
             x, x_test = resize(x, image_size), None if x_test is None else resize(x_test, image_size)
@@ -156,10 +151,10 @@ def _finish(
         return x, x_test, mean, std
     if image_size is not None:
         notes.append(f"image_size={image_size} has no meaning for a {modality}")
-    if standardize is False:
-        mean, std = (0.0,) * x.shape[1], (1.0,) * x.shape[1]
+    if isinstance(standardize, bool):
+        mean, std = channel_statistics(x) if standardize else ((0.0,) * x.shape[1], (1.0,) * x.shape[1])
     else:
-        mean, std = channel_statistics(x) if standardize is True else standardize
+        mean, std = standardize
     if len(mean) != x.shape[1]:
         raise DataError(f"the data have {x.shape[1]} channels or features; expected {len(mean)}, as in training")
     return standardized(x, mean, std), None if x_test is None else standardized(x_test, mean, std), mean, std

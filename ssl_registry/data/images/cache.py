@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_registry._system.locking import lock_file
-from ssl_registry.data.arrays.samples import Batch
 from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.samples import Batch
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
 __all__ = ["CachedImages", "cache_source"]
+
+log = logging.getLogger(__name__)
 
 CHECKED = 64  # images of a cache whose bytes are compared with their checksums when it is opened
 BATCH = 64  # images written at a time
@@ -81,9 +83,7 @@ class CachedImages(Dataset[Any]):
         self._open()
 
 
-def cache_source(
-    source: Source, folder: str | Path, *, workers: int = 0, say: Callable[[str], None] = lambda line: None
-) -> Source:
+def cache_source(source: Source, folder: str | Path, *, workers: int = 0) -> Source:
     """Return a source whose images come from a cache, which is made if it is not there.
 
     What comes out is what the source itself would give, without reading and decoding. A cache is found by the names,
@@ -95,7 +95,6 @@ def cache_source(
         source: of 8-bit images that are decoded on request; any other is returned as it is, with a note.
         folder: where caches lie; each takes images x channels x size x size bytes.
         workers: processes that decode.
-        say: receives a line when a cache is made or reused.
 
     Raises:
         DataError: if the folder cannot be written, or has no room.
@@ -104,23 +103,23 @@ def cache_source(
         note = f"{source.name} needs no cache of 8-bit images: it is not used"
         return replace(source, notes=(*source.notes, note))
     parts = {
-        name: _cached(part, Path(folder).expanduser(), workers, say) if isinstance(part, EncodedImages) else part
+        name: _cached(part, Path(folder).expanduser(), workers) if isinstance(part, EncodedImages) else part
         for name, part in (("train", source.train), ("test", source.test))
     }
     return replace(source, train=parts["train"], test=parts["test"])  # type: ignore[arg-type]  # train is no None
 
 
-def _cached(images: EncodedImages, folder: Path, workers: int, say: Callable[[str], None]) -> CachedImages:
+def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
     place = folder / _key(images)
     stamps = np.array([images.stamp(index) for index in range(len(images))], np.int64)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock_file(place.with_suffix(".lock")):
             if place.is_dir() and _holds(place, images, stamps):
-                say(f"{len(images)} images from the cache {place}")
+                log.info(f"{len(images)} images from the cache {place}")
             else:
                 _build(place, images, stamps, workers)
-                say(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
+                log.info(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
     except OSError as error:
         raise DataError(f"the cache {place} cannot be written ({error}); give another --cache, or none") from error
     return CachedImages(place)

@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ssl_registry.data.arrays.statistics import Statistics
 from ssl_registry.data.images.pixels import Pixels, fit, is_array, read_array
+from ssl_registry.data.statistics import Statistics
 
 __all__ = ["GRAY_STATISTICS", "RGB_STATISTICS", "decode", "photograph", "resize", "to_tensor"]
 

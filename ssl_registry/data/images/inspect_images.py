@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from ssl_registry.data.arrays.statistics import Statistics, channel_statistics
 from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, decode
 from ssl_registry.data.images.pixels import Pixels, pixels_of
+from ssl_registry.data.statistics import Statistics, channel_statistics
 from ssl_registry.errors import DataError, MissingExtraError
 
 __all__ = ["probe"]

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.images.cache import CachedImages
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
+from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Source
 from ssl_registry.views.engine import Engine, choose_engine
 from ssl_registry.views.host.draw import HostViews, Plan

@@ -120,7 +120,7 @@ def _signals(
     rows = np.array(list(order.values()))  # [N, time]
     if times is not None and all(map(_is_number, times)):
         moments = np.array(times, np.float64)[rows]
-        rows = np.take_along_axis(rows, moments.argsort(1, modality="stable"), 1)
+        rows = np.take_along_axis(rows, moments.argsort(1, kind="stable"), 1)
     out = {"X": arrays["X"][rows].transpose(0, 2, 1).astype(np.float32)}
     for key in arrays.keys() - {"X"}:
         of_rows = arrays[key][rows]

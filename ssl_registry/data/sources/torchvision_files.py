@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ssl_registry.data.arrays.labels import stratified_holdout
+from ssl_registry.data.arrays.labels import held_out_note, stratified_holdout
 from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, to_tensor
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.pixels import GRAY_MODES
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
@@ -28,7 +29,7 @@ LISTS = ("samples", "_samples", "imgs", "_image_files", "_images", "images")
 TARGETS = ("targets", "labels", "_labels", "y")
 
 
-def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout: float, seed: int) -> Source:
+def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> Source:
     """Return the source of a set whose images are decoded when they are asked for.
 
     Where the set tells its files they are read as those of a folder are; otherwise torchvision decodes.
@@ -36,12 +37,12 @@ def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout
     Args:
         name: of the set.
         train, test: its parts, of torchvision's class; no test part is held out from the other.
-        image_size: side of the centred square, in pixels.
-        holdout, seed: see `open_source`.
+        options: how they are read; ``image_size`` is the side of the centred square.
 
     Raises:
         DataError: if its samples are no images.
     """
+    image_size = options.image_size or 224
     targets, names = targets_of(train), class_names(train)
     classes: tuple[str, ...] | None = None
     if targets is not None and targets.min() >= 0:
@@ -49,9 +50,9 @@ def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout
     notes = [] if classes else ["its targets are not one class a sample: used without labels"]
     parts = [_Part(train), *([] if test is None else [_Part(test)])]
     if test is None and classes is not None and targets is not None:
-        kept, held = stratified_holdout(targets.astype(np.int64), holdout, seed)
+        kept, held = stratified_holdout(targets.astype(np.int64), options.holdout, options.seed)
         if len(held):
-            notes.append(f"no test part: {len(held)} of {len(targets)} images held out, stratified, with seed {seed}")
+            notes.append(held_out_note(len(held), len(targets), options.seed))
             parts = [_Part(train, kept), _Part(train, held)]
     sets: list[Dataset[Any]]
     if all(part.files for part in parts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
+from ssl_registry.run_options import GuardMode
 from ssl_registry.training.callbacks.diagnosis import Snapshot, judge, likely_causes
 from ssl_registry.training.callbacks.recompute import (
     is_compiled,
@@ -22,8 +23,6 @@ from ssl_registry.training.callbacks.recompute import (
 )
 
 __all__ = ["CollapseGuard", "GuardMode"]
-
-GuardMode = Literal["warn", "stop", "off"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ MIN_SAMPLES_AND_FEATURES = 8
 
 
 class CollapseGuard(Callback):
-    """Take a snapshot of backbone and heads now and then; warn once, or stop the run, when they have collapsed.
+    """Take snapshots of backbone and heads; when they have collapsed, log a warning once, or stop the run.
 
     Signs, on the batch at hand: an output that trains and is the same for every sample (`feature_spread`); a loss that
     is no better than with a backbone that gives every sample the same, its trivial value; a loss that is not finite.
@@ -49,7 +48,6 @@ class CollapseGuard(Callback):
 
     Args:
         mode: ``warn``, ``stop`` (the run ends after this step as if it were its last), or ``off``.
-        say: receives the warning, on rank 0.
 
     Attributes:
         message: what was said; None while all is well.
@@ -60,11 +58,10 @@ class CollapseGuard(Callback):
         ConfigError: for another mode.
     """
 
-    def __init__(self, mode: GuardMode = "warn", say: Callable[[str], None] = log.warning) -> None:
+    def __init__(self, mode: GuardMode = "warn") -> None:
         if mode not in get_args(GuardMode):
             raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
         self.mode = mode
-        self.say = say
         self.message: str | None = None
         self.snapshots: list[Snapshot] = []
         self.seconds = 0.0
@@ -158,6 +155,6 @@ class CollapseGuard(Callback):
             numbered = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))
             self.message = f"{finding.sentence}. Likely causes: {numbered}"
             if trainer.is_global_zero:
-                self.say(self.message)
+                log.warning(self.message)
         if self.mode == "stop" and trainer.strategy.broadcast(self.message is not None):
             trainer.should_stop = True

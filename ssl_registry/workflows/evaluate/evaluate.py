@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
@@ -20,12 +22,13 @@ from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
 from ssl_registry.measures.targets import check_targets
 from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
-from ssl_registry.saying import silent
 from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 
 __all__ = ["PROTOCOLS", "evaluate"]
+
+log = logging.getLogger(__name__)
 
 PROTOCOLS = ("knn", "linear", "sgd", "adam")
 
@@ -47,7 +50,6 @@ def evaluate(
     cache: bool = True,
     backbone: nn.Module | None = None,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = silent,
 ) -> EvaluateResult:
     """Measure a trained backbone on labelled data, beside the untrained one and timm's supervised one.
 
@@ -69,7 +71,6 @@ def evaluate(
         cache: keep features.
         backbone: the module that training was given from Python.
         registry: where the method is looked up.
-        say: receives lines for a person to read.
 
     Returns:
         A row for each backbone and protocol. In a run's folder they are added to ``evaluations.jsonl`` too.
@@ -91,9 +92,9 @@ def evaluate(
             f"{source.name} has targets for {source.task}, which k-NN cannot vote for; add linear, sgd or adam"
         )
     networks, notes = _networks(pretrained.trained(), pretrained.untrained(), pretrained.model.backbone_record)
-    say(f"{pretrained.name} on {source.name}")
+    log.info(f"{pretrained.name} on {source.name}")
     for note in (*source.notes, *notes):
-        say(note)
+        log.info(note)
     used = choose_devices(devices)
     folder = cache_folder() if cache else None
     loaders = SSLDataModule(source, batch_size=batch_size, num_workers=loading_workers(source, workers))
@@ -122,7 +123,7 @@ def _check(protocols: Sequence[str], seeds: int) -> None:
 
 
 def _networks(
-    trained: RawNetwork, untrained: RawNetwork | None, record: dict[str, Any]
+    trained: RawNetwork, untrained: RawNetwork | None, record: BackboneRecord
 ) -> tuple[dict[str, RawNetwork], list[str]]:
     """Return the backbones to measure by name, and what is missing in words."""
     networks, notes = {"trained": trained}, []

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from ssl_registry._system.atomic import whole_file
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.samples import Samples
 
 __all__ = ["cache_folder", "cached", "features_key", "fingerprint"]
 
@@ -25,8 +25,10 @@ Features = tuple[Tensor, Tensor | None]
 
 
 def cache_folder() -> Path:
-    """Return where features are kept: ``$SSL_REGISTRY_CACHE``, or ``ssl-registry/features`` in the system's folder for caches
-    (``~/.cache`` or ``$XDG_CACHE_HOME`` on Linux)."""
+    """Return where features are kept: ``$SSL_REGISTRY_CACHE``, or a folder in the system's one for caches.
+
+    On Linux that is ``~/.cache/ssl-registry/features``, or below ``$XDG_CACHE_HOME``.
+    """
     told = os.environ.get("SSL_REGISTRY_CACHE")
     return Path(told) if told else user_cache_path("ssl-registry", appauthor=False) / "features"
 

@@ -94,12 +94,12 @@ def _program(network: nn.Module, input_shape: tuple[int, ...]) -> torch.export.E
 def _timm_config(pretrained: OpenedRun) -> dict[str, Any]:
     """Return ``config.json`` of a timm folder, as ``timm.models.save_for_hf`` lays it out."""
     model, record = pretrained.model, pretrained.model.backbone_record
-    if record["name"] is None or record["name"] in ENCODERS or isinstance(model.backbone, FeaturePool):
+    if record.name is None or record.name in ENCODERS or isinstance(model.backbone, FeaturePool):
         raise ExportError(f"the backbone of {pretrained.name} is not one that timm builds; use --format torch or onnx")
     made: dict[str, Any] = model.backbone.pretrained_cfg  # type: ignore[assignment]  # every timm model has it
     facts = _facts(pretrained)
     channels, *size = facts["input_size"]
-    arguments = {"num_classes": 0, "in_chans": channels, **record["kwargs"]}
+    arguments = {"num_classes": 0, "in_chans": channels, **record.kwargs}
     fixed = bool(made.get("fixed_input_size"))
     if fixed and tuple(size) != tuple(made["input_size"][1:]):
         arguments.setdefault("img_size", size)
@@ -141,9 +141,9 @@ def _facts(pretrained: OpenedRun) -> dict[str, Any]:
             "method": model.info.name,
             "distribution": model.info.distribution,
             "method_version": model.info.version,
-            "backbone": record["name"] or record["class"],
-            "low_resolution": record["low_resolution"],
-            "pooling": record["pooling"],
+            "backbone": record.title,
+            "low_resolution": record.low_resolution,
+            "pooling": record.pooling,
             "data": pretrained.settings.get("data"),
         },
     }

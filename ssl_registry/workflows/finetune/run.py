@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
-from ssl_registry.saying import silent
 from ssl_registry.views import ImageView
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
 from ssl_registry.workflows.finetune.module import FineTuning
 
 __all__ = ["finetune"]
+
+log = logging.getLogger(__name__)
 
 # Weak: labels are few, but the views must keep what the label is about.
 IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
@@ -56,7 +58,6 @@ def finetune(
     backbone: nn.Module | None = None,
     trainer: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = silent,
 ) -> EvaluateResult:
     """Train backbone and a linear head on labels, and measure them on the test part.
 
@@ -78,7 +79,6 @@ def finetune(
         backbone: the module that training was given from Python.
         trainer: arguments of Lightning's Trainer.
         registry: where the method is looked up.
-        say: receives lines for a person to read.
 
     Returns:
         Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``.
@@ -116,10 +116,10 @@ def finetune(
         for name, network in networks.items():
             model, figures = _fit(network, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})})
             measured[name].append(figures)
-            say(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
+            log.info(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
             if file is not None and (name, seed) == ("trained", 0):
                 _save(model, file, classes)
-                say(f"Fine-tuned weights: {file}")
+                log.info(f"Fine-tuned weights: {file}")
     rows = tuple(
         EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for name, values in measured.items()

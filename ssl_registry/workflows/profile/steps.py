@@ -145,11 +145,12 @@ def _fit(model: SSLModule, setting: Setting, steps: int, trainer: Mapping[str, A
             "logger": False,
             "enable_checkpointing": False,
             "enable_progress_bar": False,
+            "devices": 1,
+            **trainer,
+            "callbacks": [watch],
             "max_steps": WARM_UP + steps,
             "max_epochs": -1,
-            "devices": 1,
-            "callbacks": [watch],
-            **trainer,
+            "max_time": None,
         }
         lightning = make_trainer(arguments, Run(Path(folder)))
         lightning.fit(model, **data)

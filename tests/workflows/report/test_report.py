@@ -66,7 +66,7 @@ def test_several_runs_stand_side_by_side(run, other_run, tmp_path, capsys):
     page = out.read_text(encoding="utf-8")
     data = payload(page)
     loss = data["panels"][0]["lines"]
-    assert [(line["label"], line["colour"]) for line in loss] == [("byol: loss", 0), ("simclr: loss", 1)]
+    assert [(line["label"], line["color"]) for line in loss] == [("byol: loss", 0), ("simclr: loss", 1)]
     assert len([found for found in data["maps"] if found]) == 2
     differing = page.partition("What differs")[2].partition("<details>")[0]
     assert "<td>method</td>" in differing

@@ -6,9 +6,10 @@ import copy
 
 import pytest
 import torch
+from ssl_registry_lfr.stacked import apply_each
 from torch import Tensor, nn
 
-from ssl_registry.nn import MLP, apply_each
+from ssl_registry.nn import MLP
 
 
 class Odd(nn.Sequential):

@@ -1,0 +1,128 @@
+"""Patches of images and signals as vectors: cutting, putting together, normalizing, choosing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor
+
+__all__ = ["normalize_patches", "patchify", "select_patches", "unpatchify"]
+
+
+def patchify(x: Tensor, patch_size: int | Sequence[int]) -> Tensor:
+    """Cut images or signals into patches, in the order of a vision transformer's patch tokens.
+
+    Within a patch, values run over its positions first and its channels last, as in MAE (He et al., 2021,
+    arXiv:2111.06377, the authors' code).
+
+    Args:
+        x: images [batch, channels, height, width], or signals [batch, channels, time].
+        patch_size: of each axis, or one number for all; it must divide the axis.
+
+    Returns:
+        [batch, N, values], with ``values`` the product of ``patch_size`` and the channels.
+
+    Raises:
+        ValueError: if ``patch_size`` does not fit.
+
+    Example:
+        >>> import torch
+        >>> patchify(torch.zeros(2, 3, 32, 48), 16).shape, patchify(torch.zeros(2, 9, 128), 8).shape
+        (torch.Size([2, 6, 768]), torch.Size([2, 16, 72]))
+    """
+    size = _per_axis(patch_size, x.ndim - 2)
+    batch, channels, *sides = x.shape
+    if any(side % part for side, part in zip(sides, size, strict=True)):
+        raise ValueError(f"patches of {size} do not fill {tuple(sides)}; give a patch_size that divides each side")
+    grid = [side // part for side, part in zip(sides, size, strict=True)]
+    # [B, C, rows, height of a patch, columns, width of a patch] for images
+    cut = x.reshape(batch, channels, *(n for pair in zip(grid, size, strict=True) for n in pair))
+    axes = range(len(grid))
+    order = (0, *(2 + 2 * axis for axis in axes), *(3 + 2 * axis for axis in axes), 1)
+    return cut.permute(order).reshape(batch, math.prod(grid), -1)
+
+
+def unpatchify(patches: Tensor, grid: Sequence[int], patch_size: int | Sequence[int]) -> Tensor:
+    """Put patches together again: the inverse of `patchify`.
+
+    Args:
+        patches: [batch, N, values].
+        grid: patches along each axis, (rows, columns) or (steps,); their product is N.
+        patch_size: as in `patchify`.
+
+    Returns:
+        [batch, channels, height, width] or [batch, channels, time].
+
+    Raises:
+        ValueError: if the sizes do not fit together.
+
+    Example:
+        >>> import torch
+        >>> images = torch.rand(2, 3, 32, 48)
+        >>> torch.equal(unpatchify(patchify(images, 16), (2, 3), 16), images)
+        True
+    """
+    size = _per_axis(patch_size, len(grid))
+    batch, number, values = patches.shape
+    if number != math.prod(grid) or values % math.prod(size):
+        raise ValueError(
+            f"{number} patches of {values} values are no grid of {tuple(grid)} with patches of {size}; give the grid "
+            "and the patch_size that patchify had"
+        )
+    cut = patches.reshape(batch, *grid, *size, -1)
+    axes = range(len(grid))
+    order = (0, cut.ndim - 1, *(n for axis in axes for n in (1 + axis, 1 + len(grid) + axis)))
+    return cut.permute(order).reshape(batch, -1, *(n * part for n, part in zip(grid, size, strict=True)))
+
+
+def normalize_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
+    """Give the values of each patch mean 0 and variance 1: MAE's targets.
+
+    The variance is the unbiased one (divided by n - 1), as in the authors' code, ``forward_loss`` of
+    ``models_mae.py`` (He et al., 2021, arXiv:2111.06377, section 3, reconstruction target).
+
+    Args:
+        patches: [..., values], at least two values.
+        eps: added to the variance.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        ValueError: if a patch has fewer than two values.
+
+    Example:
+        >>> import torch
+        >>> normalize_patches(torch.tensor([1.0, 2.0, 3.0]))
+        tensor([-1.0000,  0.0000,  1.0000])
+    """
+    if patches.shape[-1] < 2:
+        raise ValueError("a patch of one value has no variance; give patches of at least two")
+    variance = patches.var(-1, correction=1, keepdim=True)
+    return (patches - patches.mean(-1, keepdim=True)) / (variance + eps).sqrt()
+
+
+def select_patches(patches: Tensor, indices: Tensor) -> Tensor:
+    """Choose patches by their indices, for each sample its own.
+
+    Args:
+        patches: [batch, N, values].
+        indices: [batch, K] int64, such as ``keep`` and ``masked`` of a `PatchMask`.
+
+    Returns:
+        [batch, K, values], in the order of ``indices``.
+
+    Example:
+        >>> import torch
+        >>> select_patches(torch.arange(6.0).view(2, 3, 1), torch.tensor([[2], [0]])).flatten()
+        tensor([2., 3.])
+    """
+    return patches.gather(1, indices.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+
+
+def _per_axis(patch_size: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    size = (patch_size,) * axes if isinstance(patch_size, int) else tuple(patch_size)
+    if len(size) != axes or axes < 1 or min(size) < 1:
+        raise ValueError(f"patch_size={patch_size!r} does not fit {axes} axes; give one number of at least 1 for each")
+    return size

@@ -1,0 +1,71 @@
+"""Patches are cut in a transformer's order, put together exactly, and normalized as MAE's authors do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ssl_registry.nn import normalize_patches, patchify, select_patches, unpatchify
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "grid"),
+    [
+        ((2, 3, 32, 48), 16, (2, 3)),
+        ((2, 1, 8, 12), (4, 2), (2, 6)),
+        ((3, 5, 14, 14), 7, (2, 2)),
+        ((2, 9, 128), 8, (16,)),
+    ],
+)
+def test_unpatchify_is_the_inverse(shape, patch, grid):
+    """Any channels, rectangles and signals come back exactly."""
+    x = torch.randn(shape)
+    patches = patchify(x, patch)
+    assert patches.shape[:2] == (shape[0], torch.Size(grid).numel())
+    assert torch.equal(unpatchify(patches, grid, patch), x)
+
+
+def test_patches_are_in_the_order_of_a_patch_embedding():
+    """A convolution of the patch's size and stride sees the same patches in the same order."""
+    x, weight = torch.randn(2, 3, 8, 12), torch.randn(5, 3, 4, 4)
+    embedded = F.conv2d(x, weight, stride=4).flatten(2).mT  # [B, N, 5], as timm embeds
+    # Channels last within a patch, as MAE has it.
+    torch.testing.assert_close(patchify(x, 4) @ weight.permute(0, 2, 3, 1).flatten(1).T, embedded)
+
+
+def test_normalized_by_the_unbiased_variance():
+    """MAE divides by the root of torch's default variance plus 1e-6."""
+    patches = torch.randn(2, 3, 5, dtype=torch.float64) * 4 + 7
+    deviations = patches - patches.mean(-1, keepdim=True)
+    wanted = deviations / (deviations.square().sum(-1, keepdim=True) / 4 + 1e-6).sqrt()
+    torch.testing.assert_close(normalize_patches(patches), wanted)
+
+
+def test_a_flat_patch_is_zero():
+    """A patch of one value has no variance, and does not become infinite."""
+    assert torch.equal(normalize_patches(torch.full((1, 1, 4), 3.0)), torch.zeros(1, 1, 4))
+
+
+def test_each_sample_selects_its_own():
+    """Indices are a sample's own, and their order is kept."""
+    patches = torch.randn(2, 4, 3)
+    found = select_patches(patches, torch.tensor([[3, 0], [1, 2]]))
+    assert torch.equal(found, torch.stack([patches[0, [3, 0]], patches[1, [1, 2]]]))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: patchify(torch.zeros(1, 3, 30, 32), 16), "divides each side"),
+        (lambda: patchify(torch.zeros(1, 3, 32, 32), (16,)), "does not fit 2 axes"),
+        (lambda: patchify(torch.zeros(1, 3), 16), "does not fit 0 axes"),
+        (lambda: unpatchify(torch.zeros(1, 5, 12), (2, 2), 2), "no grid"),
+        (lambda: unpatchify(torch.zeros(1, 4, 13), (2, 2), 2), "no grid"),
+        (lambda: normalize_patches(torch.zeros(1, 4, 1)), "at least two"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(call, words):
+    """The message says what would fit."""
+    with pytest.raises(ValueError, match=words):
+        call()
