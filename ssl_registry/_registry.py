@@ -215,6 +215,7 @@ class Registry:
         *,
         backbone: nn.Module | None = None,
         observers: Sequence[object] = (),
+        trust: bool = False,
         **heads: Any,
     ) -> SSLModule:
         """Reopen a checkpoint, or the last one of a run's folder, with the weights it holds.
@@ -226,15 +227,17 @@ class Registry:
             path: a checkpoint or a run's folder.
             backbone: the module that training was given, if it was not a name.
             observers: as in `create`.
+            trust: let the file name a network that is fetched, or a Python file to run.
             **heads: the modules that training was given by name.
 
         Raises:
             CheckpointError: if the file is no checkpoint of this project, or does not fit.
             MethodNotFoundError, PluginError: if its method is not installed.
+            TrustError: if it names what would be run or fetched, without ``backbone`` or ``trust``.
         """
         from ssl_registry.model.reopen import reopen
 
-        return reopen(self, Path(path), backbone=backbone, observers=observers, heads=heads)
+        return reopen(self, Path(path), backbone=backbone, observers=observers, heads=heads, trust=trust)
 
     def _installed(self) -> list[MethodInfo]:
         return discover_methods() if self._entry_points else []

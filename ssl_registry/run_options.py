@@ -89,6 +89,12 @@ class RunOptions(DataOptions):
     )
     out: Path | None = Field(None, exclude=True, description="The run's folder (default: runs/METHOD-BACKBONE).")
     resume: bool = Field(False, exclude=True, description="Continue the run in --out from its last checkpoint.")
+    trust: bool = Field(
+        False,
+        exclude=True,
+        description="Run and fetch what files of others name: the Python file of a network, a command or an address "
+        "that gives samples.",
+    )
 
     @property
     def data_options(self) -> DataOptions:

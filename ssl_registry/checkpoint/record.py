@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from ssl_registry._system.plain import plain
+from ssl_registry._system.plain import first_problem, plain
 from ssl_registry._version import __version__
 from ssl_registry.errors import CheckpointError
 from ssl_registry.views import ImageView, ViewPolicy
@@ -161,9 +161,8 @@ def read_record(checkpoint: Mapping[str, Any]) -> Record:
     try:
         return Record.model_validate(upgrade(plain(found)))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise CheckpointError(f"the checkpoint's record is damaged: {where}: {first['msg']}; use another one") from None
+        fact = first_problem(error)
+        raise CheckpointError(f"the checkpoint's record is damaged: {fact}; use another one") from None
     except ValueError as error:
         raise CheckpointError(f"the checkpoint's record is damaged: {error}; use another one") from None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_registry._registry import registry
+from ssl_registry._system.terminal import printable
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.errors import ConfigError
@@ -86,7 +87,8 @@ def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: i
         cell, found = run_cell(folder, method, arguments, protocols=suite.protocols)
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.accuracy["last"].items())
         how = "finished before" if found else "trained"
-        print(f"[{number}/{len(planned)}] {method} on {source}, seed {seed}: {how}; {figures}", file=sys.stderr)
+        line = f"[{number}/{len(planned)}] {method} on {source}, seed {seed}: {how}; {figures}"
+        print(printable(line), file=sys.stderr)
         cells.append(cell)
     return cells
 

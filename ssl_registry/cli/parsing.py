@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.errors import SSLRegistryError
+from ssl_registry.run_options import RunOptions
 
-__all__ = ["DEVICES", "QuickParser", "add_data_arguments", "data_arguments", "data_help"]
+__all__ = ["DEVICES", "QuickParser", "add_data_arguments", "add_trust", "data_arguments", "data_help"]
 
 
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
@@ -39,6 +40,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image-size", type=int, help="side of the images in pixels")
     add("--batch-size", type=int, default=256, help="samples a batch (default: 256)")
     add("--workers", type=int, help="processes that load samples")
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``, for a command that reads a run or a checkpoint."""
+    parser.add_argument("--trust", action="store_true", help=RunOptions.model_fields["trust"].description)
 
 
 def data_arguments(options: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.parsing import data_help
 from ssl_registry.contract.config import MethodConfig
+from ssl_registry.run_options import RunOptions
 
 __all__ = ["make_parser"]
 
@@ -60,6 +61,7 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
     add("--batch_size", type=int, default=256, help="Samples a step and process.")
     add("--out", type=str | None, default=None, help="The run's folder (default: runs/METHOD-BACKBONE).")
     add("--resume", action="store_true", help="Go on from the last checkpoint in --out.")
+    add("--trust", action="store_true", help=RunOptions.model_fields["trust"].description)
     add("--seed", type=int, default=0, help="Of weights, order, views and everything random.")
     add("--image_size", type=int | None, default=None, help="Side of the images in pixels.")
     add("--data_root", type=str | None, default=None, help="Where torchvision's data sets lie.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssl_registry._system.terminal import tell
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.cli.view_options import take_changes
 from ssl_registry.errors import ConfigError, DataError
@@ -57,8 +58,8 @@ def run(argv: list[str]) -> int:
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be written ({error})") from error
     for line in told:
-        print(line)
-    print(f"{len(rows)} samples of {source.name} and {len(rows[0]) - 1} view(s) of each: {out}")
+        tell(line)
+    tell(f"{len(rows)} samples of {source.name} and {len(rows[0]) - 1} view(s) of each: {out}")
     return 0
 
 

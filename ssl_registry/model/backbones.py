@@ -13,13 +13,13 @@ from torch import nn
 
 from ssl_registry._system.plain import is_plain
 from ssl_registry._system.python_files import load_object
+from ssl_registry._system.trust import WEIGHT_SOURCES
 from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.feature_dim import FeaturePool, measure
 from ssl_registry.nn import SignalEncoder, TableEncoder
 
 __all__ = [
-    "WEIGHT_SOURCES",
     "Backbone",
     "BackboneSpec",
     "FeaturePool",
@@ -31,8 +31,6 @@ __all__ = [
 
 # The core's own small encoders for what timm has none for; each takes the number of input channels.
 ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
-# Arguments of timm that say where weights come from, and nothing of the network's shape.
-WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def _facts(pretrained: OpenedRun) -> dict[str, Any]:
             "backbone": record.title,
             "low_resolution": record.low_resolution,
             "pooling": record.pooling,
-            "data": pretrained.settings.get("data"),
+            "data": pretrained.data,
         },
     }
 

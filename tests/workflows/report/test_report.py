@@ -95,8 +95,8 @@ def test_without_its_network_the_rest_is_shown(run, tmp_path):
     [
         (lambda folder: shutil.rmtree(folder), "is no folder; give the folder that"),
         (lambda folder: (folder / "config.yaml").unlink(), "has no config.yaml; give the folder that"),
-        (lambda folder: (folder / "config.yaml").write_text("[1, 2"), "config.yaml is damaged"),
-        (lambda folder: (folder / "config.yaml").write_text("just words"), "it holds no settings by name"),
+        (lambda folder: (folder / "config.yaml").write_text("[1, 2"), "config.yaml is not YAML"),
+        (lambda folder: (folder / "config.yaml").write_text("just words"), "must hold a mapping of options"),
         (lambda folder: (folder / "results.json").write_text('{"steps": 1'), "results.json is damaged"),
     ],
 )
