@@ -31,8 +31,8 @@ from torch import nn
 
 from ssl_registry import SSLModule, registry
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.data.arrays.samples import Samples
-from ssl_registry.data.loading.drawn import choose_drawing
+from ssl_registry.data.loading.drawn import choose_view_plan
+from ssl_registry.data.samples import Samples
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.training.building import build_model
 
@@ -80,7 +80,7 @@ def make(method: str, source: Source, seed: int, options: argparse.Namespace) ->
 def run(who: str, method: str, source: Source, seed: int, options: argparse.Namespace) -> list[Look]:
     """Train once, and return what was seen on the way."""
     model = make(method, source, seed, options)
-    draw = choose_drawing(source, model.recipe, accelerator=options.device != "cpu")
+    draw = choose_view_plan(source, model.view_policy, accelerator=options.device != "cpu")
     ours = SSLDataModule(source, batch_size=options.batch, seed=seed, draw=draw)
     if who == "ours":
         # Where nothing is said, `ssl-registry train` takes bf16 on CUDA, and lightly's examples float32.
@@ -89,8 +89,8 @@ def run(who: str, method: str, source: Source, seed: int, options: argparse.Name
     from accuracy_lightly import PEERS, peer_loader
 
     shared = options.views == "shared"
-    peer = PEERS[method](model, model.recipe if shared else None)
-    data = ours if shared else peer_loader(method, source.train, model.recipe, options, seed)
+    peer = PEERS[method](model, model.view_policy if shared else None)
+    data = ours if shared else peer_loader(method, source.train, model.view_policy, options, seed)
     return fit(peer, peer.backbone, data, model, source, options, "32-true")
 
 
@@ -103,7 +103,7 @@ def fit(
     options: argparse.Namespace,
     precision: str,
 ) -> list[Look]:
-    watch = Watch(RawNetwork(backbone, ours.recipe, ours.input_shape, ours.feature_dim), source, k=options.k)
+    watch = Watch(RawNetwork(backbone, ours.view_policy, ours.input_shape, ours.feature_dim), source, k=options.k)
     trainer = Trainer(
         max_steps=options.steps,
         accelerator=options.device,

@@ -95,11 +95,11 @@ def draw(runs: list[Run], path: Path) -> None:
     )
     for method, row in zip(methods, rows, strict=True):
         for (clock, words), axes in zip(AXES.items(), row, strict=True):
-            for who, colour in COLOURS.items():
+            for who, color in COLOURS.items():
                 if found := curves(runs, method, who):
                     for looks in found:
-                        axes.plot(*_points(looks, clock), color=colour, alpha=0.3, linewidth=0.8)
-                    axes.plot(*_points(mean_curve(found), clock), color=colour, label=who, marker="o", markersize=3)
+                        axes.plot(*_points(looks, clock), color=color, alpha=0.3, linewidth=0.8)
+                    axes.plot(*_points(mean_curve(found), clock), color=color, label=who, marker="o", markersize=3)
             axes.set(xlabel=words)
             axes.grid(alpha=0.3)
         row[0].set(ylabel=f"{NAMES.get(method, method)}: k-NN, %")

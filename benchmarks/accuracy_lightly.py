@@ -19,9 +19,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_registry import SSLModule
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.loading.loader import EpochSampler
-from ssl_registry.views import Recipe
+from ssl_registry.data.samples import Samples
+from ssl_registry.views import ViewPolicy
 
 SMALL = 64  # of images up to this side there is nothing left to blur, as in lightly's CIFAR-10 benchmark
 
@@ -34,7 +34,7 @@ class Peer(LightningModule):
         shared: draws the views of our data module's batches; None where the batches hold lightly's.
     """
 
-    def __init__(self, ours: SSLModule, shared: Recipe | None) -> None:
+    def __init__(self, ours: SSLModule, shared: ViewPolicy | None) -> None:
         super().__init__()
         self.settings, self.shared = ours.config, shared
         self.backbone = copy.deepcopy(ours.backbone)
@@ -58,7 +58,7 @@ class Peer(LightningModule):
 class PeerBYOL(Peer):
     """The target moves at the beginning of a step."""
 
-    def __init__(self, ours: SSLModule, shared: Recipe | None) -> None:
+    def __init__(self, ours: SSLModule, shared: ViewPolicy | None) -> None:
         super().__init__(ours, shared)
         hidden, out = ours.config.hidden_dim, ours.config.projection_dim
         self.projection_head = alike(BYOLProjectionHead(ours.feature_dim, hidden, out), ours.heads["projection_head"])
@@ -91,7 +91,7 @@ class PeerBYOL(Peer):
 class PeerSimCLR(Peer):
     """NT-Xent over both views of a batch."""
 
-    def __init__(self, ours: SSLModule, shared: Recipe | None) -> None:
+    def __init__(self, ours: SSLModule, shared: ViewPolicy | None) -> None:
         super().__init__(ours, shared)
         hidden, out = ours.config.hidden_dim or ours.feature_dim, ours.config.projection_dim
         self.projection_head = alike(SimCLRProjectionHead(ours.feature_dim, hidden, out), ours.heads["projection_head"])
@@ -127,20 +127,22 @@ class Pictures(Dataset[Any]):
         return self.transform(self.images[index]), self.labels[index], str(index)
 
 
-def transform(method: str, recipe: Recipe) -> Any:
+def transform(method: str, view_policy: ViewPolicy) -> Any:
     """Describe our recipe's views in lightly's words."""
-    blurs = recipe.image_size > SMALL
-    normalize = {"mean": list(recipe.mean), "std": list(recipe.std)}
-    common = {"input_size": recipe.image_size, "normalize": normalize}
+    blurs = view_policy.image_size > SMALL
+    normalize = {"mean": list(view_policy.mean), "std": list(view_policy.std)}
+    common = {"input_size": view_policy.image_size, "normalize": normalize}
     if method == "simclr":
         return SimCLRTransform(**common, cj_strength=0.5, gaussian_blur=0.5 * blurs)
     first = BYOLView1Transform(**common, gaussian_blur=1.0 * blurs)
     return BYOLTransform(first, BYOLView2Transform(**common, gaussian_blur=0.1 * blurs))
 
 
-def peer_loader(method: str, samples: Samples, recipe: Recipe, options: Namespace, seed: int) -> DataLoader[Any]:
+def peer_loader(
+    method: str, samples: Samples, view_policy: ViewPolicy, options: Namespace, seed: int
+) -> DataLoader[Any]:
     """Load the samples in the order in which our loader does, through lightly's transforms and collate function."""
-    pictures = Pictures(samples, transform(method, recipe))
+    pictures = Pictures(samples, transform(method, view_policy))
     return DataLoader(
         pictures,
         batch_size=options.batch,

@@ -19,10 +19,10 @@ BATCH = 256  # of queries at a time, in lightly's own benchmarks
 def features(train: int, test: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
     """Make features as a ReLU network gives them: none below zero, in overlapping groups."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(CLASSES, WIDTH, generator=generator)
+    centers = torch.randn(CLASSES, WIDTH, generator=generator)
     y, z = (torch.randint(0, CLASSES, (count,), generator=generator) for count in (train, test))
     x, queries = (
-        (centres[labels] * 0.5 + torch.randn(len(labels), WIDTH, generator=generator)).relu() for labels in (y, z)
+        (centers[labels] * 0.5 + torch.randn(len(labels), WIDTH, generator=generator)).relu() for labels in (y, z)
     )
     return x.to(device), y.to(device), queries.to(device)
 

@@ -19,6 +19,7 @@ from ssl_registry.nn import TableEncoder
 
 STEP, OPTIMIZER, CHOICE = "LFR, forward and backward", "LFR, optimizer step", "LFR, choice of six targets"
 FEATURES = 64  # columns of the table
+FUSED = "torch.optim.Adam, fused"
 LIMIT = "limit: fused, all in one flat tensor"
 
 
@@ -95,15 +96,17 @@ def optimizer_steps(options: argparse.Namespace) -> Iterator[Work]:
                 p.grad = torch.randn_like(p)
         config = type(model.config)(optimizer="adam")
         ours = build_optimizer(default_param_groups([model]), config)
-        adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad])
-        flat = nn.Parameter(torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad]))
+        trained = [p for p in model.parameters() if p.requires_grad]
+        flat = nn.Parameter(torch.cat([p.detach().flatten() for p in trained]))
         flat.grad = torch.randn_like(flat)
         calls = {
             "ours": ours.step,
-            "torch.optim.Adam as it comes": adam.step,
+            FUSED: torch.optim.Adam(trained, fused=True).step,
+            "torch.optim.Adam, default form": torch.optim.Adam(trained).step,
             LIMIT: torch.optim.Adam([flat], fused=True).step,
         }
-        yield Work(f"K = {targets}", calls, OPTIMIZER, goal={"torch.optim.Adam as it comes": 4.0})
+        # Ours is torch's fused step over two parameter groups, with and without weight decay.
+        yield Work(f"K = {targets}", calls, OPTIMIZER, goal={FUSED: 0.95})
 
 
 def choices() -> Iterator[Work]:

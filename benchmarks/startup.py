@@ -31,15 +31,15 @@ def works(options: argparse.Namespace) -> Iterator[Work]:
     import timm
 
     from ssl_registry import registry
-    from ssl_registry.nn import prediction_head, projection_head
+    from ssl_registry.nn import MLP
 
     def ours() -> object:
         return registry.create("byol", backbone="resnet50")
 
     def by_hand() -> object:
         backbone = timm.create_model("resnet50", num_classes=0)
-        head = projection_head(backbone.num_features, 4096, 256)
-        return copy.deepcopy(backbone), copy.deepcopy(head), head, prediction_head(256, 4096, 256)
+        head = MLP(backbone.num_features, 4096, 256)
+        return copy.deepcopy(backbone), copy.deepcopy(head), head, MLP(256, 4096, 256)
 
     calls = {"registry.create": ours, "timm, heads and copies by hand": by_hand}
     yield Work("BYOL on a ResNet-50", calls, "Creation", goal={"timm, heads and copies by hand": 0.9})

@@ -27,7 +27,7 @@ from views_peers import peers
 from ssl_registry import registry
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
 from ssl_registry.data.images.pixels import Pixels
-from ssl_registry.views import Recipe, sample_keys
+from ssl_registry.views import ViewPolicy, sample_keys
 from ssl_registry.views.host.draw import HostViews
 
 PHOTOS, SMALL_IMAGES, RGB = 24, 256, Pixels(3)
@@ -36,12 +36,12 @@ GOALS = {0: (3.0, 5.5, 10.0), 2: (2.8, 5.0, 8.0)}
 IN_MEMORY = 10.0
 
 
-def recipe(method: str, size: int) -> Recipe:
+def view_policy(method: str, size: int) -> ViewPolicy:
     backbone = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())  # of no matter here
-    return registry.create(method, backbone=backbone, input_shape=(3, size, size)).recipe
+    return registry.create(method, backbone=backbone, input_shape=(3, size, size)).view_policy
 
 
-def host(drawn: Recipe, *, finish: bool) -> Callable[[list[Any]], Any]:
+def host(drawn: ViewPolicy, *, finish: bool) -> Callable[[list[Any]], Any]:
     engine = HostViews(drawn, finish=finish)
 
     def work(samples: list[Any]) -> Any:
@@ -54,7 +54,7 @@ def host(drawn: Recipe, *, finish: bool) -> Callable[[list[Any]], Any]:
     return work
 
 
-def device(drawn: Recipe) -> Callable[[list[Any]], Any]:
+def device(drawn: ViewPolicy) -> Callable[[list[Any]], Any]:
     def work(samples: list[Any]) -> Any:
         images = torch.from_numpy(np.stack(samples)).permute(0, 3, 1, 2)
         return drawn.draw(images, keys=sample_keys(0, 0, range(len(samples))))
@@ -124,7 +124,7 @@ def works(options: Any) -> Iterator[Work]:
     for method in options.methods.split(","):
         theirs = {name: call(files, work, workers) for name, work in peers(method, 224).items()}
         lightly = {"lightly, all of it": theirs["lightly"]}
-        drawn = recipe(method, 224)
+        drawn = view_policy(method, 224)
         name = f"{method}: JPEG to two views at 224, {where}"
         ours = {"ours, in full": call(files, host(drawn, finish=True), workers)}
         yield Work(name, ours | theirs, section, goal={"lightly": in_full})
@@ -134,7 +134,7 @@ def works(options: Any) -> Iterator[Work]:
         ours = {"ours, that share from the cache": call(cached, cuts, workers)}
         yield Work(f"{name}, from the cache", ours | lightly, section, goal={"lightly, all of it": from_cache})
         if not workers:
-            drawn = recipe(method, 32)
+            drawn = view_policy(method, 32)
             ours = {
                 "ours": call(small, host(drawn, finish=True), 0),
                 "ours, the device engine on a CPU": call(small, device(drawn), 0),
@@ -145,7 +145,7 @@ def works(options: Any) -> Iterator[Work]:
 
 def tell_entropy(files: list[bytes]) -> None:
     """Say what of the host's share is JPEG's entropy decoding: what a decoding at an eighth of the size still costs."""
-    works = {"share": host(recipe("simclr", 224), finish=False)}
+    works = {"share": host(view_policy("simclr", 224), finish=False)}
     works |= {str(shrink): _decoding(shrink) for shrink in (1, 8)}
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(9):

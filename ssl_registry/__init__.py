@@ -4,7 +4,7 @@
 
     model = registry.create("byol", backbone="resnet50")  # a LightningModule
 
-Users need `registry`; authors of methods need `MethodConfig`, `Field`, `hookimpl` and the blocks in
+Users need `registry`; authors of methods need `MethodConfig`, `Field`, `hookimpl`, `Needs` and the blocks in
 `ssl_registry.nn`. Every name below is imported when it is first used: importing this package imports
 neither torch nor a plugin.
 """
@@ -23,6 +23,7 @@ _HOME = {
     "MethodConfig": "ssl_registry.contract.config",
     "Field": "ssl_registry.contract.config",
     "hookimpl": "ssl_registry.contract.hookspecs",
+    "Needs": "ssl_registry.contract.needs",
     "Context": "ssl_registry.contract.context",
     "Overrides": "ssl_registry.contract.overrides",
     "SSLModule": "ssl_registry.model.module",
@@ -40,6 +41,7 @@ __all__ = [
     "Field",
     "MethodConfig",
     "MethodInfo",
+    "Needs",
     "Overrides",
     "Registry",
     "SSLModule",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from ssl_registry.contract.config import Field, MethodConfig
     from ssl_registry.contract.context import Context
     from ssl_registry.contract.hookspecs import hookimpl
+    from ssl_registry.contract.needs import Needs
     from ssl_registry.contract.overrides import Overrides
     from ssl_registry.discovery.entry_points import MethodInfo
     from ssl_registry.model.module import SSLModule

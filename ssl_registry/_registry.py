@@ -5,23 +5,20 @@ The underscore keeps ``ssl_registry.registry`` for the object: a submodule of th
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-import importlib_metadata
-
-from ssl_registry.discovery.entry_points import GROUP, MethodInfo, discover, normalized
+from ssl_registry.discovery.entry_points import MethodInfo, discover_methods, normalized
+from ssl_registry.discovery.tables import import_entry
 from ssl_registry.errors import ConfigError, MethodNotFoundError, PluginError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ssl_registry.model.module import SSLModule
-    from ssl_registry.views import Recipe
+    from ssl_registry.views import ViewPolicy
 
 __all__ = ["Registry", "registry"]
 
@@ -111,7 +108,7 @@ class Registry:
         if found:
             if found[0].status == "conflict":
                 raise MethodNotFoundError(f"{name}: {found[0].problem}")
-            raise PluginError(f"{name} ({found[0].distribution} {found[0].version}): {found[0].problem}")
+            raise PluginError(f"{name} ({found[0].origin}): {found[0].problem}")
         raise MethodNotFoundError(self._unknown(name, installed))
 
     def method_class(self, name: str) -> type[Any]:
@@ -129,23 +126,13 @@ class Registry:
         info = self.info(name)
         if info.status == "local":
             return info, self._local[info.name]
-        source = f"{info.distribution} {info.version}"
-        try:
-            # What a plugin prints on import must not get into a command's output.
-            with redirect_stdout(sys.stderr):
-                cls = importlib_metadata.EntryPoint(info.name, info.target, GROUP).load()
-        except (Exception, SystemExit) as error:  # a plugin's import may raise anything; it breaks only itself
-            raise PluginError(
-                f"{name}: {source} fails to import ({type(error).__name__}: {error}); "
-                f"repair it with: pip install --force-reinstall {info.distribution}"
-            ) from error
-        return info, check_method_class(cls, source=source)
+        return info, check_method_class(import_entry(info), source=info.origin)
 
     def create(
         self,
         name: str,
         *,
-        backbone: str | nn.Module = "resnet50",
+        backbone: str | nn.Module | None = None,
         image_size: int | None = None,
         in_chans: int | None = None,
         input_shape: Sequence[int] | None = None,
@@ -154,7 +141,7 @@ class Registry:
         low_resolution: bool = False,
         pooling: str = "avg",
         backbone_kwargs: dict[str, Any] | None = None,
-        recipe: Recipe | None = None,
+        view_policy: ViewPolicy | None = None,
         observers: Sequence[object] = (),
         seed: int | None = None,
         **options: Any,
@@ -164,7 +151,8 @@ class Registry:
         Args:
             name: of the method, or ``distribution:name``.
             backbone: a timm name, ``signal_encoder``, ``table_encoder``, or any ``nn.Module`` whose output is
-                a feature vector or can be pooled to one.
+                a feature vector or can be pooled to one; default: what the method's `Needs` names, else ``resnet18``
+                for images, ``signal_encoder`` for signals and ``table_encoder`` for tables.
             image_size: side of the images in pixels; default: what the timm model was made for.
             in_chans: channels of the input; default 3.
             input_shape: shape of one sample, instead of the two above, where the input is not a square image:
@@ -173,8 +161,8 @@ class Registry:
             weights: start from the backbone of a run, a checkpoint of any method, or an export.
             low_resolution: a 3x3 stem without max-pool, for images of 64 pixels and fewer (ResNets).
             pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
-            backbone_kwargs: further arguments of the timm model.
-            recipe: views instead of the method's own.
+            backbone_kwargs: further arguments of the timm model; default: those of the method's `Needs`.
+            view_policy: views instead of the method's own.
             observers: objects with hooks that are called beside the method's.
             seed: makes initial weights and every random draw of training repeatable; default: from torch's
                 global seed.
@@ -185,7 +173,8 @@ class Registry:
             MethodNotFoundError, PluginError, ContractError: about the method.
             ConfigError, BackboneError: about the arguments.
         """
-        from ssl_registry.contract.config import parse_config
+        from ssl_registry._system.options import parse_options
+        from ssl_registry.contract.needs import modality_of, needs_of
         from ssl_registry.model.assembly import assemble
         from ssl_registry.model.backbones import BackboneSpec
         from ssl_registry.nn import as_module
@@ -196,6 +185,9 @@ class Registry:
         plain = {key: value for key, value in options.items() if key not in heads}
         if clash := sorted(heads.keys() & cls.Config.model_fields.keys()):
             raise ConfigError(f"{name}: {clash[0]} is an option, it cannot be a {type(heads[clash[0]]).__name__}")
+        needs, modality = needs_of(cls), modality_of(input_shape)
+        needs.check_modality(modality, owner=name)
+        backbone, backbone_kwargs = needs.choose_backbone(modality, backbone, backbone_kwargs)
         spec = BackboneSpec(
             backbone=backbone,
             image_size=image_size,
@@ -208,11 +200,11 @@ class Registry:
             kwargs=backbone_kwargs or {},
         )
         return assemble(
-            cls(parse_config(cls.Config, plain, owner=name)),
+            cls(parse_options(cls.Config, plain, owner=name)),
             info,
             spec,
             overrides={key: as_module(value) for key, value in heads.items()},
-            recipe=recipe,
+            view_policy=view_policy,
             observers=observers,
             seed=seed,
         )
@@ -223,6 +215,7 @@ class Registry:
         *,
         backbone: nn.Module | None = None,
         observers: Sequence[object] = (),
+        trust: bool = False,
         **heads: Any,
     ) -> SSLModule:
         """Reopen a checkpoint, or the last one of a run's folder, with the weights it holds.
@@ -234,18 +227,20 @@ class Registry:
             path: a checkpoint or a run's folder.
             backbone: the module that training was given, if it was not a name.
             observers: as in `create`.
+            trust: let the file name a network that is fetched, or a Python file to run.
             **heads: the modules that training was given by name.
 
         Raises:
             CheckpointError: if the file is no checkpoint of this project, or does not fit.
             MethodNotFoundError, PluginError: if its method is not installed.
+            TrustError: if it names what would be run or fetched, without ``backbone`` or ``trust``.
         """
         from ssl_registry.model.reopen import reopen
 
-        return reopen(self, Path(path), backbone=backbone, observers=observers, heads=heads)
+        return reopen(self, Path(path), backbone=backbone, observers=observers, heads=heads, trust=trust)
 
     def _installed(self) -> list[MethodInfo]:
-        return discover() if self._entry_points else []
+        return discover_methods() if self._entry_points else []
 
     def _unknown(self, name: str, installed: list[MethodInfo]) -> str:
         known = [*self._local, *(info.name for info in installed)]

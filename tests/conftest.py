@@ -18,8 +18,9 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def make(
         distribution: str,
-        methods: dict[str, str],
+        entries: dict[str, str],
         *,
+        group: str = "ssl_registry.methods",
         code: str = "",
         version: str = "1.0",
         summary: str = "A method for tests.",
@@ -33,8 +34,8 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         if requires is not None:
             metadata += f"Requires-Dist: {requires}\n"
         (info / "METADATA").write_text(metadata)
-        lines = "".join(f"{name} = {target}\n" for name, target in methods.items())
-        (info / "entry_points.txt").write_text(f"[ssl_registry.methods]\n{lines}")
+        lines = "".join(f"{name} = {target}\n" for name, target in entries.items())
+        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}")
         (site / f"{module}.py").write_text(dedent(code))
         monkeypatch.syspath_prepend(site)
         return site

@@ -17,8 +17,8 @@ from ssl_registry_simclr import SimCLR
 from torch import nn
 
 from ssl_registry import registry
+from ssl_registry._system.options import parse_options
 from ssl_registry.cli import main
-from ssl_registry.contract.config import parse_config
 from ssl_registry.errors import SSLRegistryError
 from ssl_registry.model.batches import read_batch
 
@@ -53,7 +53,7 @@ def test_options(data):
     names = st.one_of(st.sampled_from([*cls.Config.model_fields]), st.text(max_size=10))
     options = data.draw(st.dictionaries(names, VALUES, max_size=4))
     try:
-        config = parse_config(cls.Config, options, owner="method")
+        config = parse_options(cls.Config, options, owner="method")
         cls(config)
     except SSLRegistryError:
         return
@@ -187,7 +187,7 @@ OPTIONS = [
     "--backbone_kwargs",
     "--low_resolution",
     "--warmup_steps",
-    "--data-kind",
+    "--modality",
 ]
 WRITTEN = ["0", "1", "-1", "2.5", "nan", "1e400", "true", "null", "[1", "{a: 1}", "{", "resnet18", "digits"]
 
@@ -203,7 +203,7 @@ def training_line(data):
 
 def try_training_lines(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ssl_registry.training.train", lambda *words, **more: None)
+    monkeypatch.setattr("ssl_registry.workflows.train.train", lambda *words, **more: None)
     check(training_line(data))
 
 

@@ -72,7 +72,7 @@ def tampered(tmp_path):
         {"backbone__kwargs": {"pretrained": True}},
         {"config": {"optimizer": "evil_module.Evil", "projection_dim": 4}},
         {"config": {"optimizer_kwargs": {"params": "x"}, "no_such_option": 1}},
-        {"recipe": {"views": [{"kind": "evil_module:Evil"}]}},
+        {"view_policy": {"views": [{"modality": "evil_module:Evil"}]}},
         {"overridden": ["evil_module:Evil"]},
     ],
 )
@@ -88,7 +88,7 @@ def test_record_that_leads_elsewhere_is_refused(changes, tampered, evil):
             registry.load(path)
 
 
-@pytest.mark.parametrize("key", ["method", "config", "backbone", "recipe", "overridden", "seed", "version"])
+@pytest.mark.parametrize("key", ["method", "config", "backbone", "view_policy", "overridden", "seed", "version"])
 @pytest.mark.parametrize("value", [3.5, ["x"], {"x": 1}, None, "text"])
 def test_damaged_record_is_an_error_of_ours(key, value, tampered):
     """Whatever is in the place of a field; what happens to be valid loads."""
@@ -99,7 +99,7 @@ def test_damaged_record_is_an_error_of_ours(key, value, tampered):
 
 def test_class_in_a_record_is_for_people(tampered, evil):
     """The class of a user's own backbone is told, and never imported."""
-    path = tampered(backbone__name=None, backbone__class="evil_module.Evil")
+    path = tampered(backbone__name=None, backbone__class_name="evil_module.Evil")
     with pytest.raises(CheckpointError, match=r"a module, evil_module\.Evil; build it"):
         registry.load(path)
 

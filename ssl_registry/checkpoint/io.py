@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 
 from ssl_registry._system.atomic import replacing
-from ssl_registry.checkpoint.record import RECORD_KEY
+from ssl_registry.checkpoint.record import RECORD_KEY, Record, read_record
 from ssl_registry.errors import CheckpointError
 
-__all__ = ["AtomicCheckpointIO", "find_checkpoint", "load_plain", "read_checkpoint"]
+__all__ = ["AtomicCheckpointIO", "Checkpoint", "find_checkpoint", "load_plain", "read_checkpoint"]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -64,10 +66,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
-    """Return the system's error behind one of torch's writer, which closes its archive in vain and tells of that."""
+    """Return the system's error behind one of torch's writer, which raises another one while it closes the file."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint of this project, read and checked.
+
+    Args:
+        file: that it was read from.
+        record: of its origin.
+        state_dict: of the model, every tensor on the CPU.
+    """
+
+    file: Path
+    record: Record
+    state_dict: dict[str, Tensor]
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -76,26 +93,42 @@ def find_checkpoint(path: Path) -> Path:
     Raises:
         CheckpointError: if there is none.
     """
-    if path.is_file():
-        return path
-    last = path / "checkpoints" / "last.ckpt"
-    if last.is_file():
-        return last
-    what = "holds no checkpoints/last.ckpt" if path.is_dir() else "does not exist"
+    try:
+        if path.is_file():
+            return path
+        last = path / "checkpoints" / "last.ckpt"
+        if last.is_file():
+            return last
+        what = "holds no checkpoints/last.ckpt" if path.is_dir() else "does not exist"
+        what = "is no regular file" if path.exists() and not path.is_dir() else what
+    except OSError as error:  # a name of 300 letters, a folder that may not be entered
+        what = f"cannot be read: {error.strerror}"
     raise CheckpointError(f"{path} {what}; give a checkpoint file or a run's folder")
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint without running code from it.
 
+    Args:
+        path: a file, or a run's folder.
+
     Raises:
-        CheckpointError: if the file is missing, cut short, or holds anything but tensors and plain values.
+        CheckpointError: if the file is missing or damaged, holds anything but tensors and plain values, or was not
+            written by this project.
     """
     file = find_checkpoint(path)
-    checkpoint = load_plain(file, map_location="cpu")
-    if not isinstance(checkpoint, dict) or RECORD_KEY not in checkpoint or "state_dict" not in checkpoint:
+    content = load_plain(file, map_location="cpu")
+    if not isinstance(content, dict) or RECORD_KEY not in content or "state_dict" not in content:
         raise CheckpointError(f"{file} was not written by ssl-registry: it has no record of its method")
-    return checkpoint
+    state = content["state_dict"]
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise CheckpointError(f"{file} is damaged: its state_dict does not hold tensors by name; use another one")
+    try:
+        return Checkpoint(file, read_record(content), dict(state))
+    except CheckpointError as error:
+        raise CheckpointError(f"{file}: {error}") from None
 
 
 def load_plain(file: Path, map_location: Any) -> Any:
@@ -106,12 +139,31 @@ def load_plain(file: Path, map_location: Any) -> Any:
         map_location: as `torch.load` takes it.
 
     Raises:
-        CheckpointError: if the file is missing, cut short, or holds anything else.
+        CheckpointError: if the file is missing, damaged in any byte that counts, or holds anything else.
     """
     try:
+        _check_archive(file)
         return torch.load(file, map_location=map_location, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # zipfile, pickle and torch raise nearly anything for a file that is damaged
+        reason = str(error).partition("\n")[0][:300]
         raise CheckpointError(
             f"{file} cannot be read as a checkpoint; it is damaged, or holds code, which is refused ({reason})"
         ) from error
+
+
+def _check_archive(file: Path) -> None:
+    """Compare every entry with its checksum, which torch writes and does not read.
+
+    Entries are stored as they are, so that what is read is never larger than the file.
+
+    Raises:
+        Exception: saying what is wrong.
+    """
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise zipfile.BadZipFile("it has compressed entries, which torch does not write")
+        if sum(entry.file_size for entry in entries) > file.stat().st_size:
+            raise zipfile.BadZipFile("its entries are larger than the file")
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(f"the checksum of {name} is another one")

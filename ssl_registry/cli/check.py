@@ -38,11 +38,11 @@ def run(argv: list[str]) -> int:
 
     import yaml
 
-    from ssl_registry.contract.config import parse_config
+    from ssl_registry._system.options import parse_options
     from ssl_registry.testing import run_checks
 
     given = {name: yaml.safe_load(value) for name, value in _pairs("--set", options.set)}
-    parse_config(registry.method_class(options.method).Config, given, owner=options.method)
+    parse_options(registry.method_class(options.method).Config, given, owner=options.method)
     results = run_checks(
         options.method,
         expected_failures=dict(_pairs("--expect", options.expect)),
@@ -76,10 +76,10 @@ def _print_table(results: Iterable[CheckResult]) -> bool:
     for result in results:
         counts[result.status] = counts.get(result.status, 0) + 1
         good = good and result.is_good
-        colour = COLOURS.get(result.status, "red")
-        console.print(f"{result.check:<26}[{colour}]{result.status:<11}[/]{result.seconds:6.1f} s")
+        color = COLOURS.get(result.status, "red")
+        console.print(f"{result.check:<26}[{color}]{result.status:<11}[/]{result.seconds:6.1f} s")
         if result.reason:
-            console.print(f"    {escape(result.reason)}", style=colour)
+            console.print(f"    {escape(result.reason)}", style=color)
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     console.print(f"\n{told}. {'It conforms.' if good else 'It does not conform.'}")
     return good

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
+from ssl_registry._system.terminal import printable
+from ssl_registry.cli.messages import show_messages
+from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, add_trust, data_arguments
 
 if TYPE_CHECKING:
     from ssl_registry.workflows.evaluate.results import EvaluateResult
@@ -25,21 +28,22 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--devices", help=DEVICES)
     parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_trust(parser)
     options = parser.parse_args(argv)
-    from ssl_registry.saying import silent
     from ssl_registry.workflows.evaluate.evaluate import evaluate
 
-    result = evaluate(
-        options.path,
-        **data_arguments(options),
-        protocols=options.protocols.split(","),
-        k=options.k,
-        temperature=options.temperature,
-        seeds=options.seeds,
-        devices=options.devices,
-        cache=not options.no_cache,
-        say=silent if options.json else print,
-    )
+    with nullcontext() if options.json else show_messages():
+        result = evaluate(
+            options.path,
+            **data_arguments(options),
+            protocols=options.protocols.split(","),
+            k=options.k,
+            temperature=options.temperature,
+            seeds=options.seeds,
+            devices=options.devices,
+            trust=options.trust,
+            cache=not options.no_cache,
+        )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))
     else:
@@ -64,6 +68,7 @@ def print_result(result: EvaluateResult) -> None:
         cells = ["" if f is None else f"{f.mean:.3f}" + ("" if f.std is None else f" ± {f.std:.3f}") for f in figures]
         table.add_row(row.protocol, row.features, *cells, style="bold" if row.features == "trained" else None)
     console.print(table)
-    console.print(f"{result.data}: {result.train} training and {result.test} test samples", highlight=False)
+    counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
+    console.print(counted, highlight=False, markup=False)
     if result.saved:
-        console.print(f"Added to {result.saved}", highlight=False, soft_wrap=True)
+        console.print(f"Added to {result.saved}", highlight=False, markup=False, soft_wrap=True)

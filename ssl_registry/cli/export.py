@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.cli.parsing import QuickParser, add_trust
 
 __all__ = ["run"]
 
@@ -17,10 +17,11 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--format", default="timm", help="timm, hf, torch or onnx (default: timm)")
     parser.add_argument("--out", help="the folder (default: export-FORMAT in the run)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.export import export
 
-    result = export(options.path, format=options.format, out=options.out)
+    result = export(options.path, format=options.format, out=options.out, trust=options.trust)
     if options.json:
         print(json.dumps(asdict(result) | {"folder": str(result.folder)}, indent=2))
         return 0

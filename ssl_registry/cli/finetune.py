@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 from ssl_registry.cli.evaluate import print_result
-from ssl_registry.cli.parsing import QuickParser, add_data_arguments, data_arguments
+from ssl_registry.cli.messages import show_messages
+from ssl_registry.cli.parsing import QuickParser, add_data_arguments, add_trust, data_arguments
 from ssl_registry.cli.train import quieten
 
 __all__ = ["run"]
@@ -27,24 +29,25 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_data_arguments(parser)
     parser.set_defaults(batch_size=128)
+    add_trust(parser)
     options = parser.parse_args(argv)
-    from ssl_registry.saying import silent
     from ssl_registry.workflows.finetune import finetune
 
     quieten()
-    result = finetune(
-        options.path,
-        **data_arguments(options),
-        labels=options.labels,
-        layers=options.layers,
-        epochs=options.epochs,
-        learning_rate=options.learning_rate,
-        layer_decay=options.layer_decay,
-        weight_decay=options.weight_decay,
-        seeds=options.seeds,
-        out=options.out,
-        say=silent if options.json else print,
-    )
+    with nullcontext() if options.json else show_messages():
+        result = finetune(
+            options.path,
+            **data_arguments(options),
+            labels=options.labels,
+            layers=options.layers,
+            epochs=options.epochs,
+            learning_rate=options.learning_rate,
+            layer_decay=options.layer_decay,
+            weight_decay=options.weight_decay,
+            seeds=options.seeds,
+            out=options.out,
+            trust=options.trust,
+        )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

@@ -71,13 +71,13 @@ def _print_table(rows: list[dict[str, str]]) -> None:
         table.add_column(column, no_wrap=True)
     table.add_column("summary")
     for row in rows:
-        colour = COLOURS.get(row["status"], "red")
-        summary = escape(row["summary"]) + (f"\n[{colour}]{escape(row['problem'])}[/]" if row["problem"] else "")
+        color = COLOURS.get(row["status"], "red")
+        summary = escape(row["summary"]) + (f"\n[{color}]{escape(row['problem'])}[/]" if row["problem"] else "")
         table.add_row(
             escape(row["name"]),
             escape(row["distribution"] or "(this process)"),
             escape(row["version"]),
-            f"[{colour}]{row['status']}[/]",
+            f"[{color}]{row['status']}[/]",
             summary,
         )
     Console().print(table)

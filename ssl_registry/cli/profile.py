@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
 
 if TYPE_CHECKING:
@@ -41,15 +41,16 @@ def run(argv: list[str]) -> int:
     options = vars(parser.parse_args(argv))
     as_json, accelerator = options.pop("json"), options.pop("accelerator")
 
+    from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.profile import profile
 
     quieten()
+    keep_freed_memory()
     # More workers than cores is one of the things that are tried.
     warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
-    found = profile(
-        **options, trainer={"accelerator": accelerator}, say=lambda line: print(f"... {line}", file=sys.stderr)
-    )
+    with show_messages(stream="stderr", prefix="... "):
+        found = profile(**options, trainer={"accelerator": accelerator})
     if as_json:
         print(json.dumps(_plain(found), indent=2))
     else:

@@ -98,7 +98,7 @@ def resolve(
         raise ConfigError(f"the configuration is {said}'s, not {method}'s: ssl-registry train {said} --config ...")
     origins = _origins(values, flags, files, recipe)
     if resumed:
-        recorded = resumed.read_origins()
+        recorded = resumed.provenance()
         taken = [option for option, place in origins.items() if place == f"file {resumed.settings}"]
         origins |= {option: recorded[option] for option in taken if option in recorded}
     if recipe:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import asdict
 from typing import Any
 
 from ssl_registry._registry import registry
+from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.contract.config import MethodConfig, allowed_values
+from ssl_registry.contract.config import MethodConfig
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.contract.validation import implemented_hooks
 from ssl_registry.recipes.finding import find_recipes
 
@@ -28,6 +31,7 @@ def run(argv: list[str]) -> int:
         "version": info.version,
         "class": f"{cls.__module__}.{cls.__qualname__}",
         "documentation": inspect.getdoc(cls) or "",
+        "needs": asdict(needs_of(cls)),
         "hooks": sorted(implemented_hooks(cls)),
         "options": describe_options(cls.Config),
         "recipes": {name: recipe.summary for name, recipe in find_recipes(info).items()},
@@ -53,6 +57,20 @@ def describe_options(config: type[MethodConfig]) -> list[dict[str, Any]]:
     ]
 
 
+def _in_words(needs: dict[str, Any]) -> str:
+    """Say what samples and what backbone a method needs.
+
+    >>> _in_words({"modalities": ("image",), "tokens": True, "backbone": "vit_tiny_patch16_224", "backbone_kwargs": {}})
+    'images; a backbone with tokens; default backbone vit_tiny_patch16_224'
+    """
+    words = [" or ".join(f"{modality}s" for modality in needs["modalities"])]
+    words += ["a backbone with tokens"] if needs["tokens"] else []
+    if needs["backbone"]:
+        listed = ", ".join(f"{key}={value!r}" for key, value in needs["backbone_kwargs"].items())
+        words.append(f"default backbone {needs['backbone']}" + (f" ({listed})" if listed else ""))
+    return "; ".join(words)
+
+
 def _print(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -62,6 +80,7 @@ def _print(facts: dict[str, Any]) -> None:
     origin = f"{facts['distribution']} {facts['version']}" if facts["distribution"] else "registered in this process"
     console.print(f"[bold]{escape(facts['method'])}[/]  {escape(origin)}  {escape(facts['class'])}\n")
     console.print(escape(facts["documentation"]), highlight=False)
+    console.print(f"\n[bold]needs[/]  {escape(_in_words(facts['needs']))}", highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("option", "allowed", "default", "description"):
         table.add_column(column, overflow="fold")

@@ -11,6 +11,7 @@ import sys
 import warnings
 
 from ssl_registry._registry import registry
+from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.settings import Settings, resolve
 from ssl_registry.cli.train_options import make_parser
 from ssl_registry.contract.config import MethodConfig
@@ -48,19 +49,15 @@ def run(argv: list[str]) -> int:
 
 
 def _train(method: str, config_class: type[MethodConfig], settings: Settings) -> int:
-    from rich.console import Console
-
+    from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.training.callbacks.interrupt import TERMINATED
     from ssl_registry.workflows.train import train
 
-    console = Console()
+    keep_freed_memory()
     arguments = settings.as_arguments(config_class)
     try:
-        result = train(
-            method,
-            **arguments,
-            say=lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True),
-        )
+        with show_messages():
+            result = train(method, **arguments)
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.
         out = arguments["out"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ssl_registry.cli.parsing import DATA
-from ssl_registry.contract.config import MethodConfig, allowed_values
+from ssl_registry._system.options import allowed_values
+from ssl_registry.cli.parsing import data_help
+from ssl_registry.contract.config import MethodConfig
+from ssl_registry.run_options import RunOptions
 
 __all__ = ["make_parser"]
 
@@ -42,7 +44,7 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
         "--data",
         type=str,
         default="digits",
-        help=f"{DATA}.",
+        help=data_help(),
     )
     add(
         "--backbone",
@@ -59,16 +61,17 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
     add("--batch_size", type=int, default=256, help="Samples a step and process.")
     add("--out", type=str | None, default=None, help="The run's folder (default: runs/METHOD-BACKBONE).")
     add("--resume", action="store_true", help="Go on from the last checkpoint in --out.")
+    add("--trust", action="store_true", help=RunOptions.model_fields["trust"].description)
     add("--seed", type=int, default=0, help="Of weights, order, views and everything random.")
     add("--image_size", type=int | None, default=None, help="Side of the images in pixels.")
     add("--data_root", type=str | None, default=None, help="Where torchvision's data sets lie.")
     add(
-        "--data_kind",
+        "--modality",
         type=str | None,
         default=None,
         help="image, signal or table, where an array leaves it open.",
     )
-    add("--standardise", type=bool, default=True, help="Bring signals and tables to mean 0 and std 1.")
+    add("--standardize", type=bool, default=True, help="Bring signals and tables to mean 0 and std 1.")
     add("--cache", type=str | None, default=None, help="Folder for images decoded and resized once.")
     add("--workers", type=int | None, default=None, help="Processes that load samples (default: for files only).")
     add(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssl_registry._system.terminal import tell
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.cli.view_options import take_changes
 from ssl_registry.errors import ConfigError, DataError
@@ -28,7 +29,7 @@ def run(argv: list[str]) -> int:
     add("method", metavar="METHOD")
     add("--data", default="digits", help="where samples come from, as for train (default: digits)")
     add("--data-root", help="where torchvision's data sets lie")
-    add("--data-kind", help="image, signal or table, where an array leaves it open")
+    add("--modality", help="image, signal or table, where an array leaves it open")
     add("--image-size", type=int, help="side of the images in pixels")
     add("--rows", type=int, default=6, help="samples, spread over the source (default: 6)")
     add("--seed", type=int, default=0, help="of the views (default: 0)")
@@ -43,9 +44,9 @@ def run(argv: list[str]) -> int:
     from ssl_registry.data import open_source
 
     source = open_source(
-        options.data, image_size=options.image_size, data_root=options.data_root, kind=options.data_kind
+        options.data, image_size=options.image_size, data_root=options.data_root, modality=options.modality
     )
-    if source.kind == "table":
+    if source.modality == "table":
         raise DataError(f"{source.name} is a table: there is nothing to look at; images and signals have pictures")
     rows, told = _draw(options.method, source, changes, options.rows, options.seed)
 
@@ -57,8 +58,8 @@ def run(argv: list[str]) -> int:
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be written ({error})") from error
     for line in told:
-        print(line)
-    print(f"{len(rows)} samples of {source.name} and {len(rows[0]) - 1} view(s) of each: {out}")
+        tell(line)
+    tell(f"{len(rows)} samples of {source.name} and {len(rows[0]) - 1} view(s) of each: {out}")
     return 0
 
 
@@ -69,33 +70,34 @@ def _draw(
     import torch
 
     from ssl_registry._registry import registry
-    from ssl_registry.data.loading.drawn import DrawnViews, choose_drawing
-    from ssl_registry.training.building import build_model, default_backbone
+    from ssl_registry.data.loading.drawn import DrawnViews, choose_view_plan
+    from ssl_registry.training.building import build_model, choose_backbone
 
     engine = changes.pop("engine", "auto")
+    backbone, backbone_kwargs = choose_backbone(method, source, None, None, registry=registry)
     model = build_model(
         method,
         source,
-        backbone=default_backbone(source),
+        backbone=backbone,
         low_resolution=None,
         pretrained=False,
-        backbone_kwargs=None,
+        backbone_kwargs=backbone_kwargs,
         seed=seed,
         options={},
         registry=registry,
         views=changes,
     )
-    recipe = model.recipe.model_copy(update={"mean": None, "std": None})  # for eyes, not for a network
+    view_policy = model.view_policy.model_copy(update={"mean": None, "std": None})  # for eyes, not for a network
     total = len(source.train)  # type: ignore[arg-type]  # map-style data sets have a length
     indices = sorted({index * total // count for index in range(count)})
-    drawing = choose_drawing(source, recipe, asked=str(engine), accelerator=False)
-    told = recipe.notes(source.input_shape)
+    drawing = choose_view_plan(source, view_policy, asked=str(engine), accelerator=False)
+    told = view_policy.notes(source.input_shape)
     samples = [source.train[index] for index in indices]
-    originals = recipe.prepare(torch.stack([x[0] if isinstance(x, list | tuple) else x for x in samples]))
+    originals = view_policy.prepare(torch.stack([x[0] if isinstance(x, list | tuple) else x for x in samples]))
     if drawing is None:
-        views = recipe.draw(originals, torch.Generator().manual_seed(seed))
+        views = view_policy.draw(originals, torch.Generator().manual_seed(seed))
     else:
         told.append(str(drawing.engine))
         batch = DrawnViews(source.train, drawing.host, seed=seed).batch(indices)
-        views = recipe.views_of(batch)
+        views = view_policy.views_of(batch)
     return [list(row) for row in zip(originals, *views, strict=True)], told

@@ -1,20 +1,16 @@
 """`MethodConfig`: what every method can be told, checked where it is said.
 
-A method declares its own options as fields of a subclass; pydantic checks type and range, and this
-module turns its findings into one line a user can act on.
+A method declares its own options as fields of a subclass; pydantic checks type and range.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ssl_registry.errors import ConfigError, did_you_mean
-
-__all__ = ["Field", "MethodConfig", "allowed_values", "parse_config"]
+__all__ = ["Field", "MethodConfig"]
 
 # timm's "sgd" is Nesterov's with a momentum of 0.9, and its RMSprop differs as much; a class means torch's defaults.
 DEFAULTS_OF_CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -81,73 +77,3 @@ class MethodConfig(BaseModel):
                 )
             return value.__name__.lower()
         return value
-
-
-ConfigT = TypeVar("ConfigT", bound=MethodConfig)
-
-
-def parse_config(cls: type[ConfigT], options: Mapping[str, Any], *, owner: str) -> ConfigT:
-    """Build ``cls`` from a user's options.
-
-    Args:
-        cls: the method's config class.
-        options: what the user gave, by name.
-        owner: the method's name, for messages.
-
-    Raises:
-        ConfigError: naming each wrong key, what it may be, and the nearest right key.
-    """
-    try:
-        return cls(**options)
-    except ValidationError as error:
-        lines = [_explain(cls, finding, owner) for finding in error.errors()]
-        raise ConfigError("; ".join(lines)) from None
-
-
-def _explain(cls: type[MethodConfig], finding: Mapping[str, Any], owner: str) -> str:
-    """Put one of pydantic's findings into words that name the key and what is allowed."""
-    location = finding["loc"]
-    if not location:  # a validator over the whole config
-        return f"{owner}: {finding['msg'].removeprefix('Value error, ')}"
-    key = str(location[0])
-    if finding["type"] == "extra_forbidden":
-        return (
-            f"{owner} has no option {key!r}.{did_you_mean(key, cls.model_fields)} "
-            f"It takes: {', '.join(sorted(cls.model_fields))}"
-        )
-    dotted = ".".join(str(part) for part in location)
-    allowed = allowed_values(cls, key)
-    message = finding["msg"].removeprefix("Value error, ")
-    message = re.sub("^Input should", "it should", message)
-    return f"{owner}: {dotted}={finding['input']!r} is not accepted, {message} (allowed: {allowed})"
-
-
-def allowed_values(cls: type[BaseModel], key: str) -> str:
-    """Describe in words what a field of a config takes.
-
-    >>> allowed_values(MethodConfig, "learning_rate")
-    'float > 0'
-    """
-    field = cls.model_fields[key]
-    words = _type_name(field.annotation)
-    signs = {
-        "gt": ">",
-        "ge": ">=",
-        "lt": "<",
-        "le": "<=",
-        "min_length": "length >=",
-        "max_length": "length <=",
-    }
-    for constraint in field.metadata:
-        for attribute, sign in signs.items():
-            bound = getattr(constraint, attribute, None)
-            if bound is not None:
-                words += f" {sign} {bound}"
-    return words
-
-
-def _type_name(annotation: Any) -> str:
-    text = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    return re.sub(r"\b(typing|builtins)\.", "", text).replace("NoneType", "None")

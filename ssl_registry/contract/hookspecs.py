@@ -5,6 +5,8 @@ and hooks marked with `hookimpl`. It is not an ``nn.Module`` and holds nothing b
 modules live in ``model.heads``, and state that must survive a restart lives in their parameters and
 buffers. An implementation takes any subset of a hook's arguments, by name.
 
+A class attribute ``needs = Needs(...)`` tells which samples and which backbone it takes (`ssl_registry.Needs`).
+
 `build_heads` and `compute_loss` are required. Hooks marked *first result* have one answer, the method's;
 the others are also called on observers (``registry.create(..., observers=[...])``).
 """
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from ssl_registry.contract.context import Context
     from ssl_registry.contract.overrides import Overrides
     from ssl_registry.model.module import SSLModule
-    from ssl_registry.views import Recipe
+    from ssl_registry.views import ViewPolicy
 
 PROJECT = "ssl_registry"
 REQUIRED = frozenset({"build_heads", "compute_loss"})
@@ -58,7 +60,7 @@ class MethodSpec:
         """
 
     @hookspec(firstresult=True)
-    def build_recipe(self, image_size: int | None) -> Recipe:
+    def build_views(self, image_size: int | None) -> ViewPolicy:
         """Describe the method's views. First result; default: one plain view.
 
         Args:

@@ -10,6 +10,7 @@ import pluggy
 
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.contract.hookspecs import PROJECT, REQUIRED, MethodSpec
+from ssl_registry.contract.needs import Needs
 from ssl_registry.errors import ContractError, did_you_mean
 
 __all__ = ["bind", "check_method_class", "implemented_hooks"]
@@ -17,7 +18,7 @@ __all__ = ["bind", "check_method_class", "implemented_hooks"]
 # Names that `registry.create` takes for itself; a method's option of the same name could never be reached.
 RESERVED = frozenset(
     {"backbone", "image_size", "in_chans", "input_shape", "pretrained", "low_resolution", "pooling"}
-    | {"backbone_kwargs", "recipe", "observers", "seed", "name"}
+    | {"backbone_kwargs", "view_policy", "observers", "seed", "name"}
 )
 
 
@@ -60,6 +61,13 @@ def check_method_class(cls: object, *, source: str) -> type[Any]:
         raise ContractError(
             f"{where}: rename Config.{', Config.'.join(sorted(taken))}; registry.create takes that name"
         )
+    needs = getattr(cls, "needs", Needs())
+    if not isinstance(needs, Needs):
+        raise ContractError(
+            f"{where}: needs is {needs!r}; write needs = Needs(modalities=(...), ...) (from ssl_registry import Needs)"
+        )
+    if problem := needs.problem():
+        raise ContractError(f"{where}: Needs: {problem}")
     _check_hooks(cls, where)
     if missing := sorted(REQUIRED - implemented_hooks(cls)):
         raise ContractError(f"{where} lacks the required hook {' and '.join(missing)}; mark it with @hookimpl")

@@ -2,27 +2,48 @@
 
 What lives where:
 
-- `source`: `Source`, what a data set is to the rest of the project. `opening`: `open_source`, which makes one
-  from what a user writes.
-- One file for each origin: `digits` (built in), `arrays` (``.npz``, ``.npy``, ``.pt``; `csv_files`), `folder`
-  (`image_files`), `shards` (`shard_index`, `shard_images`, `shard_order`), `parquet` and `hugging_face` (both
-  through `arrow`), `torchvision_sets` (data sets by name; `torchvision_files`).
-- What arrays share: `memory` (arrays in memory become a `Source`), `samples` (their data set), `shapes`
-  (which array is an image, a signal, a table), `labels` (classes and the hold-out), `statistics`.
-- What images share: `encoded` (the data set that decodes on request, and broken ones), `images` (decode and
-  resize), `pixels` (channels and depth), `probing` (those of a set), `files` (look through a folder).
-- Faster: `cache` and `cached_images` (decoded once, mapped from the disk), `resident` (kept on the device).
-- `loader`: batches in an order that is a pure function of seed, epoch, rank and world size, and that a
-  checkpoint can continue in the middle of an epoch. `resume`: what Lightning's loops need for that.
-- `datamodule`: `SSLDataModule`, a source for Lightning's Trainer.
+- `source`: `Source`, what a data set is to the rest of the project. `options`: `DataOptions`, what it is opened with.
+  `open`: `open_source`, which makes a source from what a user writes.
+- `sources/`: one file for each kind of source.
+- `arrays/`: what arrays share: how they become a `Source`; which is an image, a signal, a table; labels, statistics.
+- `images/`: what images share: decoding on request, broken files, channels and depth, the cache.
+- `loading/`: batches in an order that is a pure function of seed, epoch, rank and world size, and that a checkpoint can
+  continue in the middle of an epoch; `SSLDataModule`, a source for Lightning's Trainer.
+
+Every name below is imported when it is first used: the command line reads `options` without importing torch.
 """
 
 from __future__ import annotations
 
-from ssl_registry.data.images.cache import cache_source
-from ssl_registry.data.images.encoded import broken_samples
-from ssl_registry.data.loading.datamodule import SSLDataModule
-from ssl_registry.data.open import open_source
-from ssl_registry.data.source import Source
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SSLDataModule", "Source", "broken_samples", "cache_source", "open_source"]
+_HOME = {
+    "DataOptions": "ssl_registry.data.options",
+    "SSLDataModule": "ssl_registry.data.loading.datamodule",
+    "Source": "ssl_registry.data.source",
+    "broken_samples": "ssl_registry.data.images.encoded",
+    "cache_source": "ssl_registry.data.images.cache",
+    "open_source": "ssl_registry.data.open",
+}
+
+__all__ = ["DataOptions", "SSLDataModule", "Source", "broken_samples", "cache_source", "open_source"]
+
+if TYPE_CHECKING:
+    from ssl_registry.data.images.cache import cache_source
+    from ssl_registry.data.images.encoded import broken_samples
+    from ssl_registry.data.loading.datamodule import SSLDataModule
+    from ssl_registry.data.open import open_source
+    from ssl_registry.data.options import DataOptions
+    from ssl_registry.data.source import Source
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from torch.utils.data import Dataset
 
+from ssl_registry.data.options import Modality
+
 if TYPE_CHECKING:
     from ssl_registry.views import View
 
-__all__ = ["UNDERSTOOD", "Kind", "Source", "Task"]
+__all__ = ["Modality", "Source", "Task"]
 
-Kind = Literal["image", "signal", "table"]
-Task = Literal["classes", "multilabel", "regression"]
-
-UNDERSTOOD = (
-    "'digits' (built in), a folder of images, an array file (.npz, .npy, .pt, .csv), Parquet files "
-    "('data/*.parquet'), a Hugging Face data set ('hf:NAME'), shards ('shards/{000..099}.tar', "
-    "'https://...tar', 'pipe:...'), or a torchvision data set ('torchvision:CIFAR10' or 'CIFAR10', with data_root=...)"
-)
+Task = Literal["classification", "multilabel", "regression"]
 
 
 @dataclass(frozen=True)
@@ -38,12 +33,12 @@ class Source:
             of signals and tables as stored and already applied. None when not known.
         view: augmentation suited to the samples, where the source knows one; otherwise the method's is used.
         notes: what was decided while opening it, in words.
-        task: what the labels ask for: ``classes``; ``multilabel``, 0 or 1 for each of several labels (int64); or
+        task: what the labels ask for: ``classification``; ``multilabel``, 0 or 1 for each of several labels (int64); or
             ``regression``, numbers (float64). The other two are for `ssl_registry.evaluate`, training passes over them.
     """
 
     name: str
-    kind: Kind
+    modality: Modality
     input_shape: tuple[int, ...]
     train: Dataset[Any]
     test: Dataset[Any] | None = None
@@ -52,9 +47,9 @@ class Source:
     std: tuple[float, ...] | None = None
     view: View | None = None
     notes: tuple[str, ...] = ()
-    task: Task = "classes"
+    task: Task = "classification"
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether items carry a class."""
         return self.classes is not None

@@ -10,12 +10,24 @@ import subprocess
 import sys
 
 from ssl_registry.discovery.entry_points import MethodInfo
-from ssl_registry.errors import SSLRegistryError
 
 __all__ = ["DEFAULT_TIMEOUT", "import_problem"]
 
 # Importing torch from a cold disk takes most of a minute; a plugin adds little to that.
 DEFAULT_TIMEOUT = 60.0
+# What runs in that process. Its last line is the outcome: the plugin may have printed before it.
+PROGRAM = """
+import json, sys
+from ssl_registry import registry
+from ssl_registry.errors import SSLRegistryError
+
+problem = ""
+try:
+    registry.method_class(sys.argv[1])
+except SSLRegistryError as error:
+    problem = " ".join(str(error).split())
+print("\\n" + json.dumps({"problem": problem}), flush=True)
+"""
 
 
 def import_problem(info: MethodInfo, *, timeout: float = DEFAULT_TIMEOUT) -> str:
@@ -29,10 +41,9 @@ def import_problem(info: MethodInfo, *, timeout: float = DEFAULT_TIMEOUT) -> str
         The problem, with distribution and version; empty when there is none.
     """
     source = f"{info.distribution} {info.version}"
-    code = "import sys; from ssl_registry.discovery.health import _report; _report(sys.argv[1])"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", code, info.qualified],
+            [sys.executable, "-c", PROGRAM, info.qualified],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -48,15 +59,3 @@ def import_problem(info: MethodInfo, *, timeout: float = DEFAULT_TIMEOUT) -> str
     except (IndexError, ValueError, KeyError, TypeError):
         return f"{source} ends the process that imports it, with exit code {done.returncode}"
     return problem
-
-
-def _report(name: str) -> None:
-    """Import a method in this process and print the outcome; what `import_problem` runs."""
-    from ssl_registry._registry import registry
-
-    problem = ""
-    try:
-        registry.method_class(name)
-    except SSLRegistryError as error:
-        problem = " ".join(str(error).split())
-    print(f"\n{json.dumps({'problem': problem})}", flush=True)

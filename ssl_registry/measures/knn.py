@@ -96,7 +96,7 @@ def knn_predict(
         shortlist = Shortlist(*_prepare(train_features))
         open_rows = [left[:0]]
         for tests in _chunks(left, chunk_size or shortlist_module.TEST_ROWS):
-            found = shortlist.nearest(_normalised(test_features[tests].to(train_features.device)), k)
+            found = shortlist.nearest(_normalized(test_features[tests].to(train_features.device)), k)
             vote(tests, found.similarity, found.rows)
             open_rows.append(tests[~found.proven])
         left = torch.cat(open_rows)
@@ -152,7 +152,7 @@ def knn_accuracy(
 
 def _nearest(train: Tensor, test: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the similarities [m, k], largest first, and the rows of ``train`` that have them."""
-    test = _normalised(test)
+    test = _normalized(test)
     similarity = test.new_empty(len(test), 0)
     rows = torch.empty(len(test), 0, dtype=torch.int64, device=test.device)
     # One buffer for all tiles: fresh memory for each costs a tenth of the time.
@@ -181,7 +181,7 @@ def _suits_shortlist(train: Tensor, k: int) -> bool:
     return large and shortlist_module.fast_bfloat16(train.device)
 
 
-def _normalised(x: Tensor) -> Tensor:
+def _normalized(x: Tensor) -> Tensor:
     x, scale = _prepare(x)
     return x * scale.unsqueeze(1)
 

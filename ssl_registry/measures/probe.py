@@ -136,7 +136,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _split(task: Task, y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Return the rows to fit on and the rows to compare on."""
-    if task == "classes":
+    if task == "classification":
         kept, held = stratified_holdout(y.cpu().numpy(), VALIDATION, seed)
     else:
         order = np.random.default_rng(seed).permutation(len(y))
@@ -169,7 +169,7 @@ def _sweep(candidates: Sequence[float], results: Iterable[float]) -> dict[float,
 def _validate(task: Task, fit: Linear, x: Tensor, y: Tensor) -> float:
     """Return what is compared, larger for better."""
     outputs = x @ fit.weight.T + fit.bias
-    if task == "classes":
+    if task == "classification":
         return float((outputs.argmax(1) == y).double().mean())
     if task == "regression":
         return -float((outputs - y).square().mean())

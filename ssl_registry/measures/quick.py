@@ -41,7 +41,7 @@ class QuickProbe:
 
 def can_probe(source: Source) -> bool:
     """Tell whether a source has what `quick_probe` needs: labels and a held-out part."""
-    return source.labelled and source.test is not None
+    return source.labeled and source.test is not None
 
 
 def quick_probe(

@@ -84,7 +84,7 @@ class Shortlist:
         count = min(2 * k + 24, len(self.train))
         rounded = test.bfloat16()
         approximate, rows, outside = self._candidates(rounded, count)
-        centre = test @ self.mean
+        center = test @ self.mean
         lost = (test - rounded).norm(dim=1)
         # |ab - a'b'| <= |a - a'||b| + |a'||b - b'|, and the sum of D products in float32.
         bound = lost * self.length + (1 + lost) * self.lost + test.shape[1] * 2.0**-23 * self.length
@@ -93,13 +93,13 @@ class Shortlist:
         best, order = similarity.topk(k, dim=1)
         found = rows[:, :few].gather(1, order)
         left_out = approximate[:, few] if few < count else outside
-        proven = self._proves(best[:, -1] - centre, torch.maximum(left_out, outside), bound)
+        proven = self._proves(best[:, -1] - center, torch.maximum(left_out, outside), bound)
         if few < count and not bool(proven.all()):
             again = (~proven).nonzero()[:, 0]
             similarity = self._rescore(test[again], rows[again])
             best[again], order = similarity.topk(k, dim=1)
             found[again] = rows[again].gather(1, order)
-            proven[again] = self._proves(best[again, -1] - centre[again], outside[again], bound[again])
+            proven[again] = self._proves(best[again, -1] - center[again], outside[again], bound[again])
         return Nearest(best, found, proven)
 
     @staticmethod

@@ -161,7 +161,7 @@ def fit_sgd(
 def losses(out: Tensor, targets: Tensor, task: str) -> Tensor:
     """Return the mean loss of each layer [rates] from outputs [rates, batch, K]."""
     wanted = targets.expand(len(out), *targets.shape)
-    if task == "classes":
+    if task == "classification":
         return cross_entropy(out.flatten(0, 1), wanted.flatten(), reduction="none").view(len(out), -1).mean(1)
     if task == "multilabel":
         return binary_cross_entropy_with_logits(out, wanted, reduction="none").mean((1, 2))

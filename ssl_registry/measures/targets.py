@@ -31,7 +31,7 @@ def task_of(targets: Tensor) -> Task:
         if targets.is_floating_point():
             return "regression"
         if targets.ndim == 1:
-            return "classes"
+            return "classification"
         if int(targets.min()) >= 0 and int(targets.max()) <= 1:
             return "multilabel"
     raise DataError(
@@ -63,7 +63,7 @@ def check_targets(features: Tensor, targets: Tensor | None, *, part: str) -> tup
 
 def encode(task: Task, targets: Tensor) -> tuple[Tensor | None, Tensor]:
     """Return the classes, and targets as the solvers take them: 0 to K-1 [N], or floats [N, K]."""
-    if task != "classes":
+    if task != "classification":
         return None, targets.float().reshape(len(targets), -1)
     classes, members = torch.unique(targets, return_inverse=True)
     if len(classes) < 2:

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.contract.overrides import Overrides
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
-from ssl_registry.errors import ConfigError, ContractError, did_you_mean
-from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes
+from ssl_registry.errors import BackboneError, ConfigError, ContractError, did_you_mean
+from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes, has_tokens
 from ssl_registry.model.batches import describe
 from ssl_registry.model.module import SSLModule
-from ssl_registry.views import Recipe
+from ssl_registry.views import ViewPolicy
 
 __all__ = ["assemble"]
 
@@ -29,7 +30,7 @@ def assemble(
     spec: BackboneSpec,
     *,
     overrides: dict[str, nn.Module],
-    recipe: Recipe | None,
+    view_policy: ViewPolicy | None,
     observers: Sequence[object],
     seed: int | None,
 ) -> SSLModule:
@@ -44,13 +45,15 @@ def assemble(
         if seed is not None:
             torch.manual_seed(seed)
         built = spec.build()
+        if needs_of(method).tokens:
+            _check_tokens(info, built)
         heads = _build_heads(hooks, info, built, overrides)
-    if recipe is None:
+    if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
-        recipe = hooks.build_recipe(image_size=size) or Recipe.plain()
-    recipe = recipe.adapted(built.input_shape)
-    check_sizes(built.module, built.input_shape, recipe.own_sizes)
-    for note in recipe.notes(built.input_shape):
+        view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
+    view_policy = view_policy.adapted(built.input_shape)
+    check_sizes(built.module, built.input_shape, view_policy.own_sizes)
+    for note in view_policy.notes(built.input_shape):
         log.info("%s: %s", info.name, note)
     return SSLModule(
         method,
@@ -59,11 +62,26 @@ def assemble(
         feature_dim=built.feature_dim,
         input_shape=built.input_shape,
         heads=heads,
-        recipe=recipe,
+        view_policy=view_policy,
         record=built.record,
         overridden=list(overrides),
         observers=observers,
         seed=torch.initial_seed() % 2**63 if seed is None else seed,
+    )
+
+
+def _check_tokens(info: MethodInfo, built: Backbone) -> None:
+    """Refuse a backbone without tokens for a method that works on them."""
+    if has_tokens(built.module):
+        return
+    name = built.record.name or built.record.class_name
+    instead = {
+        3: "a vision transformer, such as backbone='vit_small_patch16_224' (ssl-registry backbones 'vit*' lists more)",
+        2: "backbone='signal_encoder'",
+    }.get(len(built.input_shape), "images or signals")
+    raise BackboneError(
+        f"{info.name} works on tokens, which {name} does not have; use {instead}, or a module of your own with a "
+        "method tokens"
     )
 
 

@@ -11,17 +11,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from ssl_registry._system.plain import is_plain
 from ssl_registry._system.python_files import load_object
+from ssl_registry._system.trust import WEIGHT_SOURCES
+from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.feature_dim import FeaturePool, measure
 from ssl_registry.nn import SignalEncoder, TableEncoder
 
-__all__ = ["WEIGHT_SOURCES", "Backbone", "BackboneSpec", "FeaturePool", "check_sizes", "list_backbones", "own_backbone"]
+__all__ = [
+    "Backbone",
+    "BackboneSpec",
+    "FeaturePool",
+    "check_sizes",
+    "has_tokens",
+    "list_backbones",
+    "own_backbone",
+]
 
 # The core's own small encoders for what timm has none for; each takes the number of input channels.
 ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
-# Arguments of timm that say where weights come from, and nothing of the network's shape.
-WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
 
 
 @dataclass(frozen=True)
@@ -32,13 +41,13 @@ class Backbone:
         module: maps [batch, *input_shape] to [batch, feature_dim]; a plain timm module for a timm name.
         feature_dim: the measured width.
         input_shape: of one sample.
-        record: what rebuilds it, in plain values; its ``name`` is None for a user's own module.
+        record: what rebuilds it; its ``name`` is None for a user's own module.
     """
 
     module: nn.Module
     feature_dim: int
     input_shape: tuple[int, ...]
-    record: dict[str, Any]
+    record: BackboneRecord
 
 
 @dataclass(frozen=True)
@@ -85,20 +94,25 @@ class BackboneSpec:
             _use_low_resolution_stem(module)
         module, feature_dim = measure(module, shape, self.pooling)
         if self.weights is not None:
-            from ssl_registry.checkpoint.weights import load_weights, read_origin
+            from ssl_registry.checkpoint.weights import load_backbone_weights, load_weights
 
-            load_weights(module, read_origin(self.weights))
-        own = isinstance(self.backbone, nn.Module)
-        record = {
-            "name": None if own else self.backbone,
-            "class": f"{type(self.backbone).__module__}.{type(self.backbone).__qualname__}" if own else None,
-            "input_shape": list(shape),
+            load_weights(module, load_backbone_weights(self.weights))
+        return Backbone(module, feature_dim, shape, self._record(shape))
+
+    def _record(self, shape: tuple[int, ...]) -> BackboneRecord:
+        # A record rebuilds the architecture; the weights are beside it.
+        kwargs = {key: value for key, value in self.kwargs.items() if key not in WEIGHT_SOURCES}
+        rest: dict[str, Any] = {
+            "input_shape": shape,
             "low_resolution": self.low_resolution,
             "pooling": self.pooling,
-            # A record rebuilds the architecture; the weights are beside it.
-            "kwargs": {key: value for key, value in self.kwargs.items() if key not in WEIGHT_SOURCES},
         }
-        return Backbone(module, feature_dim, shape, record)
+        if isinstance(self.backbone, str) and is_plain(kwargs):
+            return BackboneRecord(name=self.backbone, kwargs=kwargs, **rest)
+        # A module, or a name with arguments that no file can hold, such as a class: the user alone builds it again.
+        cls = type(self.backbone)
+        own = self.backbone if isinstance(self.backbone, str) else f"{cls.__module__}.{cls.__qualname__}"
+        return BackboneRecord(name=None, class_name=own, **rest)
 
     def _shape_for_module(self, module: nn.Module) -> tuple[int, ...]:
         """The sample's shape for a user's module: as told, else what a timm module says of itself."""
@@ -197,6 +211,14 @@ def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable
                 f"{input_shape[-1]}. A vision transformer takes all multiples of its patch with "
                 "backbone_kwargs={'dynamic_img_size': True}; a convolutional network takes any size"
             ) from error
+
+
+def has_tokens(module: nn.Module) -> bool:
+    """Tell whether a backbone has tokens: patches of timm's transformers, steps of a signal encoder, a user's own."""
+    inner = module.module if isinstance(module, FeaturePool) else module
+    if isinstance(inner, SignalEncoder) or callable(getattr(inner, "tokens", None)):
+        return True
+    return all(hasattr(inner, part) for part in ("patch_embed", "blocks", "_pos_embed"))
 
 
 def list_backbones(pattern: str = "*") -> list[str]:

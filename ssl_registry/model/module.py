@@ -16,15 +16,14 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from ssl_registry._version import __version__
-from ssl_registry.checkpoint.record import FORMAT, RECORD_KEY, check_record
+from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
 from ssl_registry.contract.context import Context, mix_seed
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
@@ -32,13 +31,21 @@ from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import describe, read_batch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
-from ssl_registry.nn import FrozenModuleList, evaluating
-from ssl_registry.views import Recipe, sample_keys
+from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
+from ssl_registry.views import ViewPolicy, sample_keys
 
 __all__ = ["SSLModule"]
 
 # Streams of random numbers that must not meet, whatever the epoch.
 TRAIN, EVALUATE, FIT_START = 0, 1, 2
+
+
+class Heads(nn.ModuleDict):
+    """A method's heads by name. Only the method knows what each of them is: to a type checker they are `Any`."""
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, name: str) -> Any: ...
 
 
 class SSLModule(LightningModule):
@@ -55,7 +62,7 @@ class SSLModule(LightningModule):
         input_shape: of one sample.
         heads: every other module by name.
         recipe: how views are drawn.
-        record: what rebuilds the backbone, in plain values.
+        record: what rebuilds the backbone.
         overridden: names of the heads that the user gave.
         observers: objects whose hooks are called beside the method's.
         seed: of every random draw of training.
@@ -70,8 +77,8 @@ class SSLModule(LightningModule):
         feature_dim: int,
         input_shape: tuple[int, ...],
         heads: dict[str, nn.Module],
-        recipe: Recipe,
-        record: dict[str, Any],
+        view_policy: ViewPolicy,
+        record: BackboneRecord,
         overridden: Sequence[str] = (),
         observers: Sequence[object] = (),
         seed: int = 0,
@@ -82,8 +89,8 @@ class SSLModule(LightningModule):
         self.backbone = backbone
         self.feature_dim = feature_dim
         self.input_shape = input_shape
-        self.heads = nn.ModuleDict(heads)
-        self.recipe = recipe
+        self.heads = Heads(heads)
+        self.view_policy = view_policy
         self.backbone_record = record
         self.overridden = tuple(sorted(overridden))
         self.observers = list(observers)
@@ -125,7 +132,7 @@ class SSLModule(LightningModule):
         single = x.ndim == len(self.input_shape)
         (batch,) = read_batch(x.unsqueeze(0) if single else x, self.input_shape)
         with evaluating(self.backbone), torch.compiler.set_stance("force_eager"):
-            features: Tensor = self.backbone(self._cast(self.recipe.prepare(batch.to(self.device)))).float()
+            features: Tensor = self.backbone(self._cast(self.view_policy.prepare(batch.to(self.device)))).float()
         return features[0] if single else features
 
     def compile_networks(self) -> None:
@@ -237,15 +244,15 @@ class SSLModule(LightningModule):
             self._check_range(given[0])
             if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
                 keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
-            return self.recipe.draw(given[0], ctx.generator, keys=keys)
-        if len(given) != self.recipe.num_views:
+            return self.view_policy.draw(given[0], ctx.generator, keys=keys)
+        if len(given) != self.view_policy.num_views:
             raise BatchError(
-                f"{self.info.name} takes {self.recipe.num_views} view(s), the batch holds {len(given)}; "
+                f"{self.info.name} takes {self.view_policy.num_views} view(s), the batch holds {len(given)}; "
                 "give that many, or a single one and let the recipe draw them"
             )
         if keys is not None:
-            return self.recipe.finish(given, keys)
-        return [self.recipe.ready(view) for view in given]
+            return self.view_policy.finish(given, keys)
+        return [self.view_policy.ready(view) for view in given]
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
@@ -253,7 +260,7 @@ class SSLModule(LightningModule):
 
     def _check_range(self, images: Tensor) -> None:
         """Look once whether float images are in [0, 1], where colour steps and their clamping mean something."""
-        if self._checked_range or len(self.input_shape) != 3 or self.recipe.is_plain:
+        if self._checked_range or len(self.input_shape) != 3 or self.view_policy.is_plain:
             return
         self._checked_range = True
         if images.is_floating_point():
@@ -286,8 +293,15 @@ class SSLModule(LightningModule):
         )
 
     @property
-    def _scales_gradients(self) -> bool:
-        return self._trainer is not None and self.trainer.precision == "16-mixed"
+    def _allows_fused(self) -> bool:
+        """Whether Lightning lets a fused optimizer do what the trainer was told."""
+        if self._trainer is None:
+            return True
+        # In float16 a fused step divides by the gradient scaler's factor itself: callbacks and clipping, which come
+        # before it, would see scaled gradients. So Lightning refuses to clip for any optimizer with such a step, and
+        # does so under bf16-mixed as well, where nothing is scaled.
+        clips = bool(self.trainer.gradient_clip_val)
+        return self.trainer.precision != "16-mixed" and not (clips and self.trainer.precision == "bf16-mixed")
 
     @property
     def log_interval(self) -> int:
@@ -317,8 +331,7 @@ class SSLModule(LightningModule):
         groups = self.hook.param_groups(model=self, config=self.config)
         if groups is None:
             groups = default_param_groups([self.backbone, self.heads])
-        # A gradient scaler (float16) un-scales inside a fused step, too late for Lightning to clip before it.
-        optimizer = build_optimizer(groups, self.config, fused=not self._scales_gradients)
+        optimizer = build_optimizer(groups, self.config, fused=self._allows_fused)
         # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.
         scheduler = build_scheduler(optimizer, self.config, lambda: self._max_steps)
         if scheduler is None:
@@ -329,8 +342,8 @@ class SSLModule(LightningModule):
         """Agree on one seed over all ranks."""
         self.seed = int(self.trainer.strategy.broadcast(self.seed))
         self._frozen.release()
-        lists = [part for part in self.modules() if isinstance(part, FrozenModuleList)]
-        meant = {id(part) for frozen in lists for part in frozen.modules()}
+        resting = [part for part in self.modules() if isinstance(part, FrozenModuleList | MomentumTeacher)]
+        meant = {id(part) for network in resting for part in network.modules()}
         if meant and all(part.training or id(part) in meant for part in self.modules()):
             # Lightning would call it unexpected that what never trains is in evaluation mode.
             warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
@@ -385,7 +398,7 @@ class SSLModule(LightningModule):
         inputs = self.trainer.strategy.broadcast(inputs)
         if inputs is None:
             raise BatchError("the training source is empty: it gave no batch to choose from")
-        return self._cast(self.recipe.prepare(inputs.to(self.device)))
+        return self._cast(self.view_policy.prepare(inputs.to(self.device)))
 
     # --- freezing -----------------------------------------------------------------------------------------
 
@@ -408,11 +421,13 @@ class SSLModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record where the model comes from, in plain values."""
-        checkpoint[RECORD_KEY] = make_record(self)
+        checkpoint[RECORD_KEY] = make_record(self).model_dump()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse another method's checkpoint, and go on with the seed that was saved."""
-        self.seed = check_record(checkpoint, self.info)["seed"]
+        record = read_record(checkpoint)
+        check_method(record, self.info)
+        self.seed = record.seed
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is rebuilt: the plugin manager and the generator."""
@@ -425,17 +440,15 @@ class SSLModule(LightningModule):
         self._hooks = bind(self.method, self.observers)
 
 
-def make_record(model: SSLModule) -> dict[str, Any]:
-    """Describe a model in plain values: what `reopen` needs to build it again."""
-    return {
-        "format": FORMAT,
-        "core_version": __version__,
-        "method": model.info.name,
-        "distribution": model.info.distribution,
-        "version": model.info.version,
-        "config": model.config.model_dump(mode="json"),
-        "backbone": model.backbone_record,
-        "recipe": model.recipe.model_dump(mode="json"),
-        "overridden": list(model.overridden),
-        "seed": model.seed,
-    }
+def make_record(model: SSLModule) -> Record:
+    """Describe a model: what `reopen` needs to build it again."""
+    return Record(
+        method=model.info.name,
+        distribution=model.info.distribution,
+        version=model.info.version,
+        config=model.config.model_dump(mode="json"),
+        backbone=model.backbone_record,
+        view_policy=model.view_policy,
+        overridden=model.overridden,
+        seed=model.seed,
+    )

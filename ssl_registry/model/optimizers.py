@@ -12,11 +12,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError, did_you_mean
-from ssl_registry.lean_adam import LeanAdam, LeanAdamW
 
 __all__ = ["build_optimizer", "build_scheduler", "default_param_groups"]
-
-LEAN = {Adam: LeanAdam, AdamW: LeanAdamW}
 
 
 def default_param_groups(modules: Iterable[nn.Module]) -> list[dict[str, Any]]:
@@ -38,7 +35,7 @@ def build_optimizer(groups: list[dict[str, Any]], config: MethodConfig, *, fused
     Args:
         groups: as torch's optimizers take them.
         config: the optimizer's name, rates and further arguments; ``fused`` or ``foreach`` among these decide.
-        fused: otherwise take the fused form of Adam, AdamW or SGD where every parameter allows it. It does
+        fused: otherwise take torch's fused form of Adam, AdamW or SGD where every parameter allows it. It does
             the same arithmetic in one pass over memory.
 
     Raises:
@@ -56,13 +53,8 @@ def build_optimizer(groups: list[dict[str, Any]], config: MethodConfig, *, fused
     if fused and not arguments.keys() & {"fused", "foreach", "differentiable"} and _can_fuse(groups, config.optimizer):
         arguments["fused"] = True
     rates: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    lean = LEAN.get(_class_of(config.optimizer)) if arguments.get("fused") else None
     try:
-        optimizer: Optimizer = (
-            create_optimizer_v2(groups, opt=config.optimizer, **rates, **arguments)
-            if lean is None
-            else lean(groups, **rates, **arguments)
-        )
+        optimizer: Optimizer = create_optimizer_v2(groups, opt=config.optimizer, **rates, **arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer {config.optimizer} does not take {config.optimizer_kwargs}: {error}") from error
     return optimizer

@@ -168,7 +168,7 @@ class SupervisedModule(LightningModule):
         return outputs
 
     def _step(self, batch: Any, stage: str, metrics: MetricCollection) -> Tensor:
-        x, y = _labelled(batch)
+        x, y = _labeled(batch)
         outputs: Tensor = self(x)
         loss: Tensor = self.loss_fn(outputs, y)
         # Lightning's mean over the epoch weighs each batch by its size.
@@ -230,7 +230,7 @@ class SupervisedModule(LightningModule):
         return self.trainer.enable_validation and (unknown or sum(self.trainer.num_val_batches) > 0)
 
 
-def _labelled(batch: Any) -> tuple[Tensor, Tensor]:
+def _labeled(batch: Any) -> tuple[Tensor, Tensor]:
     if isinstance(batch, list | tuple) and len(batch) == 2:
         x, y = batch
         if isinstance(x, Tensor) and isinstance(y, Tensor) and x.ndim and y.ndim and 0 < len(x) == len(y):

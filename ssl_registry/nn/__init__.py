@@ -1,14 +1,20 @@
 """Blocks for authors of methods: the parts that every method needs and many get wrong.
 
-- `heads`: `MLP`, `projection_head`, `prediction_head`
+- `heads`: `MLP`, a projection or prediction head
 - `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for
-- `momentum`: `update_momentum`, `cosine_schedule`, `deactivate_requires_grad`
+- `momentum`: `MomentumTeacher` and `update_momentum`, a moving average of a network; `deactivate_requires_grad`
+- `schedules`: `cosine_schedule`, `linear_schedule`, values by optimizer step
 - `freezing`: `freeze` and its token `Frozen`, `FrozenModuleList`, `evaluating`
-- `gather`: `gather` with gradient, `rank`, `world_size`
+- `gather`: `gather`, `all_sum`, `all_mean`, over all ranks with gradient; `rank`, `world_size`
+- `covariance`: `off_diagonal_squares`, what different dimensions have in common
+- `collect`: `StepCollector`, from the micro-batches of a step to its end; `not_collecting`
+- `queue`: `Queue`, vectors of past batches
+- `center`: `Center`, the moving mean of a teacher's outputs
+- `prototypes`: `Prototypes`, a linear layer on the unit sphere
+- `sinkhorn`: `sinkhorn`, assignments that use all prototypes equally
+- `koleo`: `koleo_loss`, features spread evenly over the sphere
 - `repeated`: `RepeatedModuleList`
-- `stacked`: `apply_each`, networks of one architecture computed together
-- `collect`: `StepCollector`, from the micro-batches of a step to its end
-- `functions`: `as_module`, a function in a module's clothes
+- `functions`: `as_module`, a function made a module
 - `tokens`: `tokens`, what a network computes before it pools, of all patches or some; `MaskToken`
 - `masks`: `random_mask`, `block_mask`, `multi_block_masks`
 - `patches`: `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
@@ -19,39 +25,46 @@ Nothing here knows a method, Lightning or the registry.
 
 from __future__ import annotations
 
-from ssl_registry.nn.collect import StepCollector
+from ssl_registry.nn.center import Center
+from ssl_registry.nn.collect import StepCollector, not_collecting
+from ssl_registry.nn.covariance import off_diagonal_squares
 from ssl_registry.nn.decoder import TokenDecoder, sine_cosine_positions
 from ssl_registry.nn.encoders import SignalEncoder, TableEncoder
 from ssl_registry.nn.freezing import Frozen, FrozenModuleList, evaluating, freeze
 from ssl_registry.nn.functions import FunctionModule, as_module
-from ssl_registry.nn.gather import gather, rank, world_size
-from ssl_registry.nn.heads import MLP, prediction_head, projection_head
+from ssl_registry.nn.gather import all_mean, all_sum, gather, rank, world_size
+from ssl_registry.nn.heads import MLP
+from ssl_registry.nn.koleo import koleo_loss
 from ssl_registry.nn.masks import BlockMasks, PatchMask, block_mask, multi_block_masks, random_mask
-from ssl_registry.nn.momentum import (
-    cosine_schedule,
-    deactivate_requires_grad,
-    update_momentum,
-)
+from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
 from ssl_registry.nn.patches import normalize_patches, patchify, select_patches, unpatchify
+from ssl_registry.nn.prototypes import Prototypes
+from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
-from ssl_registry.nn.stacked import apply_each
+from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
+from ssl_registry.nn.sinkhorn import sinkhorn
 from ssl_registry.nn.tokens import MaskToken, Tokens, tokens
 
 __all__ = [
     "MLP",
     "BlockMasks",
+    "Center",
     "Frozen",
     "FrozenModuleList",
     "FunctionModule",
     "MaskToken",
+    "MomentumTeacher",
     "PatchMask",
+    "Prototypes",
+    "Queue",
     "RepeatedModuleList",
     "SignalEncoder",
     "StepCollector",
     "TableEncoder",
     "TokenDecoder",
     "Tokens",
-    "apply_each",
+    "all_mean",
+    "all_sum",
     "as_module",
     "block_mask",
     "cosine_schedule",
@@ -59,15 +72,18 @@ __all__ = [
     "evaluating",
     "freeze",
     "gather",
+    "koleo_loss",
+    "linear_schedule",
     "multi_block_masks",
     "normalize_patches",
+    "not_collecting",
+    "off_diagonal_squares",
     "patchify",
-    "prediction_head",
-    "projection_head",
     "random_mask",
     "rank",
     "select_patches",
     "sine_cosine_positions",
+    "sinkhorn",
     "tokens",
     "unpatchify",
     "update_momentum",

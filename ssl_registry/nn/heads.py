@@ -1,4 +1,4 @@
-"""Heads: the small multi-layer perceptrons on top of a backbone."""
+"""`MLP`: the small multi-layer perceptron on top of a backbone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["MLP", "prediction_head", "projection_head"]
+__all__ = ["MLP"]
 
 
 class MLP(nn.Sequential):
@@ -72,31 +72,3 @@ class MLP(nn.Sequential):
         if isinstance(index, slice):
             return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
         return super().__getitem__(index)
-
-
-def projection_head(in_dim: int, hidden_dim: int = 4096, out_dim: int = 256) -> MLP:
-    """Build the projection head of BYOL: Linear, BatchNorm, ReLU, Linear.
-
-    Source: Grill et al., 2020, arXiv:2006.07733, implementation details (architecture); its widths are the
-    defaults.
-
-    Args:
-        in_dim: width of the backbone's features.
-        hidden_dim: width between the two layers.
-        out_dim: width of the projection.
-    """
-    return MLP(in_dim, hidden_dim, out_dim)
-
-
-def prediction_head(in_dim: int = 256, hidden_dim: int = 4096, out_dim: int = 256) -> MLP:
-    """Build the prediction head of BYOL; it has the projection head's architecture.
-
-    Source: Grill et al., 2020, arXiv:2006.07733, implementation details (architecture); its widths are the
-    defaults.
-
-    Args:
-        in_dim: width of the projection.
-        hidden_dim: width between the two layers.
-        out_dim: width of the prediction, equal to the target's projection.
-    """
-    return MLP(in_dim, hidden_dim, out_dim)

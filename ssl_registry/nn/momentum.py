@@ -1,55 +1,20 @@
-"""The moving average of a network's parameters, and the schedule of its momentum."""
+"""The moving average of a network's parameters, and the teacher that it makes."""
 
 from __future__ import annotations
 
-import math
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from itertools import chain
 from operator import is_
-from typing import Any
+from typing import Any, Self
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["cosine_schedule", "deactivate_requires_grad", "update_momentum"]
-
-
-def cosine_schedule(
-    step: int, max_steps: int, start_value: float, end_value: float, period: int | None = None
-) -> float:
-    """Move from ``start_value`` to ``end_value`` along half a cosine.
-
-    value = end - (end - start) * (cos(pi * k / K) + 1) / 2, with k the step and K ``max_steps``. With
-    ``start_value`` tau_base and ``end_value`` 1 it is the momentum of BYOL.
-
-    Source: Grill et al., 2020, arXiv:2006.07733, implementation details (optimization).
-
-    Args:
-        step: optimizer steps done; past ``max_steps`` the value stays at ``end_value``.
-        max_steps: optimizer steps of the whole run.
-        start_value: at step 0.
-        end_value: at step ``max_steps``.
-        period: steps of a full cycle from ``start_value`` to ``end_value`` and back, repeated without end,
-            in place of the half cycle over ``max_steps``.
-
-    Raises:
-        ValueError: if ``step`` is negative, or ``max_steps`` or ``period`` is below 1.
-
-    Example:
-        >>> [round(cosine_schedule(step, 100, 0.996, 1.0), 4) for step in (0, 50, 100, 200)]
-        [0.996, 0.998, 1.0, 1.0]
-    """
-    if step < 0:
-        raise ValueError(f"step={step} must not be negative")
-    if max_steps < 1:
-        raise ValueError(f"max_steps={max_steps} must be at least 1")
-    if period is not None and period < 1:
-        raise ValueError(f"period={period} must be at least 1, or None for half a cycle over max_steps")
-    angle = math.pi * min(step / max_steps, 1.0) if period is None else 2 * math.pi * (step % period) / period
-    share = (math.cos(angle) + 1) / 2
-    # The same as the formula above, but exact at both ends.
-    return start_value * share + end_value * (1 - share)
+__all__ = ["MomentumTeacher", "deactivate_requires_grad", "update_momentum"]
 
 
 def deactivate_requires_grad(model: nn.Module) -> None:
@@ -63,6 +28,55 @@ def deactivate_requires_grad(model: nn.Module) -> None:
     """
     for parameter in model.parameters():
         parameter.requires_grad = False
+
+
+class MomentumTeacher(nn.Sequential):
+    """A copy of a network that is never trained by gradient and follows it by `update_momentum`.
+
+    It is the target of BYOL (Grill et al., 2020, arXiv:2006.07733, section 3.1), the key encoder of MoCo, the teacher
+    of DINO. The parts are copied, so build it where they are built, and move it in `on_step_end`:
+
+        teacher = MomentumTeacher(backbone, projection_head)
+        update_momentum((backbone, projection_head), teacher, cosine_schedule(ctx.step - 1, ctx.max_steps, 0.996, 1.0))
+
+    In train mode its BatchNorms use the statistics of each batch and keep running statistics of their own, as in the
+    code of these papers; buffers are not averaged. All else is in evaluation mode for ever: dropout and stochastic
+    depth are for the student alone.
+
+    Args:
+        *parts: modules that follow each other, each copied; ``teacher[0]`` is the copy of the first.
+
+    Example:
+        >>> online = nn.Linear(2, 2)
+        >>> teacher = MomentumTeacher(online, nn.Dropout())
+        >>> teacher(torch.zeros(1, 2)).requires_grad, teacher[0].weight is online.weight, teacher[1].training
+        (False, False, False)
+    """
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__(*map(deepcopy, parts))
+        deactivate_requires_grad(self)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set this module and its BatchNorms to a mode, and all else to evaluation."""
+        super().train(mode)
+        for part in self.modules():
+            part.training = mode and (part is self or isinstance(part, _BatchNorm))
+        return self
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Any:
+        """Apply the parts one after the other, without gradient."""
+        for part in self:
+            x = part(x)
+        return x
+
+    def __getitem__(self, index: Any) -> Any:
+        # nn.Sequential builds a slice as type(self)(layers), which would copy them.
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
+        return super().__getitem__(index)
 
 
 def update_momentum(model: nn.Module | Sequence[nn.Module], model_ema: nn.Module, m: float) -> None:

@@ -14,7 +14,7 @@ What lives where:
 - `check`: what a check is. `checks`: the checks, a file for each subject; every one tells in its docstring why it
   exists and what usually breaks it.
 - `subject`: `Subject`, the method under test, as a check sees it: models, data and short runs.
-- `material`: real digits as images, signals and tables, and a tiny backbone for each.
+- `fixtures`: real digits as images, signals and tables, and a tiny backbone for each.
 - `processes`: a function in two processes at once. `remote`: a subject in them.
 - `pytest_plugin`: the fixtures that every pytest run has where ssl-registry is installed.
 
@@ -33,12 +33,12 @@ _HOME = {
     "ConformanceError": "runner",
     "NotApplicable": "check",
     "Subject": "subject",
-    "all_checks": "check",
+    "all_checks": "checks",
     "check_method": "runner",
-    "digits": "material",
+    "digits": "fixtures",
     "method_checks": "runner",
     "run_checks": "runner",
-    "tiny_backbone": "material",
+    "tiny_backbone": "fixtures",
 }
 
 __all__ = [
@@ -57,7 +57,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from ssl_registry.testing.check import Check, CheckFailure, NotApplicable, all_checks
+    from ssl_registry.testing.check import Check, CheckFailure, NotApplicable
+    from ssl_registry.testing.checks import all_checks
     from ssl_registry.testing.fixtures import digits, tiny_backbone
     from ssl_registry.testing.runner import CheckResult, ConformanceError, check_method, method_checks, run_checks
     from ssl_registry.testing.subject import Subject

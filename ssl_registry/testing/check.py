@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ssl_registry.errors import ConfigError, did_you_mean
-
 if TYPE_CHECKING:
     from ssl_registry.testing.subject import Subject
 
-__all__ = ["Check", "CheckFailure", "NotApplicable", "all_checks", "check"]
+__all__ = ["Check", "CheckFailure", "NotApplicable", "check", "registered"]
 
 _CHECKS: dict[str, Check] = {}
 
@@ -62,24 +58,6 @@ def check(*, slow: bool = False) -> Callable[[Callable[[Subject], None]], Callab
     return register
 
 
-def all_checks() -> dict[str, Check]:
-    """Return every check by name: the fast ones first, otherwise in the order of the files."""
-    from ssl_registry.testing import checks
-
-    for module in pkgutil.iter_modules(checks.__path__):
-        importlib.import_module(f"{checks.__name__}.{module.name}")
-    return dict(sorted(_CHECKS.items(), key=lambda item: item[1].slow))
-
-
-def find_checks(names: list[str]) -> list[Check]:
-    """Return the checks of these names.
-
-    Raises:
-        ConfigError: for a name that no check has, with the nearest one.
-    """
-    known = all_checks()
-    if unknown := [name for name in names if name not in known]:
-        raise ConfigError(
-            f"there is no check {unknown[0]!r}.{did_you_mean(unknown[0], known)} Checks: {', '.join(known)}"
-        )
-    return [known[name] for name in names]
+def registered() -> dict[str, Check]:
+    """Return the checks that were registered so far, in that order."""
+    return dict(_CHECKS)

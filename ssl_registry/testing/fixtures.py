@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ssl_registry.data import Source
-from ssl_registry.data.arrays.samples import Samples
-from ssl_registry.data.source import Kind
+from ssl_registry.data.samples import Samples
+from ssl_registry.data.source import Modality
+from ssl_registry.nn import SignalEncoder
 
 __all__ = ["KINDS", "SHAPES", "digits", "tiny_backbone"]
 
-KINDS: tuple[Kind, ...] = ("image", "signal", "table")
-SHAPES: dict[Kind, tuple[int, ...]] = {"image": (1, 16, 16), "signal": (8, 16), "table": (64,)}
+KINDS: tuple[Modality, ...] = ("image", "signal", "table")
+SHAPES: dict[Modality, tuple[int, ...]] = {"image": (1, 16, 16), "signal": (8, 16), "table": (64,)}
 FEATURES = 24
 
 
@@ -28,7 +29,7 @@ def _scans() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.images).float()[order] / 16, torch.from_numpy(data.target).long()[order]
 
 
-def digits(kind: Kind = "image", train: int = 48, test: int = 16) -> Source:
+def digits(modality: Modality = "image", train: int = 48, test: int = 16) -> Source:
     """Return real handwritten digits as a source.
 
     Args:
@@ -41,18 +42,23 @@ def digits(kind: Kind = "image", train: int = 48, test: int = 16) -> Source:
         (8, 16)
     """
     scans, labels = (part[: train + test] for part in _scans())
-    if kind == "image":
+    if modality == "image":
         x = (scans * 255).round().byte().repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
     else:
         standard = (scans - 0.305) / 0.376  # mean and deviation of all scans
-        x = standard.repeat_interleave(2, 2) if kind == "signal" else standard.flatten(1)
+        x = standard.repeat_interleave(2, 2) if modality == "signal" else standard.flatten(1)
     classes = tuple("0123456789")
     parts = Samples(x[:train], labels[:train]), Samples(x[train:], labels[train:])
-    return Source("digits", kind, SHAPES[kind], *parts, classes=classes)
+    return Source("digits", modality, SHAPES[modality], *parts, classes=classes)
 
 
 def tiny_backbone(
-    input_shape: tuple[int, ...], *, features: int = FEATURES, norm: bool = True, dropout: float = 0.0
+    input_shape: tuple[int, ...],
+    *,
+    features: int = FEATURES,
+    norm: bool = True,
+    dropout: float = 0.0,
+    tokens: bool = False,
 ) -> nn.Module:
     """Return a network of a few thousand weights: [batch, *input_shape] to [batch, features].
 
@@ -61,22 +67,47 @@ def tiny_backbone(
         features: width of the output.
         norm: normalise over the batch.
         dropout: probability, before the last layer.
+        tokens: give a network that has tokens: a vision transformer of two blocks, or a signal encoder; neither looks
+            at ``norm``.
 
     Example:
         >>> tiny_backbone((1, 16, 16))(torch.zeros(2, 1, 16, 16)).shape
         torch.Size([2, 24])
     """
     axes, width = len(input_shape) - 1, 16
+    if tokens and axes == 2:
+        return _tiny_transformer(input_shape, features, dropout)
+    if tokens and axes == 1:
+        return SignalEncoder(input_shape[0], channels=(8, 8), dropout=dropout)
     layer = {0: nn.Linear, 1: nn.Conv1d, 2: nn.Conv2d}[axes]
-    normalise = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[axes]
+    normalize = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[axes]
     pool = {0: nn.Identity(), 1: nn.AdaptiveAvgPool1d(4), 2: nn.AdaptiveAvgPool2d(4)}[axes]
     spatial = {"kernel_size": 3, "padding": 1} if axes else {}
     return nn.Sequential(
         layer(input_shape[0], width, **spatial),
-        normalise(width) if norm else nn.Identity(),
+        normalize(width) if norm else nn.Identity(),
         nn.ReLU(),
         pool,
         nn.Flatten(),
         nn.Dropout(dropout),
         nn.Linear(width * 4**axes, features),
+    )
+
+
+def _tiny_transformer(input_shape: tuple[int, ...], features: int, dropout: float) -> nn.Module:
+    from timm.models import VisionTransformer
+
+    channels, height, width = input_shape
+    heads = next(count for count in (4, 3, 2, 1) if features % count == 0)
+    return VisionTransformer(
+        img_size=(height, width),
+        patch_size=4,
+        in_chans=channels,
+        num_classes=0,
+        embed_dim=features,
+        depth=2,
+        num_heads=heads,
+        mlp_ratio=2,
+        proj_drop_rate=dropout,
+        dynamic_img_size=True,
     )

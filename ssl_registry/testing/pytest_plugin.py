@@ -27,15 +27,15 @@ def isolated_registry() -> Registry:
 
 @pytest.fixture
 def tiny_backbone() -> Callable[..., nn.Module]:
-    """Build a backbone of a few thousand weights: ``tiny_backbone((1, 16, 16))``; see `material.tiny_backbone`."""
-    from ssl_registry.testing import material
+    """Build a backbone of a few thousand weights: ``tiny_backbone((1, 16, 16))``; see `fixtures.tiny_backbone`."""
+    from ssl_registry.testing import fixtures
 
-    return material.tiny_backbone
+    return fixtures.tiny_backbone
 
 
 @pytest.fixture
 def real_digits() -> Callable[..., Source]:
-    """Open real handwritten digits: ``real_digits("signal", train=48)``; see `material.digits`."""
-    from ssl_registry.testing import material
+    """Open real handwritten digits: ``real_digits("signal", train=48)``; see `fixtures.digits`."""
+    from ssl_registry.testing import fixtures
 
-    return material.digits
+    return fixtures.digits

@@ -20,7 +20,7 @@ from ssl_registry.testing.check import CheckFailure, NotApplicable
 from ssl_registry.testing.processes import Outcome
 from ssl_registry.testing.subject import Subject
 
-__all__ = ["compare", "describe", "rebuild", "synchronise_norms", "values_of"]
+__all__ = ["compare", "describe", "rebuild", "synchronize_norms", "values_of"]
 
 
 def describe(subject: Subject) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _gathered_forward(norm: _BatchNorm, x: Tensor) -> Tensor:
     return everyone[rank() * len(x) : (rank() + 1) * len(x)]
 
 
-def synchronise_norms(model: SSLModule) -> None:
+def synchronize_norms(model: SSLModule) -> None:
     """Let every BatchNorm of a model take its statistics over the batches of all ranks, on any device."""
     for part in model.modules():
         if isinstance(part, _BatchNorm) and world_size() > 1 and part.training:

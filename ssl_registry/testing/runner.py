@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.testing.check import Check, CheckFailure, NotApplicable, all_checks, find_checks
+from ssl_registry.testing.check import Check, CheckFailure, NotApplicable
+from ssl_registry.testing.checks import all_checks, find_checks
 
 if TYPE_CHECKING:
     from ssl_registry.testing.subject import Subject

@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ssl_registry._registry import Registry
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import SSLDataModule
-from ssl_registry.data.source import Kind
+from ssl_registry.data.source import Modality
 from ssl_registry.errors import SSLRegistryError
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, NotApplicable
 from ssl_registry.testing.fixtures import KINDS, SHAPES, digits, tiny_backbone
-from ssl_registry.views import Recipe
+from ssl_registry.views import ViewPolicy
 
 __all__ = ["Subject"]
 
@@ -50,7 +51,7 @@ class Subject:
 
     def model(
         self,
-        kind: Kind | None = None,
+        modality: Modality | None = None,
         *,
         backbone: nn.Module | None = None,
         input_shape: tuple[int, ...] | None = None,
@@ -59,19 +60,29 @@ class Subject:
         **options: Any,
     ) -> SSLModule:
         """Create a model; default: of the first supported kind, on its tiny backbone with weights that repeat."""
-        shape = input_shape or SHAPES[kind or self.kind]
+        shape = input_shape or SHAPES[modality or self.modality]
         if backbone is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed + 1)  # not the heads' seed: equal weights by chance would look like a copy
-                backbone = tiny_backbone(shape)
+                backbone = self.backbone(shape)
         given = self.options | options
         return self.registry.create(
             self.name, backbone=backbone, input_shape=shape, seed=seed, observers=observers, **given
         )
 
-    def batch(self, kind: Kind | None = None, count: int = BATCH) -> Tensor:
+    def backbone(self, input_shape: tuple[int, ...] | None = None, **options: Any) -> nn.Module:
+        """Return a tiny backbone of the kind that the method needs.
+
+        Args:
+            input_shape: of one sample; default: of the first supported kind.
+            **options: of `tiny_backbone`.
+        """
+        shape = input_shape or SHAPES[self.modality]
+        return tiny_backbone(shape, tokens=needs_of(self.method_class).tokens, **options)
+
+    def batch(self, modality: Modality | None = None, count: int = BATCH) -> Tensor:
         """Return raw samples of the training part, [count, *input_shape]."""
-        x: Tensor = digits(kind or self.kind, train=count).train.x  # type: ignore[attr-defined]  # a Samples
+        x: Tensor = digits(modality or self.modality, train=count).train.x  # type: ignore[attr-defined]  # a Samples
         return x
 
     def views(self, model: SSLModule, count: int = BATCH, *, seed: int = 0) -> list[Tensor]:
@@ -79,34 +90,34 @@ class Subject:
         x = self.batch(kind_of(model), count)
         if len(model.input_shape) == 3:
             x = x.expand(-1, model.input_shape[0], -1, -1)
-        drawn = model.recipe.draw(x, torch.Generator().manual_seed(seed))
+        drawn = model.view_policy.draw(x, torch.Generator().manual_seed(seed))
         return [view.to(model.dtype) for view in drawn]
 
     @cached_property
-    def support(self) -> dict[Kind, str]:
+    def support(self) -> dict[Modality, str]:
         """Tell for each kind of sample what stands against it; an empty string where it is supported.
 
         A method refuses a kind with an error of `ssl_registry.errors`, from ``build_heads`` or at its first loss.
         """
-        found: dict[Kind, str] = {}
-        for kind in KINDS:
+        found: dict[Modality, str] = {}
+        for modality in KINDS:
             try:
-                model = self.model(kind)
-                found[kind] = ""
+                model = self.model(modality)
+                found[modality] = ""
                 with quietly():
                     self.fit(model, max_steps=1, max_epochs=-1)
             except SSLRegistryError as error:
-                found[kind] = str(error)
+                found[modality] = str(error)
             except Exception:  # not refused, so supported as far as it says; the check of learning tells the fault
-                found[kind] = ""
+                found[modality] = ""
         return found
 
     @property
-    def kind(self) -> Kind:
+    def modality(self) -> Modality:
         """The first kind of sample that the method supports."""
-        supported = [kind for kind, problem in self.support.items() if not problem]
+        supported = [modality for modality, problem in self.support.items() if not problem]
         if not supported:
-            problems = "; ".join(f"{kind}: {problem}" for kind, problem in self.support.items())
+            problems = "; ".join(f"{modality}: {problem}" for modality, problem in self.support.items())
             raise CheckFailure(f"{self.name} supports neither images nor signals nor tables ({problems})")
         return supported[0]
 
@@ -165,9 +176,9 @@ class Subject:
         return SSLDataModule(digits(kind_of(model), train=samples), batch_size=batch_size)
 
 
-def kind_of(model: SSLModule) -> Kind:
+def kind_of(model: SSLModule) -> Modality:
     """Return what a model takes: images, signals or tables."""
-    return next(kind for kind in KINDS if len(SHAPES[kind]) == len(model.input_shape))
+    return next(modality for modality in KINDS if len(SHAPES[modality]) == len(model.input_shape))
 
 
 @contextmanager
@@ -189,7 +200,7 @@ def ready_made(model: SSLModule, views: list[Tensor]) -> Any:
     """Return a batch of these views that the model takes as they are; from now on it draws none."""
     if len(views) > 1:
         return views
-    model.recipe = Recipe.plain()
+    model.view_policy = ViewPolicy.plain()
     return views[0]
 
 

@@ -4,85 +4,150 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ssl_registry._registry import Registry
-from ssl_registry.data import Source
+from ssl_registry._system.options import parse_options
+from ssl_registry.checkpoint.weights import load_backbone_weights
+from ssl_registry.contract.needs import needs_of
+from ssl_registry.data import Source, open_source
+from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import own_backbone
 from ssl_registry.model.module import SSLModule
-from ssl_registry.views import Recipe
+from ssl_registry.run_options import RunOptions
+from ssl_registry.training.trainer import epochs_of
+from ssl_registry.views import ViewPolicy
 from ssl_registry.views.changes import changed
 
-__all__ = ["build_model", "default_backbone"]
+__all__ = ["build_model", "decide", "read_options"]
 
 # The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
 PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
-DEFAULT_BACKBONE = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
 # At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
 SMALL_IMAGE = 64
 
 
-def default_backbone(source: Source) -> str:
-    """Name the backbone for samples of a kind."""
-    return DEFAULT_BACKBONE[source.kind]
+def read_options(run: Mapping[str, Any], *, owner: str) -> tuple[RunOptions, Source]:
+    """Return options as a call from Python gave them, and the source that they name or that was given itself.
+
+    Args:
+        run: fields of `RunOptions`; ``data`` can also be a `Source`, which the options then leave open.
+        owner: whose options they are, for messages.
+
+    Raises:
+        ConfigError: for a wrong option.
+        DataError: if the source cannot be opened.
+    """
+    data = run.get("data")
+    if isinstance(data, Source):
+        return parse_options(RunOptions, {**run, "data": None}, owner=owner), data
+    asked = parse_options(RunOptions, run, owner=owner)
+    if asked.data is None:
+        raise ConfigError(f"{owner}: data=None names no source of samples; give data=..., such as 'digits' or a folder")
+    return asked, open_source(asked.data, asked.data_options)
+
+
+def decide(
+    method: str, run: RunOptions, source: Source, trainer: Mapping[str, Any], *, registry: Registry
+) -> tuple[RunOptions, dict[str, str]]:
+    """Decide what the options leave open: backbone, stem, image size, processes that load samples, epochs.
+
+    Args:
+        method: its name.
+        run: options as they were given; what is given stays.
+        source: of the samples.
+        trainer: arguments of Lightning's Trainer, which may limit the run instead of ``epochs``.
+        registry: where the method is looked up.
+
+    Returns:
+        The options, and what decided each of them: ``weights`` (to start from), ``method``, ``source`` or ``default``.
+
+    Raises:
+        ConfigError: if the method does not take samples of this modality, or ``epochs`` and ``trainer`` disagree.
+        CheckpointError: if the weights to start from cannot be read.
+        TrustError: if they name a backbone that would be run or fetched, without trust.
+        MethodNotFoundError, PluginError: if there is no such method.
+    """
+    deciders: dict[str, str] = {}
+
+    def fill(run: RunOptions, decider: str, **values: Any) -> RunOptions:
+        taken = {key: value for key, value in values.items() if value is not None and getattr(run, key) is None}
+        deciders.update(dict.fromkeys(taken, decider))
+        return run.model_copy(update=taken)
+
+    needs = needs_of(registry.method_class(method))
+    needs.check_modality(source.modality, owner=method)
+    if run.backbone is None and run.start_from is not None:
+        origin = load_backbone_weights(run.start_from)
+        if origin.backbone is not None:
+            origin.check_trust(trust=run.trust)
+            kwargs = dict(origin.kwargs or {})
+            stem = origin.low_resolution
+            run = fill(run, "weights", backbone=origin.backbone, backbone_kwargs=kwargs, low_resolution=stem)
+    name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
+    run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
+    run = fill(
+        run,
+        "source",
+        low_resolution=_is_small(source) and PLAIN_RESNET.match(name) is not None,
+        image_size=_side(source),
+        workers=default_workers(source),
+    )
+    return fill(run, "default", epochs=epochs_of(run.epochs, trainer)), deciders
 
 
 def build_model(
     method: str,
     source: Source,
+    run: RunOptions,
     *,
-    backbone: str,
-    low_resolution: bool | None,
-    pretrained: bool,
-    weights: str | Path | None = None,
-    backbone_kwargs: dict[str, Any] | None,
-    seed: int,
     options: Mapping[str, Any],
     registry: Registry,
-    views: Mapping[str, Any] | None = None,
 ) -> SSLModule:
-    """Create the method on a backbone that takes the source's samples, with a recipe that suits them.
+    """Create the method on a backbone that takes the source's samples, with views that suit them.
 
     Args:
         method: its name.
         source: of the samples.
-        backbone: a timm name, an encoder of the core, or ``file.py:name``.
-        low_resolution: a 3x3 stem; None takes it for ResNets and small images.
-        pretrained: start from timm's weights.
-        weights: start from those of a run, a checkpoint or an export.
-        backbone_kwargs: further arguments of the backbone.
-        seed: of the weights.
+        run: with a backbone, as `decide` returns it.
         options: the method's own.
         registry: where the method is looked up.
-        views: changes to the views' fields, see `changed`.
     """
-    if low_resolution is None:
-        small = source.kind == "image" and source.input_shape[-1] <= SMALL_IMAGE
-        low_resolution = small and PLAIN_RESNET.match(backbone) is not None
-    own = ".py:" in backbone
+    assert run.backbone is not None
+    own = ".py:" in run.backbone
     model = registry.create(
         method,
-        backbone=own_backbone(backbone, backbone_kwargs, seed) if own else backbone,
+        backbone=own_backbone(run.backbone, run.backbone_kwargs, run.seed) if own else run.backbone,
         input_shape=source.input_shape,
-        pretrained=pretrained,
-        weights=weights,
-        low_resolution=low_resolution,
-        backbone_kwargs=None if own else backbone_kwargs,
-        seed=seed,
+        pretrained=run.pretrained,
+        weights=run.start_from,
+        low_resolution=bool(run.low_resolution),
+        backbone_kwargs=None if own else run.backbone_kwargs,
+        seed=run.seed,
         **options,
     )
-    model.recipe = changed(_recipe_for(model, source), views or {})
+    model.view_policy = changed(_suited(model, source), run.view_changes)
     return model
 
 
-def _recipe_for(model: SSLModule, source: Source) -> Recipe:
+def _side(source: Source) -> int | None:
+    """Return the side of square images in pixels."""
+    if source.modality != "image":
+        return None
+    *_, height, width = source.input_shape
+    return width if height == width else None
+
+
+def _is_small(source: Source) -> bool:
+    return source.modality == "image" and source.input_shape[-1] <= SMALL_IMAGE
+
+
+def _suited(model: SSLModule, source: Source) -> ViewPolicy:
     """The method says how many views and how strong; the source, what leaves its samples' meaning alone."""
-    recipe = model.recipe if source.view is None else model.recipe.with_view(source.view)
-    if source.kind != "image":
+    view_policy = model.view_policy if source.view is None else model.view_policy.with_view(source.view)
+    if source.modality != "image":
         known = source.mean is not None and source.std is not None
-        return recipe.model_copy(update={"standardised": (source.mean, source.std)}) if known else recipe
-    height, width = source.input_shape[1:]
+        return view_policy.model_copy(update={"standardized": (source.mean, source.std)}) if known else view_policy
     # Images that are not square keep their shape, in every view.
-    size = width if height == width else None
-    return recipe.model_copy(update={"image_size": size, "mean": source.mean, "std": source.std})
+    return view_policy.model_copy(update={"image_size": _side(source), "mean": source.mean, "std": source.std})

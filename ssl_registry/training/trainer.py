@@ -15,25 +15,22 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.runs.folder import Run
 from ssl_registry.training.callbacks import NameBroken, SaveOnInterrupt
 from ssl_registry.training.loggers import make_loggers
-from ssl_registry.training.memory import keep_freed_memory
 
-__all__ = ["count_processes", "make_trainer", "run_limits"]
+__all__ = ["count_processes", "epochs_of", "make_trainer"]
 
 DEFAULT_EPOCHS = 100
 
 
-def run_limits(epochs: int | None, trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the Trainer's ``max_epochs``: as told, or a default where nothing limits the run.
+def epochs_of(epochs: int | None, trainer: Mapping[str, Any]) -> int | None:
+    """Return how many epochs a run has: as told, or a default where nothing limits it; None where the trainer does.
 
     Raises:
         ConfigError: if both say it.
     """
-    if epochs is not None:
-        if trainer.get("max_epochs") is not None:
-            raise ConfigError("give --epochs or --trainer.max_epochs, not both")
-        return {"max_epochs": epochs}
+    if epochs is not None and trainer.get("max_epochs") is not None:
+        raise ConfigError("give --epochs or --trainer.max_epochs, not both")
     unlimited = trainer.get("max_epochs") is None and trainer.get("max_time") is None
-    return {"max_epochs": DEFAULT_EPOCHS} if unlimited and trainer.get("max_steps") in (None, -1) else {}
+    return DEFAULT_EPOCHS if epochs is None and unlimited and trainer.get("max_steps") in (None, -1) else epochs
 
 
 def make_trainer(
@@ -44,7 +41,7 @@ def make_trainer(
     logger: str | None = None,
     checkpoint_every: int | None = None,
 ) -> Trainer:
-    """Build the Trainer of a run; on a CPU this process keeps freed memory from then on.
+    """Build the Trainer of a run.
 
     Args:
         arguments: Lightning's own; those that are None count as not given.
@@ -54,14 +51,12 @@ def make_trainer(
         checkpoint_every: save behind every so many optimizer steps, too; None at the ends of epochs alone.
 
     Raises:
-        ConfigError: if ``logger`` is given here and among Lightning's arguments, or ``checkpoint_every`` is below 1.
+        ConfigError: if ``logger`` is given here and among Lightning's arguments.
     """
     given = {key: value for key, value in arguments.items() if value is not None}
     callbacks = [*given.pop("callbacks", []), *callbacks, NameBroken(run.broken)]
     if logger is not None and "logger" in given:
         raise ConfigError("give --logger or --trainer.logger, not both")
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise ConfigError(f"checkpoint_every={checkpoint_every} must be a number of steps, at least 1")
     if given.get("enable_checkpointing", True):
         # The last one alone is kept: without labels there is no "best" to choose. (`save_last=True` with
         # `save_top_k=0` would write it at the very end only.)
@@ -84,10 +79,7 @@ def make_trainer(
     given.setdefault("enable_model_summary", False)
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
     given.setdefault("limit_val_batches", 0)
-    trainer = Trainer(callbacks=callbacks, **given)
-    if trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
-    return trainer
+    return Trainer(callbacks=callbacks, **given)
 
 
 def count_processes(arguments: Mapping[str, Any]) -> int:

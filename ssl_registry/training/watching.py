@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 import torch
@@ -12,31 +12,29 @@ from ssl_registry.data import SSLDataModule
 from ssl_registry.measures import pixels
 from ssl_registry.measures.quick import can_probe, quick_probe
 from ssl_registry.model.module import SSLModule
-from ssl_registry.training.callbacks import CollapseGuard, GuardMode, OnlineProbe, Throughput
+from ssl_registry.run_options import RunOptions
+from ssl_registry.training.callbacks import CollapseGuard, OnlineProbe, Throughput
 
 __all__ = ["Watch"]
+
+log = logging.getLogger(__name__)
 
 
 class Watch:
     """The callbacks of a run, and what they found.
 
     Args:
-        guard: see `CollapseGuard`.
-        probe: whether to measure, where the source has labels and a held-out part.
-        probe_every, probe_budget: see `OnlineProbe`.
-        say: receives lines for a person to read.
+        run: its options ``guard`` (see `CollapseGuard`), ``knn`` (whether to measure, where the source has labels and a
+            held-out part), ``probe_every`` and ``probe_budget`` (see `OnlineProbe`).
 
     Attributes:
         knn, linear: accuracies by features: ``pixels``, ``untrained``, ``trained``.
     """
 
-    def __init__(
-        self, *, guard: GuardMode, probe: bool, probe_every: int, probe_budget: float, say: Callable[[str], None]
-    ) -> None:
-        self.say = say
-        self.guard = CollapseGuard(guard, lambda line: say(f"Warning: {line}"))
-        self.probe = OnlineProbe(every=probe_every, budget=probe_budget)
-        self.measures = probe
+    def __init__(self, run: RunOptions) -> None:
+        self.guard = CollapseGuard(run.guard)
+        self.probe = OnlineProbe(every=run.probe_every, budget=run.probe_budget)
+        self.measures = run.knn
         self.knn: dict[str, float] = {}
         self.linear: dict[str, float] = {}
 
@@ -51,7 +49,7 @@ class Watch:
             return
         self.knn["pixels"] = quick_probe(pixels, data, None, linear=False).knn
         self.probe.expected = self._measure("untrained", model, data, device)
-        self.say(f"k-NN accuracy before: {self.knn['untrained']:.3f} (raw input: {self.knn['pixels']:.3f})")
+        log.info(f"k-NN accuracy before: {self.knn['untrained']:.3f} (raw input: {self.knn['pixels']:.3f})")
 
     def after(self, model: SSLModule, data: SSLDataModule, device: torch.device) -> None:
         """Measure the trained backbone."""
@@ -61,7 +59,7 @@ class Watch:
         told = [f"k-NN accuracy after: {self.knn['trained']:.3f} (before: {self.knn['untrained']:.3f})"]
         if self.linear:
             told.append(f"linear probe: {self.linear['trained']:.3f} (before: {self.linear['untrained']:.3f})")
-        self.say("; ".join(told))
+        log.info("; ".join(told))
 
     def _measure(self, name: str, model: SSLModule, data: SSLDataModule, device: torch.device) -> float:
         measured = quick_probe(model.to(device).embed, data, device)

@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from ssl_registry.errors import ConfigError, did_you_mean
-from ssl_registry.views.policy import Recipe
+from ssl_registry.views.policy import ViewPolicy
 from ssl_registry.views.specs import View
 
 __all__ = ["changed"]
 
 
-def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def changed(policy: ViewPolicy, changes: Mapping[str, Any]) -> ViewPolicy:
     """Return the recipe with other values for some fields of its views.
 
     Args:
@@ -33,24 +33,24 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """
     of_all = {str(key): value for key, value in changes.items() if not str(key).isdecimal()}
     of_one = {int(key): value for key, value in changes.items() if str(key).isdecimal()}
-    views: list[View] = list(recipe.views)
+    views: list[View] = list(policy.views)
     if of_one:
-        views = [view.model_copy(update={"copies": 1}) for _, view in recipe.numbered()]
+        views = [view.model_copy(update={"copies": 1}) for _, view in policy.numbered()]
     for number, value in of_one.items():
         if number >= len(views):
             raise ConfigError(f"there is no view {number}; this method draws {len(views)}, counted from 0")
         if not isinstance(value, Mapping):
             raise ConfigError(f"views.{number}={value!r} must be fields of that view: views.{number}.FIELD=...")
     done = [_changed_view(view, {**of_all, **of_one.get(number, {})}) for number, view in enumerate(views)]
-    return recipe.model_copy(update={"views": tuple(done)})
+    return policy.model_copy(update={"views": tuple(done)})
 
 
 def _changed_view(view: View, changes: Mapping[str, Any]) -> View:
-    known = [name for name in type(view).model_fields if name not in ("kind", "copies")]
+    known = [name for name in type(view).model_fields if name not in ("modality", "copies")]
     for name in changes:
         if name not in known:
             raise ConfigError(
-                f"a view of kind {view.kind!r} has no field {name!r}.{did_you_mean(name, known)} "
+                f"a view of kind {view.modality!r} has no field {name!r}.{did_you_mean(name, known)} "
                 f"It has: {', '.join(known)}"
             )
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ssl_registry.errors import ConfigError, did_you_mean
-from ssl_registry.views.policy import Recipe
+from ssl_registry.views.policy import ViewPolicy
 from ssl_registry.views.specs import ImageView
 
 __all__ = ["ENGINES", "Engine", "EngineName", "choose_engine"]
@@ -37,7 +37,7 @@ class Engine:
 
 
 def choose_engine(
-    recipe: Recipe,
+    policy: ViewPolicy,
     input_shape: tuple[int, ...],
     *,
     asked: str = "auto",
@@ -71,13 +71,15 @@ def choose_engine(
         if asked != "device" and not whole:
             raise ConfigError(f"views.engine={asked} draws 8-bit images, these are floats; use views.engine=device")
         return Engine(asked, "as told")  # type: ignore[arg-type]  # checked above
-    return _automatic(recipe, input_shape, in_memory, whole, accelerator)
+    return _automatic(policy, input_shape, in_memory, whole, accelerator)
 
 
-def _automatic(recipe: Recipe, input_shape: tuple[int, ...], in_memory: bool, whole: bool, accelerator: bool) -> Engine:
+def _automatic(
+    policy: ViewPolicy, input_shape: tuple[int, ...], in_memory: bool, whole: bool, accelerator: bool
+) -> Engine:
     from ssl_registry.views.host.opencv import cv2  # 0.1 s
 
-    if recipe.is_plain:
+    if policy.is_plain:
         return Engine("device", "samples as they are")
     if not whole:
         return Engine("device", "images of more than 8 bits")
@@ -85,7 +87,7 @@ def _automatic(recipe: Recipe, input_shape: tuple[int, ...], in_memory: bool, wh
         if in_memory:
             return Engine("device", "images in memory, an accelerator")
         return Engine("split", "photographs are cropped where they are decoded, an accelerator does the rest")
-    if in_memory and any(isinstance(view, ImageView) and (view.moves or view.noise) for view in recipe.views):
+    if in_memory and any(isinstance(view, ImageView) and (view.moves or view.noise) for view in policy.views):
         return Engine("device", "rotations and noise are fastest in batches")
     if cv2 is None:
         small = in_memory and input_shape[-1] <= SMALL

@@ -28,7 +28,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 # Attempts at a box whose random area and aspect ratio fit into the image, as in torchvision.
 TRIES = 10
 # Places in a view's stream, each a fixed one, and what a stream of one view may use.
-AREAS, ASPECTS, CORNER, FLIP, AFFINE, JITTER, FACTORS, ORDER, GREY, BLUR, SIGMA, SOLARIZE, NOISE = (
+AREAS, ASPECTS, CORNER, FLIP, AFFINE, COLOR_JITTER, FACTORS, ORDER, GRAYSCALE, BLUR, SIGMA, SOLARIZE, NOISE = (
     *(0, 10, 20, 22, 23, 27, 28, 32, 36, 37, 38, 39, 40),
 )
 STREAM = 64
@@ -67,7 +67,7 @@ class ImageParameters:
     factors: Array
     order: Array
     jittered: Array
-    grey: Array
+    grayscale: Array
     blurred: Array
     sigma: Array
     solarized: Array
@@ -96,18 +96,18 @@ def draw_image_parameters(view: ImageView, keys: Keys, number: int, height: int,
     if view.moves:
         least, greatest = view.zoom or (1.0, 1.0)
         low = np.array([-view.rotation, -view.translation, -view.translation, least])
-        affine = _between(uniform[:, AFFINE:JITTER], low, np.array([-low[0], -low[1], -low[2], greatest]))
+        affine = _between(uniform[:, AFFINE:COLOR_JITTER], low, np.array([-low[0], -low[1], -low[2], greatest]))
     strength = np.array([view.brightness, view.contrast, view.saturation, view.hue])
-    centre = np.array([1.0, 1.0, 1.0, 0.0])
+    center = np.array([1.0, 1.0, 1.0, 0.0])
     low = np.array([*np.maximum(0, 1 - strength[:3]), -view.hue])
     return ImageParameters(
         boxes=boxes,
         flip=uniform[:, FLIP] < view.flip,
         affine=affine,
-        factors=_between(uniform[:, FACTORS:ORDER], low, centre + strength),
-        order=uniform[:, ORDER:GREY].argsort(1),
-        jittered=uniform[:, JITTER] < view.jitter,
-        grey=uniform[:, GREY] < view.grey,
+        factors=_between(uniform[:, FACTORS:ORDER], low, center + strength),
+        order=uniform[:, ORDER:GRAYSCALE].argsort(1),
+        jittered=uniform[:, COLOR_JITTER] < view.color_jitter,
+        grayscale=uniform[:, GRAYSCALE] < view.grayscale,
         blurred=uniform[:, BLUR] < view.blur,
         sigma=_between(uniform[:, SIGMA], view.blur_sigma[0], view.blur_sigma[1]),
         solarized=uniform[:, SOLARIZE] < view.solarize,

@@ -1,4 +1,4 @@
-"""`Recipe`: the description of how a method's views are drawn, and their drawing."""
+"""`ViewPolicy`: the description of how a method's views are drawn, and their drawing."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ssl_registry.views.device.transfer import constants
 from ssl_registry.views.parameters import Keys, draw_image_parameters, sample_keys
 from ssl_registry.views.specs import ImageView, SignalView, TableView, View
 
-__all__ = ["Recipe"]
+__all__ = ["ViewPolicy"]
 
 # What stands in for an image method's views when its samples are signals or tables (SCARF corrupts 60 %).
 SIGNAL_VIEW = SignalView(jitter=0.1, scaling=0.1, permutation=5)
 TABLE_VIEW = TableView(corruption=0.6)
 
 
-class Recipe(BaseModel):
+class ViewPolicy(BaseModel):
     """The views of a method, in order. A plain value: frozen, checked, and the same after JSON or YAML.
 
     Args:
@@ -49,10 +49,10 @@ class Recipe(BaseModel):
     image_size: int | None = Field(None, ge=1)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    standardised: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    standardized: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     @classmethod
-    def plain(cls, image_size: int | None = None) -> Recipe:
+    def plain(cls, image_size: int | None = None) -> ViewPolicy:
         """Return the recipe of one view that is the sample itself."""
         return cls(views=(ImageView(),), image_size=image_size)
 
@@ -84,7 +84,7 @@ class Recipe(BaseModel):
         x = _scaled(x)
         if x.ndim == 4 and self.image_size:
             x = resize(x, (self.image_size, self.image_size))
-        return self._normalised(x)
+        return self._normalized(x)
 
     def draw(self, x: Tensor, generator: torch.Generator | None = None, *, keys: Keys | None = None) -> list[Tensor]:
         """Draw all views of a batch, on its device.
@@ -100,7 +100,7 @@ class Recipe(BaseModel):
         if x.ndim == 4:
             return self._draw_images(x, keys if keys is not None else _drawn_keys(len(x), generator))
         x, random = _scaled(x), Random(generator, x.device)
-        return [self._normalised(self._draw(x, view, random)) for _, view in self.numbered()]
+        return [self._normalized(self._draw(x, view, random)) for _, view in self.numbered()]
 
     def numbered(self) -> Iterator[tuple[int, View]]:
         """Every view that is drawn, with its number: copies one by one."""
@@ -111,7 +111,7 @@ class Recipe(BaseModel):
         views = [view for _, view in self.numbered()]
         for view in views:
             if not isinstance(view, ImageView):
-                raise ConfigError(f"a view of kind {view.kind!r} cannot be drawn from images")
+                raise ConfigError(f"a view of kind {view.modality!r} cannot be drawn from images")
         return views  # type: ignore[return-value]  # checked above
 
     def finish(self, views: Sequence[Tensor], keys: Keys) -> list[Tensor]:
@@ -124,7 +124,7 @@ class Recipe(BaseModel):
         finished = []
         for number, (x, view) in enumerate(zip(views, self.image_views(), strict=True)):
             drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
-            finished.append(self._normalised(finish(_scaled(x), view, drawn)))
+            finished.append(self._normalized(finish(_scaled(x), view, drawn)))
         return finished
 
     def views_of(self, batch: Mapping[str, Any]) -> list[Tensor]:
@@ -136,14 +136,14 @@ class Recipe(BaseModel):
 
     def ready(self, view: Tensor) -> Tensor:
         """Bring a finished view to the network: uint8 is scaled and normalised, floats are taken as they are."""
-        return self._normalised(_scaled(view)) if view.dtype == torch.uint8 else view
+        return self._normalized(_scaled(view)) if view.dtype == torch.uint8 else view
 
     def _draw_images(self, x: Tensor, keys: Keys) -> list[Tensor]:
         drawn_views = []
         for number, view in enumerate(self.image_views()):
             drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
             placed = place(x, view, drawn, view.size or self.image_size)
-            drawn_views.append(self._normalised(finish(placed, view, drawn)))
+            drawn_views.append(self._normalized(finish(placed, view, drawn)))
         return drawn_views
 
     def _draw(self, x: Tensor, view: View, random: Random) -> Tensor:
@@ -151,12 +151,14 @@ class Recipe(BaseModel):
             return x
         wanted = {3: SignalView, 2: TableView}.get(x.ndim)
         if isinstance(view, ImageView) or wanted is None or not isinstance(view, wanted):
-            raise ConfigError(f"a view of kind {view.kind!r} cannot be drawn from samples of shape {list(x.shape[1:])}")
+            raise ConfigError(
+                f"a view of kind {view.modality!r} cannot be drawn from samples of shape {list(x.shape[1:])}"
+            )
         if isinstance(view, SignalView):
             return draw_signal_view(x, view, random)
         return draw_table_view(x, view, random)
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def _normalized(self, x: Tensor) -> Tensor:
         if self.mean is None and self.std is None:
             return x
         shape = (-1,) + (1,) * (x.ndim - 2)
@@ -164,26 +166,26 @@ class Recipe(BaseModel):
         std = constants(self.std or (1.0,), x.device).view(shape)
         return (x - mean) / std
 
-    def adapted(self, input_shape: tuple[int, ...]) -> Recipe:
+    def adapted(self, input_shape: tuple[int, ...]) -> ViewPolicy:
         """Return a recipe of as many views for samples of this shape.
 
         Images keep it as it is. Signals and tables get the core's own augmentation in place of every view that is
         not plain.
         """
-        kind = {3: "image", 2: "signal", 1: "table"}[len(input_shape)]
-        if kind == "image":
+        modality = {3: "image", 2: "signal", 1: "table"}[len(input_shape)]
+        if modality == "image":
             return self
-        own: View = SIGNAL_VIEW if kind == "signal" else TABLE_VIEW
+        own: View = SIGNAL_VIEW if modality == "signal" else TABLE_VIEW
         views = tuple(self._adapted_view(view, own) for view in self.views)
         return self.model_copy(update={"views": views, "image_size": None})
 
     @staticmethod
     def _adapted_view(view: View, own: View) -> View:
-        if view.kind == own.kind:
+        if view.modality == own.modality:
             return view
         return (type(own)() if view.is_plain else own).model_copy(update={"copies": view.copies})
 
-    def with_view(self, view: View) -> Recipe:
+    def with_view(self, view: View) -> ViewPolicy:
         """Return the recipe with ``view`` in place of every view that is not plain, as often as that."""
         views = tuple(old if old.is_plain else view.model_copy(update={"copies": old.copies}) for old in self.views)
         return self.model_copy(update={"views": views})
@@ -195,8 +197,8 @@ class Recipe(BaseModel):
             return []
         one = input_shape[0] == 1
         names = ("saturation", "hue") if one else ("brightness", "contrast", "saturation", "hue")
-        skipped = [name for name in names if any(view.jitter and getattr(view, name) for view in images)]
-        skipped += ["grey"] if any(view.grey for view in images) else []
+        skipped = [name for name in names if any(view.color_jitter and getattr(view, name) for view in images)]
+        skipped += ["grayscale"] if any(view.grayscale for view in images) else []
         what = "grey images" if one else f"images of {input_shape[0]} channels"
         return [f"{what}: {', '.join(skipped)} left out of the views"] if skipped else []
 

@@ -25,7 +25,7 @@ class _View(BaseModel):
 class ImageView(_View):
     """How one view of an image is drawn, every parameter anew for each image. Does nothing by default."""
 
-    kind: Literal["image"] = "image"
+    modality: Literal["image"] = "image"
     size: int | None = Field(None, ge=1, description="Side in pixels; default: the recipe's.")
     crop_scale: tuple[Share, Share] | None = Field(None, description="Share of the area that a crop keeps.")
     crop_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Width / height of a crop.")
@@ -33,12 +33,12 @@ class ImageView(_View):
     rotation: float = Field(0.0, ge=0, le=180, description="Greatest rotation, in degrees to either side.")
     translation: Share = Field(0.0, description="Greatest shift, as a share of the side.")
     zoom: tuple[float, float] | None = Field(None, description="Least and greatest magnification.")
-    jitter: Share = Field(0.0, description="Probability of colour jitter.")
+    color_jitter: Share = Field(0.0, description="Probability of colour jitter.")
     brightness: float = Field(0.0, ge=0, description="Strength: factors within 1 +- this.")
     contrast: float = Field(0.0, ge=0, description="Strength: factors within 1 +- this.")
     saturation: float = Field(0.0, ge=0, description="Strength: factors within 1 +- this.")
     hue: float = Field(0.0, ge=0, le=0.5, description="Strength: shares of a turn within +- this.")
-    grey: Share = Field(0.0, description="Probability of losing colour.")
+    grayscale: Share = Field(0.0, description="Probability of losing colour.")
     blur: Share = Field(0.0, description="Probability of a Gaussian blur.")
     blur_sigma: tuple[float, float] = Field((0.1, 2.0), description="Width of the blur, in pixels.")
     solarize: Share = Field(0.0, description="Probability of inverting what is bright.")
@@ -62,7 +62,7 @@ class ImageView(_View):
 class SignalView(_View):
     """How one view of a signal is drawn. Does nothing by default."""
 
-    kind: Literal["signal"] = "signal"
+    modality: Literal["signal"] = "signal"
     time_warp: float = Field(0.0, ge=0, description="Deviation of the logarithm of the speed of time.")
     permutation: int = Field(0, ge=0, description="Pieces of time that change places; 0 or 1 for none.")
     scaling: float = Field(0.0, ge=0, description="Deviation of a factor around 1, one for each channel.")
@@ -73,8 +73,8 @@ class SignalView(_View):
 class TableView(_View):
     """How one view of a table's row is drawn. Does nothing by default."""
 
-    kind: Literal["table"] = "table"
+    modality: Literal["table"] = "table"
     corruption: Share = Field(0.0, description="Share of features taken from another row.")
 
 
-View = Annotated[ImageView | SignalView | TableView, Field(discriminator="kind")]
+View = Annotated[ImageView | SignalView | TableView, Field(discriminator="modality")]

@@ -21,7 +21,7 @@ from ssl_registry.data import Source
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_pretrained
+from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
 from ssl_registry.workflows.evaluate.features_cache import features_key
 
 __all__ = ["EmbedResult", "embed"]
@@ -57,11 +57,12 @@ def embed(
     data: str | None = None,
     image_size: int | None = None,
     data_root: str | None = None,
-    data_kind: str | None = None,
+    modality: str | None = None,
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     backbone: nn.Module | None = None,
+    trust: bool = False,
     registry: Registry = default_registry,
 ) -> EmbedResult:
     """Map every sample of a source to its features and write them to a Parquet file.
@@ -74,15 +75,16 @@ def embed(
         path: a run's folder or a checkpoint.
         out: the file to write.
         data: a source, labelled or not; default: the run's.
-        image_size, data_root, data_kind: see `open_source`.
+        image_size, data_root, modality: see `open_source`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
     Raises:
-        CheckpointError, DataError: for what cannot be opened.
+        CheckpointError, DataError, TrustError: for what cannot be opened.
         ConfigError: if ``out`` is a folder, or no name of a Parquet file.
         MissingExtraError: if pyarrow is not installed.
         SSLRegistryError: if the file cannot be written, on a full disk for instance; finished pieces stay.
@@ -93,8 +95,8 @@ def embed(
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
-    pretrained = open_pretrained(path, backbone=backbone, registry=registry)
-    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, data_kind=data_kind, holdout=0.0)
+    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
+    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality, holdout=0.0)
     network = pretrained.trained()
     parts = [part for part in (source.train, source.test) if part is not None]
     pieces = _open_pieces(target, network, parts, pretrained.model.feature_dim)
@@ -130,7 +132,7 @@ def _spans(parts: Sequence[Dataset[Any]]) -> Iterator[tuple[Dataset[Any], int, i
 def _open_pieces(target: Path, network: RawNetwork, parts: Sequence[Dataset[Any]], width: int) -> Path:
     """Return the folder of pieces, emptied if they were made from something else."""
     pieces = target.with_name(f"{target.name}.pieces")
-    keys = [features_key(network, network.recipe, part) for part in parts]
+    keys = [features_key(network, network.view_policy, part) for part in parts]
     sizes = [len(part) for part in parts]  # type: ignore[arg-type]  # map-style data sets have a length
     made_from = json.dumps({"keys": keys, "sizes": sizes, "piece": PIECE, "width": width})
     note = pieces / "made_from.json"

@@ -12,7 +12,7 @@ from torch import nn
 
 import ssl_registry
 from ssl_registry import registry
-from ssl_registry.checkpoint.weights import load_weights, read_origin
+from ssl_registry.checkpoint.weights import load_backbone_weights, load_weights
 from ssl_registry.errors import BackboneError, CheckpointError
 
 LIMITS = {"max_steps": 1, "enable_progress_bar": False, "accelerator": "cpu"}
@@ -54,7 +54,7 @@ def test_created_with_the_weights(run, exported, tmp_path, form):
 def test_train_from_a_run(run, tmp_path):
     """The backbone's name is the run's; its settings repeat it, and other weights give other results."""
     started = ssl_registry.train("byol", start_from=run, out=tmp_path / "new", knn=False, report=False, trainer=LIMITS)
-    assert started.model.backbone_record["name"] == "regnetx_002"
+    assert started.model.backbone_record.name == "regnetx_002"
     settings = yaml.safe_load((tmp_path / "new" / "config.yaml").read_text())
     assert settings["start_from"] == str(run)
     assert registry.load(tmp_path / "new").info.name == "byol"
@@ -62,13 +62,13 @@ def test_train_from_a_run(run, tmp_path):
 
 def test_method_need_not_be_installed(run, nothing_installed):
     """Only the backbone is read."""
-    assert read_origin(run).backbone == "regnetx_002"
+    assert load_backbone_weights(run).backbone == "regnetx_002"
 
 
 def test_what_does_not_fit():
     """The first difference is named."""
 
-    class Origin:
+    class BackboneWeights:
         path, backbone = "there", "net"
 
     for weights, message in (
@@ -76,9 +76,9 @@ def test_what_does_not_fit():
         ({"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}, r"weight has shape \[3, 3\] there and \[3, 2\] here"),
         ({"weight": torch.zeros(3, 2), "bias": torch.zeros(3), "x": torch.zeros(1)}, "it has x"),
     ):
-        Origin.weights = weights
+        BackboneWeights.weights = weights
         with pytest.raises(BackboneError, match=message):
-            load_weights(nn.Linear(2, 3), Origin)
+            load_weights(nn.Linear(2, 3), BackboneWeights)
 
 
 @pytest.mark.parametrize("content", [b"", b"half"])
@@ -86,11 +86,11 @@ def test_damaged_export(tmp_path, content):
     """It is told as such."""
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged"):
-        read_origin(tmp_path)
+        load_backbone_weights(tmp_path)
 
 
 def test_damaged_configuration(exported):
     """So is a configuration that is none."""
     (exported / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match="not the configuration"):
-        read_origin(exported)
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
+        load_backbone_weights(exported)

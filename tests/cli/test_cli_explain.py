@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ssl_registry import registry
 from ssl_registry.cli import main
 
 
@@ -99,3 +100,36 @@ def test_mistakes_are_one_line(argv, words, capsys, folder):
     err = capsys.readouterr().err.strip()
     assert words in err
     assert len(err.splitlines()) == 1
+
+
+PLUGIN = """
+from ssl_registry import MethodConfig, Needs, hookimpl, registry
+
+@registry.register("needy")
+class Needy:
+    'Nothing of note.'
+    needs = Needs(modalities=("image",), backbone="resnet10t", backbone_kwargs={"drop_rate": 0.1})
+
+    class Config(MethodConfig): ...
+    def __init__(self, config): self.config = config
+    @hookimpl
+    def build_heads(self): return {}
+    @hookimpl
+    def compute_loss(self, model, views): return model(views[0]).square().mean()
+"""
+
+
+@pytest.fixture
+def needy(tmp_path):
+    path = tmp_path / "needy.py"
+    path.write_text(PLUGIN)
+    yield str(path)
+    registry.unregister("needy")
+
+
+def test_the_backbone_that_the_method_needs(needy, capsys):
+    """It is named where it came from, and the user's own wins."""
+    rows = explain(capsys, "needy", "--plugin", needy)
+    assert rows["backbone"] == ("resnet10t", "method")
+    assert rows["backbone_kwargs.drop_rate"][0] == 0.1
+    assert explain(capsys, "needy", "--backbone", "resnet18")["backbone"] == ("resnet18", "flag")

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from ssl_registry import registry
 from ssl_registry.cli import main
 
 
@@ -37,7 +38,7 @@ def test_list_in_a_fresh_process_imports_no_torch():
 
 def test_list_of_the_core_alone(capsys, monkeypatch):
     """Without plugins it lists nothing and says how to get methods."""
-    monkeypatch.setattr("ssl_registry._registry.discover", list)
+    monkeypatch.setattr("ssl_registry._registry.discover_methods", list)
     assert main(["list"]) == 0
     assert "pip install ssl-registry-byol" in capsys.readouterr().out
 
@@ -83,6 +84,44 @@ def test_show_for_people(capsys):
     out = capsys.readouterr().out
     assert "temperature" in out
     assert "float > 0" in out
+    assert "images or signals or tables" in out
+
+
+def test_show_tells_what_the_method_needs(tmp_path, capsys):
+    """Samples and backbone, for people and for programs."""
+    path = tmp_path / "needy.py"
+    path.write_text(NEEDY)
+    try:
+        assert main(["show", "needy", "--plugin", str(path)]) == 0
+        assert "images; a backbone with tokens; default backbone vit_tiny_patch16_224 (depth=2)" in " ".join(
+            capsys.readouterr().out.split()
+        )
+        assert main(["show", "needy", "--json"]) == 0
+        needs = json.loads(capsys.readouterr().out)["needs"]
+    finally:
+        registry.unregister("needy")
+    assert needs == {
+        "modalities": ["image"],
+        "tokens": True,
+        "backbone": "vit_tiny_patch16_224",
+        "backbone_kwargs": {"depth": 2},
+    }
+
+
+NEEDY = """
+from ssl_registry import MethodConfig, Needs, hookimpl, registry
+
+@registry.register("needy")
+class Needy:
+    needs = Needs(("image",), tokens=True, backbone="vit_tiny_patch16_224", backbone_kwargs={"depth": 2})
+
+    class Config(MethodConfig): ...
+    def __init__(self, config): self.config = config
+    @hookimpl
+    def build_heads(self): return {}
+    @hookimpl
+    def compute_loss(self, model, views): return model(views[0]).square().mean()
+"""
 
 
 def test_backbones_by_pattern(capsys):

@@ -43,7 +43,7 @@ def test_photographs_by_the_host(capsys, folder):
 def test_signals(folder):
     """Lines, one for each channel."""
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 40)).astype(np.float32))
-    assert main(["views", "simclr", "--data", "x.npy", "--data-kind", "signal", "--out", "s.png"]) == 0
+    assert main(["views", "simclr", "--data", "x.npy", "--modality", "signal", "--out", "s.png"]) == 0
     assert len(np.unique(np.asarray(Image.open(folder / "s.png")).reshape(-1, 3), axis=0)) > 2
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssl_registry import Field, MethodConfig
-from ssl_registry.contract.config import allowed_values, parse_config
+from ssl_registry._system.options import allowed_values, parse_options
 from ssl_registry.errors import ConfigError
 
 
@@ -25,32 +25,32 @@ class Config(MethodConfig):
 def test_unknown_key_names_the_nearest():
     """A typing error in a key is answered with the right one and the whole list."""
     with pytest.raises(ConfigError, match=r"no option 'temprature'\. Did you mean 'temperature'\?.*learning_rate"):
-        parse_config(Config, {"temprature": 1}, owner="tiny")
+        parse_options(Config, {"temprature": 1}, owner="tiny")
 
 
 def test_out_of_range_names_key_value_and_range():
     """The message holds what was said and what is allowed."""
     with pytest.raises(ConfigError, match=r"tiny: temperature=-1.*allowed: float > 0 <= 10"):
-        parse_config(Config, {"temperature": -1}, owner="tiny")
+        parse_options(Config, {"temperature": -1}, owner="tiny")
 
 
 def test_wrong_type_names_key_and_type():
     """A word where a number belongs is refused."""
     with pytest.raises(ConfigError, match=r"layers='many'.*int \| None"):
-        parse_config(Config, {"layers": "many"}, owner="tiny")
+        parse_options(Config, {"layers": "many"}, owner="tiny")
 
 
 def test_every_mistake_is_told_at_once():
     """Two mistakes, two findings."""
     with pytest.raises(ConfigError, match=r"temperature=0.*; .*no option 'x'"):
-        parse_config(Config, {"temperature": 0, "x": 1}, owner="tiny")
+        parse_options(Config, {"temperature": 0, "x": 1}, owner="tiny")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_are_finite(value):
     """NaN compares false with every bound, so it needs a check of its own."""
     with pytest.raises(ConfigError, match="learning_rate"):
-        parse_config(Config, {"learning_rate": value}, owner="tiny")
+        parse_options(Config, {"learning_rate": value}, owner="tiny")
 
 
 def test_config_is_immutable():
@@ -71,7 +71,7 @@ def test_optimizer_refuses_a_foreign_class():
         pass
 
     with pytest.raises(ConfigError, match=r"not a class of torch\.optim"):
-        parse_config(Config, {"optimizer": Mine}, owner="tiny")
+        parse_options(Config, {"optimizer": Mine}, owner="tiny")
 
 
 @given(

@@ -71,12 +71,12 @@ def test_misspelt_hook():
     refused(Misspelt, "no hook 'on_steps_end'. Did you mean 'on_step_end'")
 
 
-@pytest.mark.parametrize("kind", [staticmethod, classmethod])
-def test_misspelt_static_and_class_methods(kind):
+@pytest.mark.parametrize("modality", [staticmethod, classmethod])
+def test_misspelt_static_and_class_methods(modality):
     """Decorators of Python's own do not hide the mistake."""
 
     class Misspelt(Good):
-        on_steps_end = kind(hookimpl(lambda model: None))
+        on_steps_end = modality(hookimpl(lambda model: None))
 
     refused(Misspelt, "no hook 'on_steps_end'")
 

@@ -32,8 +32,8 @@ def save(folder: Path, **arrays: Any) -> str:
 def test_keys(x: str, y: str, tmp_path: Path) -> None:
     """Each of the usual names is found."""
     source = open_source(save(tmp_path, **{x: SIGNALS, y: LABELS}))
-    assert source.labelled
-    assert source.kind == "signal"
+    assert source.labeled
+    assert source.modality == "signal"
     assert len(source.train) + len(source.test) == 40
 
 
@@ -53,7 +53,7 @@ def test_holdout_of_nothing(tmp_path: Path) -> None:
     assert open_source(save(tmp_path, X=SIGNALS, y=LABELS), holdout=0).test is None
     source = open_source(save(tmp_path, X=SIGNALS))
     assert source.test is None
-    assert not source.labelled
+    assert not source.labeled
     assert isinstance(source.train[0], torch.Tensor)
 
 
@@ -85,7 +85,7 @@ def test_is_test_splits(tmp_path: Path) -> None:
 def test_images_stay_uint8(tmp_path: Path) -> None:
     """Images are not standardised; their mean and std are told for [0, 1]."""
     source = open_source(save(tmp_path, images=IMAGES))
-    assert source.kind == "image"
+    assert source.modality == "image"
     assert torch.equal(source.train.x, torch.from_numpy(IMAGES))
     np.testing.assert_allclose(source.mean, (IMAGES / 255).mean((0, 2, 3)))
     np.testing.assert_allclose(source.std, (IMAGES / 255).std((0, 2, 3)))
@@ -111,16 +111,16 @@ def test_image_size_of_a_signal_is_noted(tmp_path: Path) -> None:
 
 def test_kind_overrides(tmp_path: Path) -> None:
     """Float arrays of three axes can be grey images when the user says so."""
-    source = open_source(save(tmp_path, X=np.full((4, 6, 6), 0.5)), kind="image")
-    assert (source.kind, source.input_shape) == ("image", (1, 6, 6))
+    source = open_source(save(tmp_path, X=np.full((4, 6, 6), 0.5)), modality="image")
+    assert (source.modality, source.input_shape) == ("image", (1, 6, 6))
 
 
 def test_npy_holds_samples(tmp_path: Path) -> None:
     """A single array has no labels."""
     np.save(tmp_path / "table.npy", SIGNALS[:, 0])
     source = open_source(str(tmp_path / "table.npy"))
-    assert (source.name, source.kind, source.input_shape) == ("table", "table", (8,))
-    assert not source.labelled
+    assert (source.name, source.modality, source.input_shape) == ("table", "table", (8,))
+    assert not source.labeled
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,13 @@ def test_pt_files(content: Any, tmp_path: Path) -> None:
     """A dict, a pair, and types that NumPy lacks."""
     torch.save(content, tmp_path / "some.pt")
     source = open_source(str(tmp_path / "some.pt"))
-    assert (source.kind, source.input_shape, source.classes) == ("signal", (3, 8), ("0", "1", "2", "3"))
+    assert (source.modality, source.input_shape, source.classes) == ("signal", (3, 8), ("0", "1", "2", "3"))
 
 
 def test_pt_tensor(tmp_path: Path) -> None:
     """A lone tensor holds samples."""
     torch.save(torch.from_numpy(IMAGES), tmp_path / "some.pt")
-    assert open_source(str(tmp_path / "some.pt")).kind == "image"
+    assert open_source(str(tmp_path / "some.pt")).modality == "image"
 
 
 class Evil:
@@ -238,7 +238,7 @@ def test_wrong_contents_are_told(arrays: dict[str, Any], message: str, tmp_path:
 def test_other_kinds_of_files_are_told(tmp_path: Path) -> None:
     """A file that is no array file is answered with what is understood."""
     (tmp_path / "table.xlsx").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match=r"table.xlsx is a file of an unknown kind.*\.npz, \.npy, \.pt"):
+    with pytest.raises(DataError, match=r"table.xlsx is a file of an unknown kind.*x\.npz, x\.npy, x\.pt"):
         open_source(str(tmp_path / "table.xlsx"))
 
 
@@ -256,7 +256,7 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
     """Values out of range are told before anything is read."""
     path = save(tmp_path, X=SIGNALS)
     for wrong in (
-        {"kind": "picture"},
+        {"modality": "picture"},
         {"image_size": 0},
         {"image_size": True},
         {"holdout": 1.0},
@@ -277,7 +277,7 @@ def test_signals_as_they_are(tmp_path: Path) -> None:
     """Without standardising nothing is changed, and mean and std say so."""
     x = np.random.default_rng(0).standard_normal((10, 2, 16)).astype(np.float32) * 5 + 3
     np.savez(tmp_path / "x.npz", X=x)
-    source = open_source(str(tmp_path / "x.npz"), standardise=False)
+    source = open_source(str(tmp_path / "x.npz"), standardize=False)
     np.testing.assert_array_equal(source.train.x.numpy(), x)
     assert (source.mean, source.std) == ((0.0, 0.0), (1.0, 1.0))
 
@@ -285,7 +285,7 @@ def test_signals_as_they_are(tmp_path: Path) -> None:
 def test_the_scale_of_other_data(tmp_path: Path) -> None:
     """What was measured elsewhere is subtracted and divided by; it takes a number a channel."""
     np.savez(tmp_path / "x.npz", X=np.full((4, 2, 8), 7.0, np.float32))
-    source = open_source(str(tmp_path / "x.npz"), standardise=((3.0, 5.0), (2.0, 4.0)))
+    source = open_source(str(tmp_path / "x.npz"), standardize=((3.0, 5.0), (2.0, 4.0)))
     assert source.train.x[0, :, 0].tolist() == [2.0, 0.5]
     with pytest.raises(DataError, match="2 channels or features; expected 1, as in training"):
-        open_source(str(tmp_path / "x.npz"), standardise=((3.0,), (2.0,)))
+        open_source(str(tmp_path / "x.npz"), standardize=((3.0,), (2.0,)))

@@ -36,7 +36,7 @@ def test_images_in_parquet(tmp_path: Path, struct: bool) -> None:
     cells = [png(number) for number in range(5)] + [b"no image"]
     save(tmp_path / "x.parquet", {"image": [{"bytes": c, "path": None} for c in cells] if struct else cells})
     source = open_source(str(tmp_path / "x.parquet"), image_size=4)
-    assert (source.name, source.kind, source.input_shape, source.classes) == ("x", "image", (3, 4, 4), None)
+    assert (source.name, source.modality, source.input_shape, source.classes) == ("x", "image", (3, 4, 4), None)
     assert [int(source.train[index].max()) for index in range(6)] == [0, 1, 2, 3, 4, 0]
     assert list(source.train.broken) == ["x train, row 5"]
 
@@ -64,12 +64,12 @@ def test_numbers_in_parquet(tmp_path: Path) -> None:
     """Columns of numbers are a table; a column of lists is one too, and lists in lists are signals."""
     save(tmp_path / "a.parquet", {"a": [1, 2, 3], "b": [0.5, 1.5, 2.5], "name": ["x", "y", "z"], "label": [0, 1, 0]})
     source = open_source(str(tmp_path / "a.parquet"), holdout=0)
-    assert (source.kind, source.input_shape, source.classes, source.mean) == ("table", (2,), ("0", "1"), (2.0, 1.5))
+    assert (source.modality, source.input_shape, source.classes, source.mean) == ("table", (2,), ("0", "1"), (2.0, 1.5))
     save(tmp_path / "b.parquet", {"x": [[1.0, 2.0], [3.0, 4.0]]})
     assert open_source(str(tmp_path / "b.parquet")).input_shape == (2,)
     save(tmp_path / "c.parquet", {"x": [[[1.0, 2.0, 3.0]] * 2] * 4})
     source = open_source(str(tmp_path / "c.parquet"))
-    assert (source.kind, source.input_shape) == ("signal", (2, 3))
+    assert (source.modality, source.input_shape) == ("signal", (2, 3))
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_files_that_are_no_parquet(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"b.parquet cannot be read as Parquet"):
         open_source(str(tmp_path / "*.parquet"))
     save(tmp_path / "b.parquet", {"image": [png(1)]})
-    with pytest.raises(ConfigError, match="its column 'image' holds images"):
-        open_source(str(tmp_path / "b.parquet"), kind="signal")
+    with pytest.raises(ConfigError, match="column 'image' of b holds images"):
+        open_source(str(tmp_path / "b.parquet"), modality="signal")
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from logged import logged
 from PIL import Image
 
-from ssl_registry.data import SSLDataModule, broken_samples, cache, open_source
-from ssl_registry.data.images.cache import cache_source
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data import SSLDataModule, broken_samples, open_source
+from ssl_registry.data.images import cache
+from ssl_registry.data.images.cache import CachedImages, cache_source
 from ssl_registry.errors import DataError
 
 # Python 3.12 warns of every fork of a process with threads, and torch has threads.
@@ -36,9 +37,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def opened(photos: Path, **options: Any) -> tuple[Any, list[str]]:
-    said: list[str] = []
     source = open_source(str(photos), image_size=8)
-    return cache_source(source, photos.parent / "cache", say=said.append, **options), said
+    with logged() as lines:
+        return cache_source(source, photos.parent / "cache", **options), lines
 
 
 @pytest.mark.parametrize("workers", [0, 2])

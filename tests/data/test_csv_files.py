@@ -21,7 +21,7 @@ def test_a_table(tmp_path: Path, separator: str) -> None:
     """One row is a sample; label and is_test are no features."""
     text = "a,label,b,is_test\n1,cat,2.5,0\n3,dog,4.5,0\n\n5,cat,6.5,1\n"
     source = open_source(written(tmp_path, text.replace(",", separator)))
-    assert (source.kind, source.input_shape, source.classes) == ("table", (2,), ("cat", "dog"))
+    assert (source.modality, source.input_shape, source.classes) == ("table", (2,), ("cat", "dog"))
     assert (len(source.train), len(source.test)) == (2, 1)
     assert source.mean == (2.0, 3.5)
     assert int(source.test[0][1]) == 0
@@ -33,7 +33,7 @@ def test_signals(tmp_path: Path) -> None:
         f"{name},{t},{base + t},{-t},{label}\n" for name, base, label in (("a", 0, 1), ("b", 10, 0)) for t in range(3)
     )
     source = open_source(written(tmp_path, "sample,time,x,y,label\n" + rows), holdout=0)
-    assert (source.kind, source.input_shape, source.classes) == ("signal", (2, 3), ("0", "1"))
+    assert (source.modality, source.input_shape, source.classes) == ("signal", (2, 3), ("0", "1"))
     raw = source.train.x * torch.tensor(source.std)[:, None] + torch.tensor(source.mean)[:, None]
     assert raw.round().tolist() == [[[0, 1, 2], [0, -1, -2]], [[10, 11, 12], [0, -1, -2]]]
     assert source.train.y.tolist() == [1, 0]
@@ -51,8 +51,8 @@ def test_time_orders_the_rows_of_a_signal(tmp_path: Path) -> None:
 
 def test_rows_that_are_signals(tmp_path: Path) -> None:
     """Without that column a row can be a signal of one channel, if it is said."""
-    source = open_source(written(tmp_path, "0s,1s,2s\n1,2,3\n4,5,7\n"), kind="signal")
-    assert (source.kind, source.input_shape) == ("signal", (1, 3))
+    source = open_source(written(tmp_path, "0s,1s,2s\n1,2,3\n4,5,7\n"), modality="signal")
+    assert (source.modality, source.input_shape) == ("signal", (1, 3))
 
 
 @pytest.mark.parametrize(

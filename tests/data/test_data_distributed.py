@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.loading.loader import EpochSampler, training_loader
+from ssl_registry.data.samples import Samples
 
 
 class Tiny(LightningModule):

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.samples import Samples
 from ssl_registry.errors import CheckpointError
 
 pytestmark = [
@@ -237,17 +237,17 @@ class StopsAt(Tiny):
 
 
 @pytest.mark.parametrize("longer", [EPOCHS, STEPS], ids=["epochs", "steps"])
-@pytest.mark.parametrize("kind", [Tiny, StopsAt])
-def test_a_finished_run_goes_on(kind: type[Tiny], longer: dict[str, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("modality", [Tiny, StopsAt])
+def test_a_finished_run_goes_on(modality: type[Tiny], longer: dict[str, int], tmp_path: Path) -> None:
     """A run that a limit ended inside an epoch continues that epoch under a larger limit."""
     whole = Tiny()
     run(whole, **longer)
-    shorter = EPOCHS if kind is StopsAt else {"max_steps": 7}
-    trainer = run(kind(), **shorter)
+    shorter = EPOCHS if modality is StopsAt else {"max_steps": 7}
+    trainer = run(modality(), **shorter)
     trainer.save_checkpoint(tmp_path / "end.ckpt")
     resumed = Tiny()
     run(resumed, checkpoint=tmp_path / "end.ckpt", **longer)
-    assert_went_on(whole, resumed, kind.__name__)
+    assert_went_on(whole, resumed, modality.__name__)
     assert len(resumed.seen) == len(whole.seen) - 7
 
 
@@ -282,7 +282,7 @@ def test_each_epoch_begins_once(limits: dict[str, int], tmp_path: Path) -> None:
         assert resumed.epochs_begun == [1, 2], name
 
 
-class Looks(Tiny):
+class Snapshots(Tiny):
     """Looks at the training data with an iterator of its own before it trains."""
 
     def on_train_start(self) -> None:
@@ -294,7 +294,7 @@ def test_a_look_at_the_data_changes_nothing(tmp_path: Path) -> None:
     whole = Tiny()
     run(whole, save=[every_step(tmp_path)], **EPOCHS)
     for checkpoint in (None, tmp_path / "step-epoch=1-step=7.ckpt"):
-        looking = Looks()
+        looking = Snapshots()
         run(looking, checkpoint=checkpoint, **EPOCHS)
         assert_went_on(whole, looking, checkpoint)
 

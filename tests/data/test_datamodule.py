@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.samples import Samples
 from ssl_registry.errors import ConfigError, DataError
 
 pytestmark = [
@@ -21,10 +21,10 @@ pytestmark = [
 ]
 
 
-def table(count: int = 10, *, labelled: bool = True, tested: bool = True) -> Source:
+def table(count: int = 10, *, labeled: bool = True, tested: bool = True) -> Source:
     x = torch.arange(count, dtype=torch.float32)[:, None]
-    samples = Samples(x, torch.arange(count)) if labelled else Samples(x)
-    classes = tuple(map(str, range(count))) if labelled else None
+    samples = Samples(x, torch.arange(count)) if labeled else Samples(x)
+    classes = tuple(map(str, range(count))) if labeled else None
     return Source("table", "table", (1,), samples, samples if tested else None, classes)
 
 
@@ -106,7 +106,7 @@ def test_evaluation_leaves_the_global_generator_alone() -> None:
 
 def test_unlabelled_batches_are_tensors() -> None:
     """Without labels a batch is the samples alone."""
-    data = SSLDataModule(table(labelled=False), batch_size=4)
+    data = SSLDataModule(table(labeled=False), batch_size=4)
     for loader in (data.train_dataloader(), data.train_eval_dataloader()):
         batch = next(iter(loader))
         assert isinstance(batch, Tensor)

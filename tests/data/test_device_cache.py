@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_registry.data import open_source, resident
-from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data import open_source
 from ssl_registry.data.images.cache import cache_source
+from ssl_registry.data.loading import device_cache
 from ssl_registry.data.loading.device_cache import on_device
 from ssl_registry.data.loading.loader import training_loader
+from ssl_registry.data.samples import Samples
 
 # A device that every installation has: it computes shapes, and refuses to be mixed with others.
 META = torch.device("meta")
@@ -21,7 +22,7 @@ META = torch.device("meta")
 
 @pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resident, "_free_memory", lambda device: 4_000_000)
+    monkeypatch.setattr(device_cache, "_free_memory", lambda device: 4_000_000)
 
 
 @pytest.mark.usefixtures("room")

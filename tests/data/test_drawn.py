@@ -12,13 +12,13 @@ from torch import nn
 
 from ssl_registry import registry
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.data.arrays.samples import Samples
-from ssl_registry.data.loading.drawn import choose_drawing
+from ssl_registry.data.loading.drawn import choose_view_plan
+from ssl_registry.data.samples import Samples
 from ssl_registry.errors import DataError
-from ssl_registry.views import ImageView, Recipe, TableView
+from ssl_registry.views import ImageView, TableView, ViewPolicy
 
-RECIPE = Recipe(
-    views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, jitter=0.8, brightness=0.4, hue=0.1, blur=0.5, copies=2),),
+RECIPE = ViewPolicy(
+    views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, color_jitter=0.8, brightness=0.4, hue=0.1, blur=0.5, copies=2),),
     image_size=24,
     mean=(0.5, 0.4, 0.3),
     std=(0.2, 0.2, 0.2),
@@ -39,8 +39,8 @@ def folder(tmp_path_factory):
     return root
 
 
-def batches(source, asked="auto", workers=0, epochs=1, recipe=RECIPE, batch_size=4, seed=3):
-    draw = choose_drawing(source, recipe, asked=asked, accelerator=False)
+def batches(source, asked="auto", workers=0, epochs=1, view_policy=RECIPE, batch_size=4, seed=3):
+    draw = choose_view_plan(source, view_policy, asked=asked, accelerator=False)
     loader = SSLDataModule(source, batch_size=batch_size, num_workers=workers, seed=seed, draw=draw).train_dataloader()
     found = []
     for epoch in range(epochs):
@@ -49,8 +49,8 @@ def batches(source, asked="auto", workers=0, epochs=1, recipe=RECIPE, batch_size
     return found
 
 
-def drawn(batch, recipe=RECIPE):
-    return recipe.views_of(batch)
+def drawn(batch, view_policy=RECIPE):
+    return view_policy.views_of(batch)
 
 
 def in_memory(count=10, labels=True):
@@ -104,11 +104,14 @@ def test_a_sample_has_its_views_in_any_batch():
 def test_a_crop_is_cut_out_of_the_whole_photograph(folder):
     """Not out of the small square that evaluation sees: the photographs have detail that it lost."""
     source = open_source(str(folder), image_size=24, holdout=0.0)
-    recipe = Recipe(views=(ImageView(crop_scale=(0.05, 0.1)),), image_size=24)
-    (host,), (device,) = batches(source, "host", recipe=recipe), batches(source, "device", recipe=recipe)
+    view_policy = ViewPolicy(views=(ImageView(crop_scale=(0.05, 0.1)),), image_size=24)
+    (host,), (device,) = (
+        batches(source, "host", view_policy=view_policy),
+        batches(source, "device", view_policy=view_policy),
+    )
 
     def detail(batch):
-        return drawn(batch, recipe)[0].diff(dim=-1).abs().mean()
+        return drawn(batch, view_policy)[0].diff(dim=-1).abs().mean()
 
     assert detail(host[0]) > 1.3 * detail(device[0])
 
@@ -131,7 +134,7 @@ def test_without_labels():
 def test_tables_are_left_alone():
     """Their views are drawn beside the network."""
     source = Source("t", "table", (3,), Samples(torch.zeros(4, 3)))
-    assert choose_drawing(source, Recipe(views=(TableView(corruption=0.5),)), accelerator=False) is None
+    assert choose_view_plan(source, ViewPolicy(views=(TableView(corruption=0.5),)), accelerator=False) is None
 
 
 @pytest.mark.parametrize("asked", ["host", "split", "device"])
@@ -142,10 +145,10 @@ def test_trains_and_resumes_bit_for_bit(asked, tmp_path):
         torch.manual_seed(0)
         backbone = nn.Sequential(nn.Conv2d(3, 4, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         model = registry.create(
-            "simclr", backbone=backbone, input_shape=(3, 24, 24), seed=1, projection_dim=4, recipe=RECIPE
+            "simclr", backbone=backbone, input_shape=(3, 24, 24), seed=1, projection_dim=4, view_policy=RECIPE
         )
         source = in_memory()
-        draw = choose_drawing(source, model.recipe, asked=asked, accelerator=False)
+        draw = choose_view_plan(source, model.view_policy, asked=asked, accelerator=False)
         trainer = Trainer(
             accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, limit_val_batches=0, **limits,

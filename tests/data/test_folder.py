@@ -42,7 +42,7 @@ def test_flat_folder_has_no_labels(draw: Draw) -> None:
     """Images that lie side by side are samples without labels; nothing is held out."""
     root = draw("b.png", "a.jpg", "c.PNG")
     source = open_source(str(root), image_size=8)
-    assert (source.kind, source.input_shape, source.classes, source.test) == ("image", (3, 8, 8), None, None)
+    assert (source.modality, source.input_shape, source.classes, source.test) == ("image", (3, 8, 8), None, None)
     assert names(source.train) == ["a.jpg", "b.png", "c.PNG"]
     assert source.train[0].shape == (3, 8, 8)
     assert source.train[0].dtype == torch.uint8
@@ -83,7 +83,7 @@ def test_test_wins_over_val(draw: Draw) -> None:
     """Where there are both, val is left alone."""
     source = open_source(str(draw("train/1.png", "test/2.png", "val/3.png")), image_size=4)
     assert names(source.test) == ["2.png"]
-    assert not source.labelled
+    assert not source.labeled
 
 
 def test_unlabelled_test_part_is_not_used(draw: Draw) -> None:
@@ -104,14 +104,14 @@ def test_wrapping_folders_are_looked_through(draw: Draw) -> None:
     """A folder that holds one folder is no class."""
     source = open_source(str(draw("photos/2024/a/1.png", "photos/2024/b/2.png")), holdout=0)
     assert source.classes == ("a", "b")
-    assert not open_source(str(draw("x/y/1.png")) + "/x").labelled
+    assert not open_source(str(draw("x/y/1.png")) + "/x").labeled
 
 
 def test_images_beside_folders_make_no_classes(draw: Draw) -> None:
     """With images directly in the folder, sub-folders are mere order."""
     source = open_source(str(draw("0.png", "a/1.png", "b/2.png")))
     assert len(source.train) == 3
-    assert not source.labelled
+    assert not source.labeled
 
 
 def test_hidden_and_other_files_are_left_out(draw: Draw) -> None:
@@ -222,5 +222,5 @@ def test_index_out_of_range(draw: Draw) -> None:
 
 def test_kind_is_for_arrays(draw: Draw) -> None:
     """A folder holds images, whatever the user says."""
-    with pytest.raises(ConfigError, match="kind='signal' is for array files"):
-        open_source(str(draw("a.png")), kind="signal")
+    with pytest.raises(ConfigError, match="modality='signal' is for array files"):
+        open_source(str(draw("a.png")), modality="signal")

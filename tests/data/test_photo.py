@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from ssl_registry.data import photo
+from ssl_registry.data.images import encoded_photo
 from ssl_registry.data.images.decode import photograph
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
 from ssl_registry.data.images.pixels import Pixels
@@ -19,7 +19,7 @@ def jpeg(mode="RGB", orientation=None, size=(120, 90)):
     image = Image.fromarray(load_sample_images().images[0]).resize(size).convert(mode)
     exif = Image.Exif()
     if orientation:
-        exif[photo.ORIENTATION] = orientation
+        exif[encoded_photo.ORIENTATION] = orientation
     file = BytesIO()
     image.save(file, "JPEG", quality=90, exif=exif)
     return file.getvalue()
@@ -52,7 +52,7 @@ def test_reduced(shrink, orientation):
 
 def test_without_simplejpeg(monkeypatch):
     """Pillow decodes, at full size."""
-    monkeypatch.setattr(photo, "simplejpeg", None)
+    monkeypatch.setattr(encoded_photo, "simplejpeg", None)
     data = jpeg()
     ours, by = EncodedPhoto(data, Pixels(3)).decode(8)
     assert by == 1

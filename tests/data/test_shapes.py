@@ -11,7 +11,7 @@ from ssl_registry.errors import DataError
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "kind", "expected"),
+    ("shape", "dtype", "modality", "expected"),
     [
         ((4, 7), "float32", "table", (4, 7)),
         ((4, 7), "int64", "table", (4, 7)),
@@ -27,14 +27,14 @@ from ssl_registry.errors import DataError
         ((4, 64, 64, 13), "float32", "image", (4, 13, 64, 64)),
     ],
 )
-def test_shape_and_type_tell(shape: tuple[int, ...], dtype: str, kind: str, expected: tuple[int, ...]) -> None:
+def test_shape_and_type_tell(shape: tuple[int, ...], dtype: str, modality: str, expected: tuple[int, ...]) -> None:
     """Tables, signals and images, in the one layout that the project uses."""
-    found, x, _ = arrange(np.zeros(shape, dtype), kind=None, where="f: X")
-    assert (found, tuple(x.shape)) == (kind, expected)
+    found, x, _ = arrange(np.zeros(shape, dtype), modality=None, where="f: X")
+    assert (found, tuple(x.shape)) == (modality, expected)
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype", "kind", "expected"),
+    ("shape", "dtype", "modality", "expected"),
     [
         ((4, 3, 9), "float32", "image", (4, 1, 3, 9)),
         ((4, 3, 9), "int16", "signal", (4, 3, 9)),
@@ -42,16 +42,16 @@ def test_shape_and_type_tell(shape: tuple[int, ...], dtype: str, kind: str, expe
         ((4, 3, 9), "float32", "table", (4, 27)),
     ],
 )
-def test_kind_overrides(shape: tuple[int, ...], dtype: str, kind: str, expected: tuple[int, ...]) -> None:
+def test_kind_overrides(shape: tuple[int, ...], dtype: str, modality: str, expected: tuple[int, ...]) -> None:
     """What the user says wins over what the shape suggests."""
-    found, x, _ = arrange(np.zeros(shape, dtype), kind=kind, where="f: X")
-    assert (found, tuple(x.shape)) == (kind, expected)
+    found, x, _ = arrange(np.zeros(shape, dtype), modality=modality, where="f: X")
+    assert (found, tuple(x.shape)) == (modality, expected)
 
 
 def test_pixels_stay_where_they_are() -> None:
     """Channels move to the front, pixels do not."""
     images = np.arange(2 * 6 * 5 * 3, dtype=np.uint8).reshape(2, 6, 5, 3)
-    _, x, notes = arrange(images, kind=None, where="f: X")
+    _, x, notes = arrange(images, modality=None, where="f: X")
     assert torch.equal(x, torch.from_numpy(images).permute(0, 3, 1, 2))
     assert notes == ["read as [N, height, width, channels]"]
 
@@ -67,22 +67,22 @@ def test_pixels_stay_where_they_are() -> None:
 )
 def test_image_types(array: np.ndarray, expected: torch.dtype) -> None:
     """Images are uint8, or float32 in [0, 1]."""
-    _, x, _ = arrange(array, kind=None, where="f: X")
+    _, x, _ = arrange(array, modality=None, where="f: X")
     assert x.dtype == expected
     assert float(x.float().max()) == float(array.max())
 
 
 def test_black_and_white_is_0_and_255() -> None:
     """A boolean image spans the whole range."""
-    _, x, _ = arrange(np.array([[[True, False]]]), kind=None, where="f: X")
+    _, x, _ = arrange(np.array([[[True, False]]]), modality=None, where="f: X")
     assert x.flatten().tolist() == [255, 0]
 
 
 def test_foreign_byte_order_is_read() -> None:
     """Arrays of another machine's byte order keep their values."""
-    _, x, _ = arrange(np.array([[1.5, 2.5]], ">f4"), kind=None, where="f: X")
+    _, x, _ = arrange(np.array([[1.5, 2.5]], ">f4"), modality=None, where="f: X")
     assert x.tolist() == [[1.5, 2.5]]
-    _, x, _ = arrange(np.array([[1, 2]], ">i4"), kind=None, where="f: X")
+    _, x, _ = arrange(np.array([[1, 2]], ">i4"), modality=None, where="f: X")
     assert x.tolist() == [[1, 2]]
 
 
@@ -90,7 +90,7 @@ def test_read_only_arrays_are_copied() -> None:
     """A tensor never shares memory that may not be written."""
     array = np.zeros((2, 3), np.float32)
     array.flags.writeable = False
-    _, x, _ = arrange(array, kind=None, where="f: X")
+    _, x, _ = arrange(array, modality=None, where="f: X")
     x += 1
     assert array.max() == 0
 
@@ -103,7 +103,7 @@ def nan() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("array", "kind", "message"),
+    ("array", "modality", "message"),
     [
         (np.zeros(3), None, r"has shape \(3,\); expected \[N, D\]"),
         (np.zeros((2, 1, 1, 1, 1)), None, r"has shape \(2, 1, 1, 1, 1\); expected"),
@@ -121,13 +121,13 @@ def nan() -> np.ndarray:
         (np.zeros((2, 3, 4, 5)), "signal", r"signals are \[N, C, T\]"),
     ],
 )
-def test_what_fits_nothing_is_told(array: np.ndarray, kind: str | None, message: str) -> None:
+def test_what_fits_nothing_is_told(array: np.ndarray, modality: str | None, message: str) -> None:
     """The error names the place, what is there and what was expected."""
     with pytest.raises(DataError, match=f"f: X.*{message}"):
-        arrange(array, kind=kind, where="f: X")
+        arrange(array, modality=modality, where="f: X")
 
 
 def test_large_finite_numbers_are_finite() -> None:
     """A sum that overflows is no infinity in the data."""
-    _, x, _ = arrange(np.full((4, 2), 1e308), kind=None, where="f: X")
+    _, x, _ = arrange(np.full((4, 2), 1e308), modality=None, where="f: X")
     assert x.shape == (4, 2)

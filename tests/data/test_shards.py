@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_registry.data import SSLDataModule, open_source, shard_images
+from ssl_registry.data import SSLDataModule, open_source
 from ssl_registry.data.loading.loader import training_loader
+from ssl_registry.data.sources.shards import images as shard_images
 from ssl_registry.data.sources.shards.index import index_shard
 from ssl_registry.data.sources.shards.order import lanes_for
 from ssl_registry.errors import DataError, MissingExtraError
@@ -47,13 +48,13 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Write shards of grey images whose every pixel is their number; the account of them goes to tmp_path."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def written(*counts: int, labelled: bool = False) -> Path:
+    def written(*counts: int, labeled: bool = False) -> Path:
         number = 0
         for shard, count in enumerate(counts):
             members = []
             for _ in range(count):
                 members.append((f"{number:05d}.png", png(number)))
-                if labelled:
+                if labeled:
                     members.append((f"{number:05d}.cls", str(number % 2).encode()))
                 number += 1
             write_tar(tmp_path / f"{shard:03d}.tar", members)
@@ -85,7 +86,7 @@ def test_samples_in_order(write: Write) -> None:
 
 def test_labels_and_a_part_held_out(write: Write) -> None:
     """Texts in .cls are classes, and a share of each is held out as elsewhere."""
-    source = opened(write(10, 10, labelled=True))
+    source = opened(write(10, 10, labeled=True))
     assert source.classes == ("0", "1")
     assert (len(source.train), len(source.test)) == (16, 4)
     for part in (source.train, source.test):
@@ -94,7 +95,7 @@ def test_labels_and_a_part_held_out(write: Write) -> None:
 
 def test_parts_by_their_names(write: Write) -> None:
     """Shards called train... and val... are the parts, with one account of classes; training reads no other."""
-    folder = write(4, 6, 4, labelled=True)
+    folder = write(4, 6, 4, labeled=True)
     for shard, name in enumerate(("train-0", "train-1", "val-0")):
         (folder / f"{shard:03d}.tar").rename(folder / f"{name}.tar")
     source = opened(folder)

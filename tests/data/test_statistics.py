@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ssl_registry.data import statistics
-from ssl_registry.data.arrays.statistics import channel_statistics, standardised
+from ssl_registry.data.statistics import channel_statistics, standardized
 from ssl_registry.errors import DataError
 
 ARRAYS = hnp.arrays(
@@ -40,7 +40,7 @@ def test_standardised(array: np.ndarray) -> None:
     mean, std = channel_statistics(x)
     shape = [1, -1] + [1] * (array.ndim - 2)
     expected = (array.astype(np.float64) - np.reshape(mean, shape)) / np.reshape(std, shape)
-    out = standardised(x, mean, std)
+    out = standardized(x, mean, std)
     assert out.dtype == torch.float32
     np.testing.assert_array_equal(out.numpy(), expected.astype(np.float32))
 
@@ -49,11 +49,11 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """An array larger than a chunk is measured whole."""
     x = torch.randint(0, 255, (50, 3, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     whole = channel_statistics(x, scale=255.0)
-    standard = standardised(x, *whole)
+    standard = standardized(x, *whole)
     monkeypatch.setattr(statistics, "CHUNK", 30)
     parts = channel_statistics(x, scale=255.0)
     np.testing.assert_allclose(np.array(parts), np.array(whole), rtol=1e-12)
-    assert torch.equal(standardised(x, *whole), standard)
+    assert torch.equal(standardized(x, *whole), standard)
 
 
 def test_constant_column_becomes_zeros() -> None:
@@ -61,7 +61,7 @@ def test_constant_column_becomes_zeros() -> None:
     x = torch.full((1000, 1), 0.1, dtype=torch.float64)
     mean, std = channel_statistics(x)
     assert std == (1.0,)
-    assert standardised(x, mean, std).abs().max() == 0
+    assert standardized(x, mean, std).abs().max() == 0
 
 
 def test_overflow_is_told() -> None:

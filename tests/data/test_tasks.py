@@ -32,7 +32,7 @@ def opened(tmp_path, **arrays):
 def test_told_by_the_values(tmp_path, y, task, dtype):
     """They come with the samples, a share is held out, and there are no classes."""
     source = opened(tmp_path, X=X, y=y)
-    assert (source.task, source.classes, source.labelled) == (task, None, False)
+    assert (source.task, source.classes, source.labeled) == (task, None, False)
     assert (len(source.train), len(source.test)) == (16, 4)
     targets = source.train[0][1]
     assert targets.dtype == dtype
@@ -43,7 +43,7 @@ def test_told_by_the_values(tmp_path, y, task, dtype):
 def test_classes_stay_classes(tmp_path, y):
     """Whole numbers in floats and text are what they were."""
     source = opened(tmp_path, X=X, y=y)
-    assert source.task == "classes"
+    assert source.task == "classification"
     assert source.classes is not None
 
 

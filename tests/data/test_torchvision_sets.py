@@ -40,7 +40,7 @@ def mnist(tmp_path: Path) -> Path:
 def test_in_memory(spec: str, mnist: Path) -> None:
     """A set that torchvision holds in memory stays there as uint8, in its own size."""
     source = open_source(spec, data_root=mnist)
-    assert (source.name, source.kind, source.input_shape) == ("MNIST", "image", (1, 28, 28))
+    assert (source.name, source.modality, source.input_shape) == ("MNIST", "image", (1, 28, 28))
     assert (len(source.train), len(source.test)) == (12, 5)
     image, label = source.train[3]
     assert (image.dtype, image.unique().tolist(), int(label)) == (torch.uint8, [3], 3)
@@ -128,7 +128,7 @@ def test_targets_that_are_no_classes(tmp_path: Path) -> None:
         (root / "Annotations" / f"{part}.xml").write_text("<annotation><folder>x</folder></annotation>")
         (root / "ImageSets" / "Main" / f"{part}.txt").write_text(f"{part}\n")
     source = open_source("VOCDetection", data_root=tmp_path, image_size=4)
-    assert not source.labelled
+    assert not source.labeled
     assert source.train[0].shape == (3, 4, 4)
     assert source.test[0].unique().tolist() == [1]
     assert "without labels" in source.notes[0]

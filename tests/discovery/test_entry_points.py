@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from ssl_registry import registry
-from ssl_registry.discovery.entry_points import discover
+from ssl_registry.discovery.entry_points import discover_methods
 from ssl_registry.errors import ContractError, MethodNotFoundError, PluginError
 
 
 def by_name(name):
-    return [info for info in discover() if info.name == name]
+    return [info for info in discover_methods() if info.name == name]
 
 
 def test_lists_version_summary_and_target_without_importing(make_plugin):
@@ -27,7 +27,7 @@ def test_lists_version_summary_and_target_without_importing(make_plugin):
 
 def test_own_plugins_are_found():
     """The three distributions of this repository are installed beside the core."""
-    assert {"byol", "simclr", "lfr"} <= {info.name for info in discover()}
+    assert {"byol", "simclr", "lfr"} <= {info.name for info in discover_methods()}
 
 
 def test_discovery_imports_no_torch():
@@ -65,11 +65,11 @@ def test_block_list_acts_before_import(make_plugin, monkeypatch):
 def test_allow_list_lets_nothing_else_through(monkeypatch):
     """Only the named plugin stays usable; an empty list allows none."""
     monkeypatch.setenv("SSL_REGISTRY_PLUGINS", "byol")
-    status = {info.name: info.status for info in discover()}
+    status = {info.name: info.status for info in discover_methods()}
     assert status["byol"] == "ok"
     assert status["simclr"] == "blocked"
     monkeypatch.setenv("SSL_REGISTRY_PLUGINS", "")
-    assert {info.status for info in discover()} == {"blocked"}
+    assert {info.status for info in discover_methods()} == {"blocked"}
 
 
 def test_block_resolves_a_conflict(make_plugin, monkeypatch):
@@ -101,7 +101,7 @@ def test_import_failure_breaks_only_itself(make_plugin):
 
 def test_known_method_that_is_not_installed_answers_with_pip(monkeypatch):
     """A name that this project publishes tells how to get it."""
-    monkeypatch.setattr("ssl_registry._registry.discover", list)
+    monkeypatch.setattr("ssl_registry._registry.discover_methods", list)
     with pytest.raises(MethodNotFoundError, match="pip install ssl-registry-byol"):
         registry.info("byol")
     with pytest.raises(MethodNotFoundError, match="No method is installed"):

@@ -12,7 +12,7 @@ import pytest
 
 from ssl_registry import registry
 from ssl_registry.cli import main
-from ssl_registry.discovery.entry_points import discover
+from ssl_registry.discovery.entry_points import discover_methods
 from ssl_registry.discovery.health import import_problem
 from ssl_registry.errors import PluginError
 
@@ -168,7 +168,7 @@ def test_terminal_that_lacks_the_letters(make_plugin, monkeypatch):
 def test_foreign_text_cannot_steer_the_terminal(make_plugin):
     """Escape codes and line breaks are taken out of a summary."""
     make_plugin("plugin-odd", {"odd": "plugin_odd:Method"}, summary="red \x1b[31m\n and\n more")
-    (info,) = [info for info in discover() if info.name == "odd"]
+    (info,) = [info for info in discover_methods() if info.name == "odd"]
     assert info.summary == "red [31m and more"
 
 
@@ -186,7 +186,7 @@ def test_unreadable_metadata_is_a_row(file, content, make_plugin):
     site = make_plugin("plugin-damaged", {"damaged": "plugin_damaged:Method"}, code=HEALTHY)
     path = site / "plugin_damaged-1.0.dist-info" / file
     path.unlink() if content is None else path.write_bytes(content)
-    found = discover()
+    found = discover_methods()
     assert {"byol", "simclr", "lfr"} <= {info.name for info in found if info.status == "ok"}
     (row,) = [info for info in found if info.status == "broken"]
     assert "cannot be read" in row.problem
@@ -215,7 +215,7 @@ def test_first_copy_on_the_path_is_the_one(make_plugin):
     sys.path.append(str(site / "nested"))
     try:
         make_plugin("plugin-old", {"old": "plugin_old:Method"}, version="2.0")
-        assert [info.version for info in discover() if info.name == "old"] == ["2.0"]
+        assert [info.version for info in discover_methods() if info.name == "old"] == ["2.0"]
     finally:
         sys.path.remove(str(site / "nested"))
 
@@ -229,4 +229,20 @@ def test_five_hundred_distributions(tmp_path, monkeypatch):
         group = "ssl_registry.methods" if number % 10 == 0 else "console_scripts"
         (info / "entry_points.txt").write_text(f"[{group}]\ncrowd{number} = crowd_{number}:Method\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert len([info for info in discover() if info.name.startswith("crowd")]) == 50
+    assert len([info for info in discover_methods() if info.name.startswith("crowd")]) == 50
+
+
+@pytest.mark.parametrize("name", ["od\x1b[2Jd", "od\u202ed", "od\u200bd"])
+@pytest.mark.parametrize("place", ["method", "distribution"])
+def test_names_cannot_steer_the_terminal(name, place, tmp_path, monkeypatch, capsys):
+    """A name of an entry or a distribution with an escape or a mark of direction is broken, and shown written out."""
+    info = tmp_path / "site" / "odd-1.0.dist-info"
+    info.mkdir(parents=True)
+    method, distribution = ("odd", name) if place == "distribution" else (name, "odd")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[ssl_registry.methods]\n{method} = odd:Method\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    main(["list"])
+    shown = capsys.readouterr().out
+    assert "broken" in shown
+    assert not set(name) & set(shown) - set("od[2J")

@@ -29,7 +29,7 @@ def test_last_epoch_and_best():
 def test_steps_are_those_of_one_layer_under_adam():
     """The first epoch by hand, from the same weights in the same order."""
     x, y, *_ = scans()
-    found = next(iter(_epochs(x, y, "classes", 3, "cpu")))
+    found = next(iter(_epochs(x, y, "classification", 3, "cpu")))
     torch.manual_seed(3)
     layer = torch.nn.Linear(64, 10)
     optimizer = torch.optim.Adam(layer.parameters(), lr=3e-4, weight_decay=3e-4)
@@ -49,18 +49,18 @@ def test_global_random_numbers_are_left_alone():
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    next(iter(_epochs(x, y, "classes", 3, "cpu")))
+    next(iter(_epochs(x, y, "classification", 3, "cpu")))
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("kind", ["multilabel", "regression"])
-def test_other_targets(kind):
+@pytest.mark.parametrize("modality", ["multilabel", "regression"])
+def test_other_targets(modality):
     """Several labels and numbers are measured as by the other probes, without a best epoch."""
     x, y, x_test, y_test = scans()
-    of = (lambda y: torch.stack([y % 2, y // 5], 1)) if kind == "multilabel" else (lambda y: y / 9)
+    of = (lambda y: torch.stack([y % 2, y // 5], 1)) if modality == "multilabel" else (lambda y: y / 9)
     metrics = adam_probe(x, of(y), x_test, of(y_test))
     assert "best_test_epoch" not in metrics
-    assert ("accuracy" in metrics) == (kind == "multilabel")
+    assert ("accuracy" in metrics) == (modality == "multilabel")
 
 
 def test_one_class():

@@ -39,7 +39,7 @@ def test_what_is_proven_is_true(seed, train, k, spread, offset):
     x, queries = features(seed, train, spread, offset=offset), features(seed + 1, 7, spread, offset=offset)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shortlist, "TRAIN_ROWS", 450)
-        found = Shortlist(*knn._prepare(x)).nearest(knn._normalised(queries), k)
+        found = Shortlist(*knn._prepare(x)).nearest(knn._normalized(queries), k)
     exact = torch.nn.functional.normalize(queries.double()) @ torch.nn.functional.normalize(x.double()).T
     wanted = exact.topk(k, dim=1).values
     assert found.similarity.shape == found.rows.shape == (7, k)
@@ -51,12 +51,12 @@ def test_what_is_proven_is_true(seed, train, k, spread, offset):
     seed=st.integers(0, 2**31),
     width=st.integers(1, 3000),
     count=st.integers(1, 40),
-    kind=st.sampled_from([torch.bfloat16, torch.float32]),
+    modality=st.sampled_from([torch.bfloat16, torch.float32]),
 )
-def test_largest_are_those_of_a_whole_ranking(seed, width, count, kind):
+def test_largest_are_those_of_a_whole_ranking(seed, width, count, modality):
     """However many levels of groups there are: the same values as topk's, where they stand, and a bound on the rest."""
     count = min(count, width)
-    values = torch.randn(3, width, generator=torch.Generator().manual_seed(seed)).to(kind)
+    values = torch.randn(3, width, generator=torch.Generator().manual_seed(seed)).to(modality)
     best, columns, outside = shortlist._largest(values, count)
     assert torch.equal(best, values.topk(count, dim=1).values)
     assert torch.equal(values.gather(1, columns), best)
@@ -70,14 +70,14 @@ def test_chunks_share_one_buffer():
     x, queries = features(0, 900, 0.5), features(1, 40, 0.5)
     again = Shortlist(*knn._prepare(x))
     for rows in (slice(0, 20), slice(20, 25), slice(0, 40)):
-        test = knn._normalised(queries[rows])
+        test = knn._normalized(queries[rows])
         assert torch.equal(again.nearest(test, 5).rows, Shortlist(*knn._prepare(x)).nearest(test, 5).rows)
 
 
 def test_spread_out_features_are_proven():
     """On features as networks give them nearly every row is settled without float32."""
     found = Shortlist(*knn._prepare(features(0, 4000, 1.0, width=128))).nearest(
-        knn._normalised(features(1, 50, 1.0, width=128)), 10
+        knn._normalized(features(1, 50, 1.0, width=128)), 10
     )
     assert found.proven.float().mean() > 0.9
 
@@ -108,9 +108,9 @@ def test_under_autocast():
     """A surrounding autocast does not lower the precision of the proof."""
     x, queries = features(0, 600, 0.3), features(1, 20, 0.3)
     prepared = Shortlist(*knn._prepare(x))
-    plain = prepared.nearest(knn._normalised(queries), 5)
+    plain = prepared.nearest(knn._normalized(queries), 5)
     with torch.autocast("cpu", torch.bfloat16):
-        cast = prepared.nearest(knn._normalised(queries), 5)
+        cast = prepared.nearest(knn._normalized(queries), 5)
     assert torch.equal(plain.similarity, cast.similarity)
 
 

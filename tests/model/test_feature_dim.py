@@ -7,8 +7,8 @@ import timm
 import torch
 from torch import nn
 
-from ssl_registry import measuring
 from ssl_registry.errors import BackboneError
+from ssl_registry.model import feature_dim
 from ssl_registry.model.feature_dim import measure
 
 
@@ -50,8 +50,8 @@ class Grows(nn.Module):
 def with_numbers(monkeypatch):
     """Record which modules were run with numbers."""
     seen = []
-    real = measuring._with_numbers
-    monkeypatch.setattr(measuring, "_with_numbers", lambda module, *rest: seen.append(module) or real(module, *rest))
+    real = feature_dim._with_numbers
+    monkeypatch.setattr(feature_dim, "_with_numbers", lambda module, *rest: seen.append(module) or real(module, *rest))
     return seen
 
 
@@ -63,7 +63,7 @@ def test_networks_of_timm_are_measured_without_numbers(name, size, with_numbers)
     module = timm.create_model(name, num_classes=0)
     _, width = measure(module, (3, size, size), "avg")
     assert with_numbers == []
-    assert measuring._with_numbers(module, (3, size, size), "avg") == (False, (2, width))
+    assert feature_dim._with_numbers(module, (3, size, size), "avg") == (False, (2, width))
 
 
 def test_dense_networks_are_measured_without_numbers(with_numbers):

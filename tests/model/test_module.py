@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from ssl_registry import Field, MethodConfig, Registry, hookimpl
 from ssl_registry.errors import BatchError, ConfigError, ContractError
-from ssl_registry.views import Recipe, TableView
+from ssl_registry.views import TableView, ViewPolicy
 
 
 class Probe:
@@ -34,8 +34,8 @@ class Probe:
         return {"head": overrides.take("head", lambda: nn.Linear(feature_dim, 3)), "counter": Counter()}
 
     @hookimpl
-    def build_recipe(self):
-        return Recipe(views=(TableView(corruption=0.3, copies=2),))
+    def build_views(self):
+        return ViewPolicy(views=(TableView(corruption=0.3, copies=2),))
 
     @hookimpl
     def compute_loss(self, model, views, ctx):
@@ -294,7 +294,7 @@ def test_float_images_out_of_range(local):
         "probe",
         backbone=nn.Sequential(nn.Flatten(), nn.Linear(48, 4)),
         image_size=4,
-        recipe=Recipe.model_validate({"views": [{"kind": "image", "flip": 0.5, "copies": 2}]}),
+        view_policy=ViewPolicy.model_validate({"views": [{"modality": "image", "flip": 0.5, "copies": 2}]}),
     )
     with pytest.raises(BatchError, match=r"images in \[0, 1\]"):
         fit(model, DataLoader(torch.randn(8, 3, 4, 4), batch_size=4))

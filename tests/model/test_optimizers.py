@@ -58,13 +58,29 @@ def test_parameters_elsewhere_are_not_fused():
     assert not any(group["fused"] for group in build(network().to("meta"), "adam").param_groups)
 
 
-@pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", True), ("16-mixed", False)])
-def test_gradient_scaling_is_not_fused(precision, fused, monkeypatch):
-    """Under a gradient scaler Lightning could not clip before a fused step."""
+@pytest.mark.parametrize(
+    ("precision", "clip", "fused"),
+    [
+        ("32-true", None, True),
+        ("32-true", 1.0, True),
+        ("bf16-mixed", None, True),
+        ("bf16-mixed", 1.0, False),
+        ("16-mixed", None, False),
+        ("16-mixed", 1.0, False),
+    ],
+)
+def test_where_lightning_refuses_it_is_not_fused(precision, clip, fused, monkeypatch):
+    """Under a gradient scaler callbacks would see scaled gradients; mixed precision clips no fused optimizer's."""
     model = registry.create("byol", backbone=nn.Linear(4, 3), input_shape=(4,), hidden_dim=4, projection_dim=2)
     monkeypatch.setattr(Trainer, "precision", precision)
-    model.trainer = Trainer(accelerator="cpu", logger=False)
+    model.trainer = Trainer(accelerator="cpu", logger=False, gradient_clip_val=clip)
     assert [bool(group["fused"]) for group in model.configure_optimizers().param_groups] == [fused, fused]
+
+
+@pytest.mark.parametrize(("name", "cls"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_adam_is_torchs(name, cls):
+    """No class of our own stands between a name and torch's optimizer."""
+    assert type(build(network(), name)) is cls
 
 
 class Sharded(torch.Tensor):

@@ -33,7 +33,7 @@ def test_reopened_model_is_equal(byol):
     model, path = byol
     again = registry.load(path)
     assert again.config == model.config
-    assert again.recipe == model.recipe
+    assert again.view_policy == model.view_policy
     assert again.input_shape == (1, 32, 32)
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
 

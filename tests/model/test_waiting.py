@@ -42,7 +42,7 @@ def test_step_reads_nothing(method):
     backbone = nn.Sequential(nn.Linear(5, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 6))
     model = registry.create(method, backbone=backbone, input_shape=(5,), seed=0, **OPTIONS[method]).train()
     optimizer = build_optimizer(default_param_groups([model.backbone, model.heads]), model.config)
-    views = [torch.randn(8, 5) for _ in range(model.recipe.num_views)]
+    views = [torch.randn(8, 5) for _ in range(model.view_policy.num_views)]
 
     def step() -> None:
         ctx = model._context(0)

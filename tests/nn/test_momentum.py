@@ -1,4 +1,4 @@
-"""The moving average follows its formula and notices changed networks; the schedule ends where it should."""
+"""The moving average follows its formula and notices changed networks; a teacher stays a teacher."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import math
 import pickle
 import weakref
-from itertools import pairwise
 
 import pytest
 import torch
@@ -18,11 +17,10 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from ssl_registry.nn import cosine_schedule, deactivate_requires_grad, update_momentum
+from ssl_registry.nn import MomentumTeacher, deactivate_requires_grad, update_momentum
 
 properties = settings(deadline=None, derandomize=True, max_examples=60)
 momenta = st.floats(0, 1)
-values = st.floats(-10, 10)
 
 
 def network(seed: int = 0) -> nn.Sequential:
@@ -213,56 +211,81 @@ def test_deactivate_requires_grad():
     assert model.training
 
 
-@properties
-@given(st.integers(0, 3000), st.integers(1, 2000), values, values)
-def test_schedule_is_the_formula(step, max_steps, start, end):
-    """Half a cosine over max_steps, and the end value from there on."""
-    k = min(step, max_steps)
-    wanted = end - (end - start) * (math.cos(math.pi * k / max_steps) + 1) / 2
-    assert cosine_schedule(step, max_steps, start, end) == pytest.approx(wanted, abs=1e-9)
+def student() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2))
 
 
-@properties
-@given(st.integers(1, 10**6), momenta, momenta, st.integers(0, 10**6))
-def test_schedule_begins_and_ends_exactly(max_steps, start, end, past):
-    """The first value is the start; the last is the end, and it never falls back."""
-    assert cosine_schedule(0, max_steps, start, end) == start
-    assert cosine_schedule(max_steps + past, max_steps, start, end) == end
+def test_teacher_is_a_copy_without_gradient():
+    """Its parts have the student's values and keys, and share nothing with it."""
+    backbone, head = student(), nn.Linear(2, 5)
+    teacher = MomentumTeacher(backbone, head)
+    whole = nn.Sequential(backbone, head)
+    torch.testing.assert_close(teacher.state_dict(), whole.state_dict(), rtol=0, atol=0)
+    assert not {id(p) for p in teacher.parameters()} & {id(p) for p in whole.parameters()}
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert all(p.requires_grad for p in whole.parameters())
 
 
-@properties
-@given(st.integers(1, 500), momenta)
-def test_schedule_rises_without_a_dip(max_steps, start):
-    """BYOL's momentum never decreases and stays below 1."""
-    course = [cosine_schedule(step, max_steps, start, 1.0) for step in range(max_steps + 3)]
-    assert all(b >= a - 1e-12 for a, b in pairwise(course))
-    assert start - 1e-12 <= min(course)
-    assert max(course) <= 1.0
+def test_teacher_gives_no_gradient():
+    """Not even to its input."""
+    x = torch.randn(4, 3, requires_grad=True)
+    assert not MomentumTeacher(student())(x).requires_grad
 
 
-def test_schedule_of_one_step():
-    """A run of a single step has a beginning and an end."""
-    assert [cosine_schedule(step, 1, 0.9, 1.0) for step in (0, 1, 2)] == [0.9, 1.0, 1.0]
+@pytest.mark.parametrize("call", [lambda teacher: teacher, lambda teacher: teacher.eval().train()])
+def test_teacher_in_training_drops_nothing(call):
+    """BatchNorm uses the batch's statistics; dropout is for the student."""
+    network, x = student(), torch.randn(8, 3)
+    teacher = call(MomentumTeacher(network))
+    expected = network[3](nn.functional.batch_norm(network[0](x), None, None, training=True))
+    torch.testing.assert_close(teacher(x), expected.detach())
+    assert teacher[0][1].num_batches_tracked == 1
 
 
-@properties
-@given(st.integers(0, 500), st.integers(1, 50), values, values)
-def test_period_is_a_full_cycle(step, period, start, end):
-    """With a period the value follows a whole cosine, again and again, past max_steps too."""
-    wanted = end - (end - start) * (math.cos(2 * math.pi * step / period) + 1) / 2
-    assert cosine_schedule(step, 100, start, end, period=period) == pytest.approx(wanted, abs=1e-9)
+def test_teacher_in_evaluation_uses_running_statistics():
+    """As any network does."""
+    teacher, x = MomentumTeacher(student()).eval(), torch.randn(8, 3)
+    torch.testing.assert_close(teacher(x), student().eval()(x).detach())
 
 
-def test_period_returns_and_turns():
-    """The end value is reached in the middle of the cycle, the start value at its end."""
-    assert [cosine_schedule(step, 5, 0.0, 1.0, period=8) for step in (0, 4, 8, 12)] == [0.0, 1.0, 0.0, 1.0]
+def test_teacher_leaves_the_students_mode():
+    """The copy alone changes."""
+    network = student()
+    MomentumTeacher(network)
+    assert all(part.training for part in network.modules())
 
 
-@pytest.mark.parametrize(
-    ("arguments", "word"), [((-1, 10), "step=-1"), ((0, 0), "max_steps=0"), ((0, 10, 0), "period=0")]
-)
-def test_schedule_refuses_what_is_no_count(arguments, word):
-    """Negative steps and empty runs or periods are named."""
-    step, max_steps, *period = arguments
-    with pytest.raises(ValueError, match=word):
-        cosine_schedule(step, max_steps, 0.9, 1.0, *period)
+def test_teacher_follows_its_student():
+    """By `update_momentum` of the parts that it was made of."""
+    backbone, head = student(), nn.Linear(2, 5)
+    teacher = MomentumTeacher(backbone, head)
+    for parameter in (*backbone.parameters(), *head.parameters()):
+        nn.init.normal_(parameter)
+    wanted = expected(nn.Sequential(backbone, head), teacher, 0.3)
+    update_momentum((backbone, head), teacher, 0.3)
+    assert_is(teacher, wanted)
+
+
+def test_slice_of_a_teacher_is_no_copy():
+    """It holds the same modules."""
+    teacher = MomentumTeacher(student(), nn.Linear(2, 5))
+    assert type(teacher[:1]) is nn.Sequential
+    assert teacher[:1][0] is teacher[0]
+
+
+@pytest.mark.parametrize("remake", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))], ids=["copy", "pickle"])
+def test_copy_of_a_teacher_is_one(remake):
+    """With the same modes and values."""
+    teacher = remake(MomentumTeacher(student()))
+    assert [part.training for part in teacher.train()[0]] == [False, True, False, False]
+    torch.testing.assert_close(teacher.state_dict(), MomentumTeacher(student()).state_dict())
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_nothing_waits_for_the_device():
+    """Neither a teacher's output, nor its step; a fake network cannot be copied, so the teacher gets one of its own."""
+    student, teacher = (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)) for _ in range(2))
+    teacher = MomentumTeacher().append(teacher)
+    update_momentum(student, teacher, 0.9)
+    assert teacher(torch.randn(4, 3)).device.type == "cuda"

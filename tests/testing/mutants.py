@@ -254,10 +254,10 @@ class CentreByMicroBatch(Sound):
 
     def features(self, model, view):
         features = model(view)
-        centre = model.heads["state"].centre
+        center = model.heads["state"].center
         if model.training:
-            centre.mul_(0.5).add_(0.5 * features.detach().mean())
-        return features - centre[0].clone()
+            center.mul_(0.5).add_(0.5 * features.detach().mean())
+        return features - center[0].clone()
 
 
 @mutant("stopping")
@@ -408,7 +408,10 @@ class KeepsHistory(Sound):
         return loss
 
 
-@mutant("synchronisation")
+ALSO_PLACEMENT = "a wait for the device is found on fake CUDA tensors too"
+
+
+@mutant("synchronization", cuda_placement=ALSO_PLACEMENT)
 class LogsItems(Sound):
     """`.item()` in every step."""
 
@@ -419,7 +422,7 @@ class LogsItems(Sound):
         return loss
 
 
-@mutant("synchronisation")
+@mutant("synchronization", cuda_placement=ALSO_PLACEMENT)
 class IndexesWithAMask(Sound):
     """Rows by a mask, whose number the host must know."""
 
@@ -428,6 +431,36 @@ class IndexesWithAMask(Sound):
         super().on_step_end(model, ctx)
         weight = model.heads["guide_head"].weight.detach()
         ctx.log("positive", weight[weight > 0].sum())
+
+
+@mutant("cuda_placement")
+class LeavesATensorOnTheHost(Sound):
+    """Weights of the terms, made on the host in each loss; a CPU never notices."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        weights = torch.linspace(1, 1, len(views[0]))
+        return (super().compute_loss(model, views, ctx) * weights).mean()
+
+
+@mutant("cuda_placement")
+class CopiesAListInEachStep(Sound):
+    """Numbers of the host, brought to the device anew in each step."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        weights = torch.tensor([0.5, 0.5], device=views[0].device)
+        return super().compute_loss(model, views, ctx) * weights.sum()
+
+
+@mutant("cuda_placement")
+class DrawsOnTheHost(Sound):
+    """The device's generator asked for numbers on the host, which only a CPU allows."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        noise = torch.rand(len(views[0]), generator=ctx.generator).to(views[0].device)
+        return super().compute_loss(model, views, ctx) + 0.0 * noise.sum()
 
 
 # --- evaluation -----------------------------------------------------------------------------------------------
@@ -440,11 +473,11 @@ class CentreInValidation(Sound):
     @hookimpl
     def compute_loss(self, model, views, ctx):
         loss = super().compute_loss(model, views, ctx)
-        model.heads["state"].centre.mul_(0.9).add_(0.1 * loss.detach())
+        model.heads["state"].center.mul_(0.9).add_(0.1 * loss.detach())
         return loss
 
 
-def centre_inputs(module, inputs):
+def center_inputs(module, inputs):
     """Subtract the batch's mean."""
     return (inputs[0] - inputs[0].mean(0),)
 
@@ -456,7 +489,7 @@ class CentresInputsByBatch(Sound):
     @hookimpl
     def build_heads(self, backbone, feature_dim, input_shape, overrides):
         heads = super().build_heads(backbone, feature_dim, input_shape, overrides)
-        backbone.register_forward_pre_hook(centre_inputs)
+        backbone.register_forward_pre_hook(center_inputs)
         return heads
 
 
@@ -471,7 +504,7 @@ class LabelsOffAcrossRanks(Sound):
     """Labels that are right on the first rank alone."""
 
     def labels(self, count, ctx):
-        return torch.arange(count)
+        return torch.arange(count, device=ctx.generator.device)
 
 
 @mutant("two_processes", fsdp2=ALSO_SHARDED)

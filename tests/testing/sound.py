@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ssl_registry import Field, MethodConfig, hookimpl
 from ssl_registry.nn import MLP, FrozenModuleList, deactivate_requires_grad, update_momentum
-from ssl_registry.views import ImageView, Recipe
+from ssl_registry.views import ImageView, ViewPolicy
 
 GUIDES, CHOSEN, GUIDE_DIM = 4, 2, 6
 
@@ -57,9 +57,9 @@ class Sound:
         }
 
     @hookimpl
-    def build_recipe(self, image_size):
+    def build_views(self, image_size):
         """Two views with a little noise."""
-        return Recipe(views=(ImageView(noise=0.1, copies=2),), image_size=image_size)
+        return ViewPolicy(views=(ImageView(noise=0.1, copies=2),), image_size=image_size)
 
     @hookimpl
     def on_fit_start(self, model, sample):
@@ -89,7 +89,7 @@ class Sound:
     def contrast(self, queries, keys, ctx):
         """Each query finds its key among those of all ranks."""
         q, k = F.normalize(queries.double(), dim=1), F.normalize(ctx.gather(keys.double()), dim=1)
-        return F.cross_entropy(q @ k.T / 0.2, self.labels(len(q), ctx).to(q.device)).to(torch.get_default_dtype())
+        return F.cross_entropy(q @ k.T / 0.2, self.labels(len(q), ctx)).to(torch.get_default_dtype())
 
     def guidance(self, model, features, view):
         """Predict the chosen guides' outputs, picked without a wait for the device."""
@@ -142,7 +142,7 @@ class Sound:
 
     def labels(self, count, ctx):
         """Where each query's key is among all keys."""
-        return torch.arange(count) + ctx.rank * count
+        return torch.arange(count, device=ctx.generator.device) + ctx.rank * count
 
     def everyone(self, z, ctx):
         """Projections of all ranks, with gradient."""

@@ -16,17 +16,17 @@ def test_isolated_registry(isolated_registry):
     assert isolated_registry.methods() == []
 
 
-@pytest.mark.parametrize("kind", ["image", "signal", "table"])
-def test_backbone_takes_the_digits(kind, tiny_backbone, real_digits):
+@pytest.mark.parametrize("modality", ["image", "signal", "table"])
+def test_backbone_takes_the_digits(modality, tiny_backbone, real_digits):
     """Each kind of sample has its network; images are uint8, the others standardised."""
-    source = real_digits(kind, train=20, test=10)
-    assert (source.kind, len(source.train), len(source.test)) == (kind, 20, 10)
+    source = real_digits(modality, train=20, test=10)
+    assert (source.modality, len(source.train), len(source.test)) == (modality, 20, 10)
     x, y = source.train[0]
     assert x.shape == source.input_shape
     assert 0 <= y < 10
     features = tiny_backbone(source.input_shape)(torch.stack([source.train[i][0].float() for i in range(4)]))
     assert features.shape == (4, 24)
-    if kind == "image":
+    if modality == "image":
         assert x.dtype == torch.uint8
     else:
         assert source.train.x.mean().abs() < 0.1

@@ -9,9 +9,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from ssl_registry.errors import ConfigError, MissingExtraError
 from ssl_registry.runs.folder import Run
+from ssl_registry.training import loggers as loggers_module
 from ssl_registry.training.loggers import make_loggers
 from ssl_registry.training.trainer import make_trainer
-from ssl_registry.workflows.train import loggers as loggers_module
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ssl_registry.errors import ConfigError
-from ssl_registry.views import ImageView, Recipe, SignalView
+from ssl_registry.views import ImageView, SignalView, ViewPolicy
 from ssl_registry.views.changes import changed
 
-RECIPE = Recipe(views=(ImageView(blur=0.5, copies=2), ImageView(solarize=0.2)), image_size=16)
+RECIPE = ViewPolicy(views=(ImageView(blur=0.5, copies=2), ImageView(solarize=0.2)), image_size=16)
 
 
 def test_all_views():
@@ -53,7 +53,7 @@ def test_mistakes(changes, message):
 
 def test_signals_have_their_own_fields():
     """An image's field is none of theirs."""
-    recipe = Recipe(views=(SignalView(jitter=0.1),))
-    assert changed(recipe, {"scaling": 0.2}).views == (SignalView(jitter=0.1, scaling=0.2),)
+    view_policy = ViewPolicy(views=(SignalView(jitter=0.1),))
+    assert changed(view_policy, {"scaling": 0.2}).views == (SignalView(jitter=0.1, scaling=0.2),)
     with pytest.raises(ConfigError, match="a view of kind 'signal' has no field 'blur'"):
-        changed(recipe, {"blur": 0})
+        changed(view_policy, {"blur": 0})

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 
 from ssl_registry.errors import ConfigError
-from ssl_registry.views import ImageView, Recipe, fast
+from ssl_registry.views import ImageView, ViewPolicy
 from ssl_registry.views.engine import choose_engine
+from ssl_registry.views.host import opencv as fast
 
-RECIPE = Recipe(views=(ImageView(crop_scale=(0.2, 1.0), copies=2),))
-MOVING = Recipe(views=(ImageView(rotation=5.0),))
+RECIPE = ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), copies=2),))
+MOVING = ViewPolicy(views=(ImageView(rotation=5.0),))
 
 
-def choose(recipe=RECIPE, shape=(3, 224, 224), *, asked="auto", in_memory=False, whole=True, accelerator=False):
-    return choose_engine(recipe, shape, asked=asked, in_memory=in_memory, whole=whole, accelerator=accelerator)
+def choose(view_policy=RECIPE, shape=(3, 224, 224), *, asked="auto", in_memory=False, whole=True, accelerator=False):
+    return choose_engine(view_policy, shape, asked=asked, in_memory=in_memory, whole=whole, accelerator=accelerator)
 
 
 @pytest.mark.parametrize(
@@ -23,9 +24,9 @@ def choose(recipe=RECIPE, shape=(3, 224, 224), *, asked="auto", in_memory=False,
         ({"in_memory": True, "shape": (3, 32, 32)}, "host"),
         ({"accelerator": True}, "split"),
         ({"accelerator": True, "in_memory": True}, "device"),
-        ({"recipe": Recipe.plain()}, "device"),
-        ({"recipe": MOVING, "in_memory": True}, "device"),
-        ({"recipe": MOVING}, "host"),
+        ({"policy": ViewPolicy.plain()}, "device"),
+        ({"policy": MOVING, "in_memory": True}, "device"),
+        ({"policy": MOVING}, "host"),
         ({"whole": False}, "device"),
         ({"asked": "split"}, "split"),
         ({"asked": "device", "accelerator": True}, "device"),

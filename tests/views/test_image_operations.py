@@ -18,7 +18,7 @@ from ssl_registry.views.device.color import (
     adjust_contrast,
     adjust_hue,
     adjust_saturation,
-    grey,
+    grayscale,
     solarize,
 )
 from ssl_registry.views.device.geometry import affine, crop_resize, resize
@@ -70,7 +70,7 @@ def test_hue(factors):
 def test_grey_and_solarize():
     """Luma's weights and the threshold are torchvision's."""
     x = images()
-    torch.testing.assert_close(grey(x), reference.rgb_to_grayscale(x), atol=1e-6, rtol=0)
+    torch.testing.assert_close(grayscale(x), reference.rgb_to_grayscale(x), atol=1e-6, rtol=0)
     torch.testing.assert_close(solarize(x, 0.5), reference.solarize(x, 0.5))
 
 

@@ -12,7 +12,8 @@ from ssl_registry.views import ImageView, sample_keys
 from ssl_registry.views.parameters import draw_image_parameters
 
 VIEW = ImageView(
-    crop_scale=(0.08, 1.0), flip=0.5, jitter=0.8, brightness=0.4, contrast=0.6, saturation=0.2, hue=0.1, grey=0.2,
+    crop_scale=(0.08, 1.0), flip=0.5, color_jitter=0.8, brightness=0.4, contrast=0.6, saturation=0.2, hue=0.1,
+    grayscale=0.2,
     blur=0.5, solarize=0.3, rotation=10, translation=0.1, zoom=(0.8, 1.2), noise=0.1,
 )  # fmt: skip
 COUNT = 4000
@@ -37,8 +38,8 @@ def test_a_sample_keeps_its_parameters_in_any_batch():
 
 def test_a_step_that_is_switched_off_leaves_the_others_alone():
     """Every parameter has its own place in the sample's stream."""
-    other = draw(VIEW.model_copy(update={"crop_scale": None, "jitter": 0.0, "rotation": 0.0, "zoom": None}))
-    for name in ("flip", "factors", "order", "grey", "blurred", "sigma", "solarized", "noise"):
+    other = draw(VIEW.model_copy(update={"crop_scale": None, "color_jitter": 0.0, "rotation": 0.0, "zoom": None}))
+    for name in ("flip", "factors", "order", "grayscale", "blurred", "sigma", "solarized", "noise"):
         assert np.array_equal(getattr(draw(), name), getattr(other, name)), name
 
 
@@ -79,7 +80,8 @@ def test_orders_are_equally_likely():
 
 
 @pytest.mark.parametrize(
-    ("name", "probability"), [("flip", 0.5), ("jittered", 0.8), ("grey", 0.2), ("blurred", 0.5), ("solarized", 0.3)]
+    ("name", "probability"),
+    [("flip", 0.5), ("jittered", 0.8), ("grayscale", 0.2), ("blurred", 0.5), ("solarized", 0.3)],
 )
 def test_probabilities(name, probability):
     """Each chance within four standard deviations of what was asked for."""

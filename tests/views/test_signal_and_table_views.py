@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_registry.views import Recipe, SignalView, TableView
+from ssl_registry.views import SignalView, TableView, ViewPolicy
 from ssl_registry.views.device.signal import permute_segments, warp_time
 
 properties = settings(deadline=None, derandomize=True, max_examples=40)
 
 
 def draw(view, x, seed=0):
-    return Recipe(views=(view,)).draw(x, torch.Generator().manual_seed(seed))[0]
+    return ViewPolicy(views=(view,)).draw(x, torch.Generator().manual_seed(seed))[0]
 
 
 @properties

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 import ssl_registry
-from ssl_registry import embedding, registry
+from ssl_registry import registry
 from ssl_registry.data import open_source
 from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
+from ssl_registry.workflows import embed as embedding
 
 
 @pytest.fixture

@@ -14,16 +14,16 @@ from torch import nn
 import ssl_registry
 from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
 from ssl_registry.runs.opened import RawNetwork
-from ssl_registry.views import Recipe
+from ssl_registry.views import ViewPolicy
 from ssl_registry.workflows.finetune import FineTuning
-from ssl_registry.workflows.finetune.layers import layer_groups
+from ssl_registry.workflows.finetune.module import layer_groups
 
 CPU = {"accelerator": "cpu"}
 
 
 def model(backbone=None, **options):
     backbone = backbone or nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4))
-    network = RawNetwork(backbone, Recipe.plain(), (1, 2, 2), 4)
+    network = RawNetwork(backbone, ViewPolicy.plain(), (1, 2, 2), 4)
     given = {"layers": None, "learning_rate": 1.0, "layer_decay": 0.5, "weight_decay": 0.1, "view": None} | options
     return FineTuning(network, nn.Linear(4, 2), **given)
 

@@ -1,6 +1,5 @@
-"""DINO for ssl-registry: `DINO`, the method, and the two modules it brings."""
+"""DINO for ssl-registry: `DINO`, the method."""
 
-from ssl_registry_dino.heads import Centre, Prototypes
 from ssl_registry_dino.method import DINO
 
-__all__ = ["DINO", "Centre", "Prototypes"]
+__all__ = ["DINO"]

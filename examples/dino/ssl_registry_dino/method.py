@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
-from ssl_registry.nn import cosine_schedule, deactivate_requires_grad, update_momentum
-from ssl_registry.views import ImageView, Recipe
-from ssl_registry_dino.heads import Centre, Prototypes
+from ssl_registry.nn import (
+    Center,
+    MomentumTeacher,
+    Prototypes,
+    cosine_schedule,
+    deactivate_requires_grad,
+    linear_schedule,
+    update_momentum,
+)
+from ssl_registry.views import ImageView, ViewPolicy
 
 GLOBAL_VIEWS = 2
 
@@ -21,17 +26,17 @@ class DINO:
 
     The teacher (``model.heads["target"]``) is the student's moving average and sees the two large views alone. The
     student sees all views, and for every pair of different views its distribution over prototypes must match the
-    teacher's, which is centred and sharpened (equation 3):
+    teacher's, which is centered and sharpened (equation 3):
 
-        loss = mean over pairs of -softmax((t - centre) / teacher_temperature) . log_softmax(s / temperature).
+        loss = mean over pairs of -softmax((t - center) / teacher_temperature) . log_softmax(s / temperature).
 
     The last layer rests in the first epochs, the teacher's temperature warms up over epochs, the teacher's momentum
-    rises to 1 along half a cosine over optimizer steps, and the centre moves once an optimizer step. The paper's rising
+    rises to 1 along half a cosine over optimizer steps, and the center moves once an optimizer step. The paper's rising
     weight decay is left out.
 
     A vision transformer takes the small views with ``backbone_kwargs={"dynamic_img_size": True}``.
 
-    Heads: ``projection_head``, ``last_layer``, ``target``, ``centre``; all but the centre can be given.
+    Heads: ``projection_head``, ``last_layer``, ``target``, ``center``; all but the center can be given.
     """
 
     class Config(MethodConfig):
@@ -47,7 +52,7 @@ class DINO:
         warmup_teacher_temperature: float = Field(0.04, gt=0, description="The teacher's at the start.")
         warmup_teacher_epochs: int = Field(0, ge=0, description="Epochs of that warm-up.")
         momentum: float = Field(0.996, ge=0, le=1, description="The teacher's momentum at the first step.")
-        centre_momentum: float = Field(0.9, ge=0, le=1, description="The centre's momentum.")
+        center_momentum: float = Field(0.9, ge=0, le=1, description="The center's momentum.")
         frozen_epochs: int = Field(1, ge=0, description="Epochs in which the last layer rests.")
         local_views: int = Field(8, ge=0, description="Small views.")
 
@@ -56,7 +61,7 @@ class DINO:
 
     @hookimpl
     def build_heads(self, backbone: nn.Module, feature_dim: int, overrides: Overrides) -> dict[str, nn.Module]:
-        """Build the student's head (section 3, appendix C), the teacher as a frozen copy, and the centre."""
+        """Build the student's head (section 3, appendix C), the teacher as a frozen copy, and the center."""
         hidden, bottleneck = self.config.hidden_dim, self.config.bottleneck_dim
         projection = overrides.take(
             "projection_head",
@@ -68,18 +73,24 @@ class DINO:
                 nn.Linear(hidden, bottleneck),
             ),
         )
-        last = overrides.take("last_layer", lambda: Prototypes(bottleneck, self.config.prototypes))
-        copies = (deepcopy(backbone), deepcopy(projection), deepcopy(last))
-        target = overrides.take("target", lambda: nn.Sequential(*copies))
+        last = overrides.take("last_layer", lambda: Prototypes(bottleneck, self.config.prototypes, weight_norm=True))
+        target = overrides.take("target", lambda: MomentumTeacher(backbone, projection, last))
         deactivate_requires_grad(target)
-        centre = Centre(self.config.prototypes, self.config.centre_momentum)
-        return {"projection_head": projection, "last_layer": last, "target": target, "centre": centre}
+        center = Center(self.config.prototypes, self.config.center_momentum)
+        return {"projection_head": projection, "last_layer": last, "target": target, "center": center}
 
     @hookimpl
-    def build_recipe(self, image_size: int | None) -> Recipe:
+    def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two large views, unequal as BYOL's, and small ones of 96 pixels at 224 (section 3, multi-crop)."""
         view = ImageView(
-            flip=0.5, jitter=0.8, brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, grey=0.2, crop_scale=(0.4, 1.0)
+            flip=0.5,
+            color_jitter=0.8,
+            brightness=0.4,
+            contrast=0.4,
+            saturation=0.2,
+            hue=0.1,
+            grayscale=0.2,
+            crop_scale=(0.4, 1.0),
         )
         blur = 1.0 if image_size is not None and image_size > 64 else 0.0
         views = [
@@ -89,7 +100,7 @@ class DINO:
         if self.config.local_views:
             small = {"size": max(1, round(image_size * 96 / 224)) if image_size else None, "crop_scale": (0.05, 0.4)}
             views.append(view.model_copy(update=small | {"blur": 0.5 * blur, "copies": self.config.local_views}))
-        return Recipe(views=tuple(views), image_size=image_size)
+        return ViewPolicy(views=tuple(views), image_size=image_size)
 
     @hookimpl
     def frozen_modules(self, ctx: Context) -> set[str]:
@@ -101,31 +112,29 @@ class DINO:
         """Average the cross-entropy over all pairs of a teacher's and another student's view."""
         student = [self.forward(model, view).float() for view in views]
         teacher = [self.forward_momentum(model, view).float() for view in views[:GLOBAL_VIEWS]]
-        centre = model.heads["centre"]
+        center = model.heads["center"]
         sharp = self.teacher_temperature_at(ctx.epoch)
         with torch.autocast(student[0].device.type, enabled=False):
-            wanted = [F.softmax((t - centre.value) / sharp, dim=1) for t in teacher]
+            wanted = [F.softmax(center(t) / sharp, dim=1) for t in teacher]
             given = [F.log_softmax(s / self.config.temperature, dim=1) for s in student]
             pairs = [
                 -(wanted[i] * given[j]).sum(1).mean() for i in range(len(wanted)) for j in range(len(given)) if i != j
             ]
-        centre.collect(torch.cat(teacher))
+        center.collect(torch.cat(teacher))
         return torch.stack(pairs).mean()
 
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
-        """Move the teacher towards the student, and the centre towards the teacher's outputs."""
-        momentum = self.config.momentum
-        if ctx.max_steps is not None:
-            momentum = cosine_schedule(ctx.step - 1, ctx.max_steps, momentum, 1.0)
+        """Move the teacher towards the student, and the center towards the teacher's outputs."""
+        momentum = cosine_schedule(ctx.step - 1, ctx.max_steps, self.config.momentum, 1.0)
         student = model.backbone, model.heads["projection_head"], model.heads["last_layer"]
         update_momentum(student, model.heads["target"], momentum)
-        model.heads["centre"].move()
+        model.heads["center"].update()
 
     def teacher_temperature_at(self, epoch: int) -> float:
         """Return the teacher's temperature in an epoch, counted from 0: linear over the warm-up, then constant."""
         first, last = self.config.warmup_teacher_temperature, self.config.teacher_temperature
-        return first + (last - first) * min(1.0, epoch / max(1, self.config.warmup_teacher_epochs))
+        return linear_schedule(epoch, self.config.warmup_teacher_epochs, first, last)
 
     @staticmethod
     def forward(model: SSLModule, x: Tensor) -> Tensor:

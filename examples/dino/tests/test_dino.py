@@ -1,10 +1,10 @@
-"""DINO: loss, centre and schedules against the paper, multi-crop through backbones that accept it."""
+"""DINO: loss, center and schedules against the paper, multi-crop through backbones that accept it."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from ssl_registry_dino import DINO, Prototypes
+from ssl_registry_dino import DINO
 from torch.nn import functional as F
 
 from ssl_registry import Registry, hookimpl
@@ -20,7 +20,7 @@ REGISTRY.register("dino", DINO)
 
 def views(model, count=6):
     images = torch.rand(count, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    return model.recipe.draw(images, torch.Generator().manual_seed(1))
+    return model.view_policy.draw(images, torch.Generator().manual_seed(1))
 
 
 @pytest.fixture
@@ -35,18 +35,18 @@ def test_views_are_two_large_and_some_small(make):
     """At 16 pixels the small ones have 7, the same share as 96 of 224."""
     model = make(DINO, **SMALL)
     assert [view.shape[-1] for view in views(model)] == [16, 16, 7, 7]
-    assert [v.size for v in DINO(DINO.Config()).build_recipe(224).views] == [None, None, 96]
+    assert [v.size for v in DINO(DINO.Config()).build_views(224).views] == [None, None, 96]
 
 
 def test_loss_is_the_papers(make, loss_of):
     """Cross-entropy of every pair of a large and another view, computed by hand."""
     model = make(DINO, **SMALL)
-    model.heads["centre"].value.uniform_(-0.1, 0.1)
+    model.heads["center"].value.uniform_(-0.1, 0.1)
     x = views(model)
     loss = loss_of(model, x)
     total, pairs = 0.0, 0
     for i in range(2):
-        target = F.softmax((DINO.forward_momentum(model, x[i]) - model.heads["centre"].value) / 0.04, dim=1)
+        target = F.softmax((DINO.forward_momentum(model, x[i]) - model.heads["center"].value) / 0.04, dim=1)
         for j in range(4):
             if i != j:
                 total, pairs = (
@@ -56,15 +56,7 @@ def test_loss_is_the_papers(make, loss_of):
     torch.testing.assert_close(loss, total / pairs)
 
 
-def test_prototypes_are_of_length_one():
-    """The last layer gives cosines, whatever the length of weights and inputs."""
-    layer = Prototypes(3, 4)
-    x = torch.randn(2, 3)
-    torch.testing.assert_close(layer(5 * x), layer(x))
-    assert layer(x).abs().max() <= 1
-
-
-def test_centre_moves_once_a_step(make, fit):
+def test_center_moves_once_a_step(make, fit):
     """Towards the mean of the teacher's outputs over all micro-batches of the step."""
     seen = []
 
@@ -74,9 +66,9 @@ def test_centre_moves_once_a_step(make, fit):
             seen.append(torch.cat([DINO.forward_momentum(model, view) for view in views[:2]]))
             return (yield)
 
-    model = make(DINO, observers=[Watch()], centre_momentum=0.75, **SMALL)
+    model = make(DINO, observers=[Watch()], center_momentum=0.75, **SMALL)
     fit(model, max_steps=1, batch_size=16, accumulate_grad_batches=2)
-    torch.testing.assert_close(model.heads["centre"].value[0], 0.25 * torch.cat(seen).mean(0))
+    torch.testing.assert_close(model.heads["center"].value, 0.25 * torch.cat(seen).mean(0))
 
 
 def test_last_layer_rests_in_the_first_epoch(make, fit):
@@ -111,19 +103,19 @@ def test_vision_transformer_takes_small_views(make, fit):
 def test_trains_on_digits_without_collapse(learns):
     """Sixty steps bring the loss down, and the teacher spreads the digits over most of its prototypes."""
     model = learns(DINO, rate=1e-3, left=0.9, momentum=0.98, **SMALL)
-    digits = model.recipe.prepare(open_source("digits").test.x)
-    outputs = DINO.forward_momentum(model, digits) - model.heads["centre"].value
+    digits = model.view_policy.prepare(open_source("digits").test.x)
+    outputs = DINO.forward_momentum(model, digits) - model.heads["center"].value
     assert len(outputs.argmax(dim=1).unique()) > 6
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_resumes_exactly(resumes):
-    """Centre, teacher, and the frozen epoch included, from every step, under accumulation."""
+    """Center, teacher, and the frozen epoch included, from every step, under accumulation."""
     resumes(DINO, **SMALL)
 
 
-# Before the centre has moved, student and teacher agree on one prototype whatever they see, and the loss is low.
-RISES = "the loss begins low, with all samples alike, and rises as the centre takes away what they share"
+# Before the center has moved, student and teacher agree on one prototype whatever they see, and the loss is low.
+RISES = "the loss begins low, with all samples alike, and rises as the center takes away what they share"
 EXPECTED = dict.fromkeys(("learns_images", "learns_signals", "learns_tables"), RISES)
 KIT = {"registry": REGISTRY, "slow": True, "options": SMALL, "expected_failures": EXPECTED}
 

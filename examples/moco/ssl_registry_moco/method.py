@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Literal
 
 import torch
@@ -10,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
-from ssl_registry.nn import MLP, StepCollector, cosine_schedule, deactivate_requires_grad, update_momentum
-from ssl_registry.views import ImageView, Recipe
-from ssl_registry_moco.queue import KeyQueue
+from ssl_registry.nn import MLP, MomentumTeacher, Queue, cosine_schedule, deactivate_requires_grad, update_momentum
+from ssl_registry.views import ImageView, ViewPolicy
 
 
 class MoCo:
@@ -29,7 +27,7 @@ class MoCo:
 
     v2's shuffling of samples between ranks is left out; with several ranks use synchronised BatchNorm, as v3 does.
 
-    Heads: ``projection_head``, ``prediction_head``, ``target``, ``queue``, ``collector``; the first three can be given.
+    Heads: ``projection_head``, ``prediction_head``, ``target``, ``queue``; the first three can be given.
     """
 
     class Config(MethodConfig):
@@ -54,29 +52,29 @@ class MoCo:
         hidden, out = self.config.hidden_dim or feature_dim, self.config.projection_dim
         v3 = self.config.version == "v3"
         projection = overrides.take("projection_head", lambda: MLP(feature_dim, hidden, out, batch_norm=v3))
-        target = overrides.take("target", lambda: nn.Sequential(deepcopy(backbone), deepcopy(projection)))
+        target = overrides.take("target", lambda: MomentumTeacher(backbone, projection))
         deactivate_requires_grad(target)
         heads = {"projection_head": projection, "target": target}
         if v3:
             return heads | {"prediction_head": overrides.take("prediction_head", lambda: MLP(out, hidden, out))}
-        return heads | {"queue": KeyQueue(self.config.queue_size, out), "collector": StepCollector()}
+        return heads | {"queue": Queue(self.config.queue_size, out)}
 
     @hookimpl
-    def build_recipe(self, image_size: int | None) -> Recipe:
+    def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two views alike (v2, section 3): SimCLR's, with weaker colour and a blur where there is something to blur."""
         view = ImageView(
             crop_scale=(0.2, 1.0),
             flip=0.5,
-            jitter=0.8,
+            color_jitter=0.8,
             brightness=0.4,
             contrast=0.4,
             saturation=0.4,
             hue=0.1,
-            grey=0.2,
+            grayscale=0.2,
             blur=0.5 if image_size is not None and image_size > 64 else 0.0,
             copies=2,
         )
-        return Recipe(views=(view,), image_size=image_size)
+        return ViewPolicy(views=(view,), image_size=image_size)
 
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Tensor:
@@ -88,7 +86,7 @@ class MoCo:
             return there + back
         keys = self.key(model, second)
         loss = self._contrast(model, self.query(model, first), keys, ctx)
-        model.heads["collector"].collect(keys)
+        model.heads["queue"].collect(keys)
         return loss
 
     def _contrast(self, model: SSLModule, q: Tensor, k: Tensor, ctx: Context) -> Tensor:
@@ -98,7 +96,7 @@ class MoCo:
                 labels = torch.arange(len(q), device=q.device) + ctx.rank * len(q)
             else:
                 positive = (q * k).sum(1, keepdim=True)
-                logits = torch.cat([positive, q @ model.heads["queue"].keys.T], dim=1)  # [batch, 1 + queue]
+                logits = torch.cat([positive, q @ model.heads["queue"].values.T], dim=1)  # [batch, 1 + queue]
                 labels = torch.zeros(len(q), dtype=torch.int64, device=q.device)
             return F.cross_entropy(logits / self.config.temperature, labels)
 
@@ -108,15 +106,12 @@ class MoCo:
         online = model.backbone, model.heads["projection_head"]
         update_momentum(online, model.heads["target"], self.momentum_at(ctx.step - 1, ctx.max_steps))
         if self.config.version == "v2":
-            keys = model.heads["collector"].take()
-            if keys is not None:
-                model.heads["queue"].push(ctx.gather(keys))
+            model.heads["queue"].update()
 
     def momentum_at(self, step: int, max_steps: int | None) -> float:
         """Return the momentum of optimizer step ``step``, counted from 0: constant in v2, rising to 1 in v3."""
-        if self.config.version == "v2" or max_steps is None:
-            return self.config.momentum
-        return cosine_schedule(step, max_steps, self.config.momentum, 1.0)
+        end = 1.0 if self.config.version == "v3" else self.config.momentum
+        return cosine_schedule(step, max_steps, self.config.momentum, end)
 
     @staticmethod
     def query(model: SSLModule, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from ssl_registry_moco import KeyQueue, MoCo
+from ssl_registry_moco import MoCo
 from torch.nn import functional as F
 
 from ssl_registry import Registry
@@ -33,7 +33,7 @@ def loss_of(ctx):
 def test_v2_is_the_papers_equation(make, loss_of):
     """InfoNCE of each query over its own key and the queue, computed by hand."""
     model = make(MoCo, temperature=0.3, **SMALL)
-    queue = model.heads["queue"].keys.double()
+    queue = model.heads["queue"].values.double()
     loss = loss_of(model).detach()
     q, k = MoCo.query(model, views()[0]).detach().double(), MoCo.key(model, views()[1]).double()
     rows = []
@@ -52,23 +52,11 @@ def test_v3_is_symmetric_over_the_batch(make, loss_of):
     assert "queue" not in model.heads
 
 
-def test_queue_replaces_the_oldest():
-    """It wraps around, also where a push is larger than what is left, or than the queue."""
-    queue = KeyQueue(5, 1)
-    queue.push(torch.tensor([[1.0], [2.0], [3.0]]))
-    assert queue.keys[:3, 0].tolist() == [1, 2, 3]
-    queue.push(torch.tensor([[4.0], [5.0], [6.0]]))
-    assert queue.keys[:, 0].tolist() == [6, 2, 3, 4, 5]
-    queue.push(torch.arange(10.0, 17.0)[:, None])
-    assert sorted(queue.keys[:, 0].tolist()) == [12, 13, 14, 15, 16]
-    assert int(queue.position) == 1
-
-
 def test_queue_moves_once_a_step(make, fit):
     """Four micro-batches of 16 are one step, and 64 keys."""
     model = make(MoCo, **SMALL)
     fit(model, max_steps=1, batch_size=16, accumulate_grad_batches=4)
-    assert int(model.heads["queue"].position) == 64
+    assert int(model.heads["queue"].enqueued) == 64
 
 
 def test_validation_leaves_the_queue_alone(make, fit, loss_of):
@@ -77,11 +65,11 @@ def test_validation_leaves_the_queue_alone(make, fit, loss_of):
     before = copy.deepcopy(model.heads["queue"].state_dict())
     model.eval()
     loss_of(model)
-    assert model.heads["collector"].take() is None
+    assert model.heads["queue"].collector.take() is None
     model.train()
     fit(model, max_epochs=1, limit_train_batches=2, limit_val_batches=2, batch_size=16)
-    assert int(model.heads["queue"].position) == 32
-    assert not torch.equal(before["keys"], model.heads["queue"].keys)
+    assert int(model.heads["queue"].enqueued) == 32
+    assert not torch.equal(before["values"], model.heads["queue"].values)
 
 
 def test_target_gets_no_gradient(make, loss_of):

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
 from ssl_registry.nn import MLP
-from ssl_registry.views import ImageView, Recipe
+from ssl_registry.views import ImageView, ViewPolicy
 
 __all__ = ["VICReg", "covariance", "variance"]
 
@@ -64,22 +64,22 @@ class VICReg:
         return {"projection_head": overrides.take("projection_head", lambda: MLP(feature_dim, dim, dim, num_layers=3))}
 
     @hookimpl
-    def build_recipe(self, image_size: int | None) -> Recipe:
+    def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two views alike (appendix C.1): crop, flip, colour, grey, solarisation, and blur where it shows."""
         view = ImageView(
             crop_scale=(0.08, 1.0),
             flip=0.5,
-            jitter=0.8,
+            color_jitter=0.8,
             brightness=0.4,
             contrast=0.4,
             saturation=0.2,
             hue=0.1,
-            grey=0.2,
+            grayscale=0.2,
             blur=0.5 if image_size is not None and image_size > 64 else 0.0,
             solarize=0.1,
             copies=2,
         )
-        return Recipe(views=(view,), image_size=image_size)
+        return ViewPolicy(views=(view,), image_size=image_size)
 
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> dict[str, Tensor]:

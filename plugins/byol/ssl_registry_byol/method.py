@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
-from ssl_registry.nn import (
-    cosine_schedule,
-    deactivate_requires_grad,
-    prediction_head,
-    projection_head,
-    update_momentum,
-)
-from ssl_registry.views import ImageView, Recipe
+from ssl_registry.nn import MLP, MomentumTeacher, cosine_schedule, deactivate_requires_grad, update_momentum
+from ssl_registry.views import ImageView, ViewPolicy
 from ssl_registry_byol.loss import NegativeCosineSimilarity
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
@@ -34,7 +27,7 @@ class BYOL:
         momentum = 1 - (1 - momentum_start) * (cos(pi * k / K) + 1) / 2    (section 3.1, appendix J),
 
     where k counts optimizer steps from 0 and K is the run's length or ``schedule``. As in the authors' code the
-    target runs in train mode, so that its BatchNorm uses each batch's statistics, and only parameters are averaged.
+    target's BatchNorm uses each batch's statistics, and only parameters are averaged; dropout is off in it.
 
     Heads: ``projection_head``, ``prediction_head``, ``target``, ``criterion``; each can be replaced by name.
     """
@@ -62,34 +55,34 @@ class BYOL:
     def build_heads(self, backbone: nn.Module, feature_dim: int, overrides: Overrides) -> dict[str, nn.Module]:
         """Build the heads, and the target as a frozen copy of what the online network projects with."""
         hidden, out = self.config.hidden_dim, self.config.projection_dim
-        projection = overrides.take("projection_head", lambda: projection_head(feature_dim, hidden, out))
-        target = overrides.take("target", lambda: nn.Sequential(deepcopy(backbone), deepcopy(projection)))
-        deactivate_requires_grad(target)
+        projection = overrides.take("projection_head", lambda: MLP(feature_dim, hidden, out))
+        target = overrides.take("target", lambda: MomentumTeacher(backbone, projection))
+        deactivate_requires_grad(target)  # the user's own, too
         return {
             "projection_head": projection,
-            "prediction_head": overrides.take("prediction_head", lambda: prediction_head(out, hidden, out)),
+            "prediction_head": overrides.take("prediction_head", lambda: MLP(out, hidden, out)),
             "target": target,
             "criterion": overrides.take("criterion", NegativeCosineSimilarity),
         }
 
     @hookimpl
-    def build_recipe(self, image_size: int | None) -> Recipe:
+    def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two unequal views (appendix B, table 6): always blur and no solarisation, and hardly blur but some."""
         view = ImageView(
             crop_scale=(0.08, 1.0),
             flip=0.5,
-            jitter=0.8,
+            color_jitter=0.8,
             brightness=0.4,
             contrast=0.4,
             saturation=0.2,
             hue=0.1,
-            grey=0.2,
+            grayscale=0.2,
         )
         if image_size is None or image_size <= 64:  # there is nothing left to see in a blurred thumbnail
-            return Recipe(views=(view, view.model_copy(update={"solarize": 0.2})), image_size=image_size)
+            return ViewPolicy(views=(view, view.model_copy(update={"solarize": 0.2})), image_size=image_size)
         first = view.model_copy(update={"blur": 1.0})
         second = view.model_copy(update={"blur": 0.1, "solarize": 0.2})
-        return Recipe(views=(first, second), image_size=image_size)
+        return ViewPolicy(views=(first, second), image_size=image_size)
 
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor]) -> Tensor:
@@ -98,7 +91,8 @@ class BYOL:
         p0, p1 = (self.forward(model, view) for view in views)
         z0, z1 = (self.forward_momentum(model, view) for view in views)
         criterion = model.heads["criterion"]
-        return 0.5 * (criterion(p0, z1) + criterion(p1, z0))
+        loss: Tensor = 0.5 * (criterion(p0, z1) + criterion(p1, z0))
+        return loss
 
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
@@ -111,10 +105,8 @@ class BYOL:
     def momentum_at(self, step: int, max_steps: int | None) -> float:
         """Return the momentum of optimizer step ``step``, counted from 0; without a known end it stays constant."""
         length = self.config.schedule or max_steps
-        if length is None and self.config.period is None:
-            return self.config.momentum
         return cosine_schedule(
-            step, length or 1, self.config.momentum, self.config.final_momentum, period=self.config.period
+            step, length, self.config.momentum, self.config.final_momentum, period=self.config.period
         )
 
     @staticmethod

@@ -134,13 +134,16 @@ def test_forward_and_forward_momentum():
 
 
 def test_default_heads_are_the_papers():
-    """Hidden 4096, output 256, BatchNorm, width from the backbone."""
+    """Linear, BatchNorm, ReLU, Linear; hidden 4096, output 256, width from the backbone."""
     model = registry.create("byol", backbone=backbone(), input_shape=(5,))
     linear = [m for m in model.heads["projection_head"] if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(6, 4096), (4096, 256)]
     linear = [m for m in model.heads["prediction_head"] if isinstance(m, nn.Linear)]
     assert [(m.in_features, m.out_features) for m in linear] == [(256, 4096), (4096, 256)]
-    assert any(isinstance(m, nn.BatchNorm1d) for m in model.heads["projection_head"])
+    for name in ("projection_head", "prediction_head"):
+        head = model.heads[name]
+        assert [type(layer).__name__ for layer in head] == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+        assert (head[0].bias is None, head[3].bias is None) == (True, False)
 
 
 def test_default_optimizer_is_adam_with_slight_decay():
@@ -186,9 +189,9 @@ def test_target_starts_as_a_copy():
 
 def test_views_are_unequal():
     """Blur always and solarisation never, and the other way about, on images large enough to blur."""
-    recipe = BYOL(BYOL.Config()).build_recipe(224)
+    recipe = BYOL(BYOL.Config()).build_views(224)
     assert [(view.blur, view.solarize) for view in recipe.views] == [(1.0, 0.0), (0.1, 0.2)]
-    assert all(view.blur == 0 for view in BYOL(BYOL.Config()).build_recipe(32).views)
+    assert all(view.blur == 0 for view in BYOL(BYOL.Config()).build_views(32).views)
 
 
 def test_copy_moves_its_own_target():

@@ -96,10 +96,10 @@ class _TowardsIdentity(torch.autograd.Function):
         block = max(1, AT_ONCE.get(p.device.type, AT_ONCE_DEFAULT) // max(1, p.shape[1] ** 2))
         parts = [slice(start, start + block) for start in range(0, len(p), block)]
         way = _by_grams if 3 * p.shape[2] < 2 * p.shape[1] else _by_similarities
-        losses = [
-            way(*(unit[part] for unit in units), lambd, *(None if grad is None else grad[part] for grad in grads))
-            for part in parts
-        ]
+        losses = []
+        for part in parts:
+            of_p, of_z = (None if grad is None else grad[part] for grad in grads)
+            losses.append(way(units[0][part], units[1][part], lambd, of_p, of_z))
         for grad, unit, norm in zip(grads, units, norms, strict=True):
             if grad is not None:  # from the unit vectors to the vectors: what points along them changes nothing
                 grad.addcmul_(unit, (grad * unit).sum(2, keepdim=True), value=-1).mul_(2 / len(p) / norm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.errors import ConfigError
-from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, apply_each, gather, world_size
+from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, gather, world_size
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
 from ssl_registry_lfr.projectors import random_projectors
 from ssl_registry_lfr.selection import TargetSelection, select
+from ssl_registry_lfr.stacked import apply_each
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
     from ssl_registry import SSLModule
@@ -167,7 +168,7 @@ class LFR:
         limit = self.config.max_backbone_training_steps
         return limit is not None and limit > 0 and model.heads["selection"].steps >= limit
 
-    def forward(self, model: SSLModule, x: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    def forward(self, model: SSLModule, x: Tensor) -> tuple[Tensor | list[Tensor], Tensor | list[Tensor]]:
         """Return the K predictions and the K targets of [batch, *input_shape], each [batch, projection_dim]."""
         chosen = model.heads["selection"].as_list()
         projectors, predictors = model.heads["projectors"], model.heads["predictors"]
@@ -196,7 +197,7 @@ class LFR:
         return x.flatten(1) if self.config.flatten else x
 
 
-def _everyones(outputs: Sequence[Tensor]) -> Sequence[Tensor]:
+def _everyones(outputs: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
     """Gather K outputs of [batch, features], or [K, batch, features], over all ranks."""
     if isinstance(outputs, Tensor):
         return gather(outputs.transpose(0, 1)).transpose(0, 1).contiguous()

@@ -57,5 +57,5 @@ class ImageProjector(nn.Sequential):
 
 def random_projectors(count: int, input_shape: tuple[int, ...], out_dim: int) -> RepeatedModuleList:
     """Build ``count`` projectors for samples of this shape."""
-    kind = {1: TableProjector, 2: SignalProjector, 3: ImageProjector}[len(input_shape)]
-    return RepeatedModuleList(count, kind, input_shape, out_dim)
+    modality = {1: TableProjector, 2: SignalProjector, 3: ImageProjector}[len(input_shape)]
+    return RepeatedModuleList(count, modality, input_shape, out_dim)

@@ -92,13 +92,13 @@ def test_embeds_one_sample():
 @pytest.mark.parametrize(("size", "blur"), [(224, 0.5), (32, 0.0)])
 def test_views_are_alike_and_small_ones_are_not_blurred(size, blur):
     """One description, two copies, colour as strong as the paper's default."""
-    (view,) = SimCLR(SimCLR.Config()).build_recipe(size).views
+    (view,) = SimCLR(SimCLR.Config()).build_views(size).views
     assert (view.copies, view.blur, view.brightness, view.hue) == (2, blur, 0.8, 0.2)
 
 
 def test_jitter_strength_scales_colour():
     """Half for CIFAR-10, as in the paper's appendix."""
-    (view,) = SimCLR(SimCLR.Config(jitter_strength=0.5)).build_recipe(32).views
+    (view,) = SimCLR(SimCLR.Config(jitter_strength=0.5)).build_views(32).views
     assert (view.brightness, view.hue) == (0.4, 0.1)
 
 

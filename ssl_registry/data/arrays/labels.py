@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ssl_registry.errors import DataError
 
-__all__ = ["encode_labels", "stratified_holdout"]
+__all__ = ["encode_labels", "held_out_note", "stratified_holdout"]
 
 Codes = NDArray[np.int64]
 
@@ -97,3 +97,8 @@ def stratified_holdout(labels: Codes, share: float, seed: int) -> tuple[Codes, C
             count = min(max(round(share * len(members)), 1), len(members) - 1)
             held[rng.permutation(members)[:count]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def held_out_note(held: int, count: int, seed: int) -> str:
+    """Tell in words that a share of the images was held out as the test part."""
+    return f"no test part: {held} of {count} images held out, stratified, with seed {seed}"

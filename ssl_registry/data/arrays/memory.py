@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_registry.data.arrays.labels import encode_labels, stratified_holdout
-from ssl_registry.data.arrays.samples import Samples
 from ssl_registry.data.arrays.shapes import arrange
-from ssl_registry.data.arrays.statistics import Statistics, channel_statistics, standardised
 from ssl_registry.data.images.decode import resize
-from ssl_registry.data.source import Kind, Source, Task
+from ssl_registry.data.options import DataOptions
+from ssl_registry.data.samples import Samples
+from ssl_registry.data.source import Modality, Source, Task
+from ssl_registry.data.statistics import channel_statistics, standardized
 from ssl_registry.errors import DataError
 
 __all__ = ["Part", "source_in_memory"]
@@ -37,32 +38,26 @@ def source_in_memory(
     train: Part,
     test: Part | None,
     *,
-    kind: str | None = None,
+    options: DataOptions,
     class_names: Sequence[str] | None = None,
-    image_size: int | None = None,
-    holdout: float = 0.2,
-    seed: int = 0,
-    standardise: bool | Statistics = True,
 ) -> Source:
-    """Arrange, check, split and standardise.
+    """Arrange, check, split and standardize.
 
     Args:
         name: of the source.
         train, test: the parts. Without a test part and with labels, a share of each class is held out.
-        kind: see `open_source`.
+        options: how they are read.
         class_names: names by label, where the data have them.
-        image_size: side to which images are resized.
-        holdout, seed, standardise: see `open_source`.
 
     Raises:
         DataError: naming the place, and what was expected there.
     """
-    chosen, x, notes = arrange(train.x, kind=kind, where=train.x_name)
+    chosen, x, notes = arrange(train.x, modality=options.modality, where=train.x_name)
     _check_labels(train)
     x_test: Tensor | None = None
     if test is not None:
-        # Not `kind`: were the test part of another kind, inferring it again would hide that.
-        _, x_test, _ = arrange(test.x, kind=chosen, where=test.x_name)
+        # Not inferred again: that would hide a test part of another modality.
+        _, x_test, _ = arrange(test.x, modality=chosen, where=test.x_name)
         _check_labels(test)
         if x_test.shape[1:] != x.shape[1:]:
             raise DataError(
@@ -70,18 +65,18 @@ def source_in_memory(
                 f"{tuple(x.shape[1:])}; expected the same"
             )
     task = _task(train, test)
-    y, y_test, classes = _labels(train, test, class_names) if task == "classes" else _targets(train, test, task)
+    y, y_test, classes = _labels(train, test, class_names) if task == "classification" else _targets(train, test, task)
     if test is None and y is not None:
-        strata = y.numpy() if task == "classes" else np.zeros(len(y), np.int64)
-        kept, held = stratified_holdout(strata, holdout, seed)
+        strata = y.numpy() if task == "classification" else np.zeros(len(y), np.int64)
+        kept, held = stratified_holdout(strata, options.holdout, options.seed)
         if len(held):
-            how = ", stratified," if task == "classes" else ""
-            notes.append(f"no test part: {len(held)} of {len(y)} samples held out{how} with seed {seed}")
+            how = ", stratified," if task == "classification" else ""
+            notes.append(f"no test part: {len(held)} of {len(y)} samples held out{how} with seed {options.seed}")
             x, x_test, y, y_test = x[kept], x[held], y[kept], y[held]
-    x, x_test, mean, std = _finish(chosen, x, x_test, image_size, standardise, notes)
+    x, x_test, mean, std = _finish(chosen, x, x_test, options, notes)
     return Source(
         name=name,
-        kind=chosen,
+        modality=chosen,
         input_shape=tuple(x.shape[1:]),
         train=Samples(x, y),
         test=None if x_test is None else Samples(x_test, y_test),
@@ -123,12 +118,12 @@ def _task(train: Part, test: Part | None) -> Task:
     """Tell whether targets are numbers (floats with fractions) or several labels at once, rather than classes."""
     parts = [part.y for part in (train, test) if part is not None and part.y is not None]
     if not parts or any(part.ndim not in (1, 2) or not part.size for part in parts):
-        return "classes"
+        return "classification"
     if all(part.dtype.kind == "f" and np.isfinite(part).all() for part in parts):
-        return "regression" if any((part != np.round(part)).any() for part in parts) else "classes"
+        return "regression" if any((part != np.round(part)).any() for part in parts) else "classification"
     several = all(part.ndim == 2 and part.shape[1] > 1 and np.isin(part, (0, 1)).all() for part in parts)
     # Rows with one 1 each are classes in another form, which asks for a word from the user.
-    return "multilabel" if several and any((part.sum(1) != 1).any() for part in parts) else "classes"
+    return "multilabel" if several and any((part.sum(1) != 1).any() for part in parts) else "classification"
 
 
 def _targets(train: Part, test: Part | None, task: Task) -> tuple[Tensor, Tensor | None, None]:
@@ -141,25 +136,25 @@ def _targets(train: Part, test: Part | None, task: Task) -> tuple[Tensor, Tensor
 
 
 def _finish(
-    kind: Kind,
+    modality: Modality,
     x: Tensor,
     x_test: Tensor | None,
-    image_size: int | None,
-    standardise: bool | Statistics,
+    options: DataOptions,
     notes: list[str],
 ) -> tuple[Tensor, Tensor | None, tuple[float, ...], tuple[float, ...]]:
-    """Resize images and measure them; standardise the rest."""
-    if kind == "image":
+    """Resize images and measure them; standardize the rest."""
+    image_size, standardize = options.image_size, options.standardize
+    if modality == "image":
         if image_size is not None:
             x, x_test = resize(x, image_size), None if x_test is None else resize(x_test, image_size)
         mean, std = channel_statistics(x, scale=255.0 if x.dtype == torch.uint8 else 1.0)
         return x, x_test, mean, std
     if image_size is not None:
-        notes.append(f"image_size={image_size} has no meaning for a {kind}")
-    if standardise is False:
-        mean, std = (0.0,) * x.shape[1], (1.0,) * x.shape[1]
+        notes.append(f"image_size={image_size} has no meaning for a {modality}")
+    if isinstance(standardize, bool):
+        mean, std = channel_statistics(x) if standardize else ((0.0,) * x.shape[1], (1.0,) * x.shape[1])
     else:
-        mean, std = channel_statistics(x) if standardise is True else standardise
+        mean, std = standardize
     if len(mean) != x.shape[1]:
         raise DataError(f"the data have {x.shape[1]} channels or features; expected {len(mean)}, as in training")
-    return standardised(x, mean, std), None if x_test is None else standardised(x_test, mean, std), mean, std
+    return standardized(x, mean, std), None if x_test is None else standardized(x_test, mean, std), mean, std

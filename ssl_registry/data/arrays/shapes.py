@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssl_registry.data.source import Kind
+from ssl_registry.data.source import Modality
 from ssl_registry.errors import DataError
 
 __all__ = ["arrange"]
@@ -21,7 +21,7 @@ LAYOUTS = (
 USUAL_CHANNELS = (1, 3, 4)
 
 
-def arrange(array: NDArray[Any], *, kind: str | None, where: str) -> tuple[Kind, Tensor, list[str]]:
+def arrange(array: NDArray[Any], *, modality: str | None, where: str) -> tuple[Modality, Tensor, list[str]]:
     """Bring an array into the project's layout.
 
     Args:
@@ -46,7 +46,7 @@ def arrange(array: NDArray[Any], *, kind: str | None, where: str) -> tuple[Kind,
         if array.dtype.itemsize > 8 or not array.dtype.isnative:
             array = array.astype(np.float64)  # torch has no long double and no foreign byte order
         _check_finite(array, where)
-    chosen = _as_kind(kind) if kind else _infer(array, where)
+    chosen = _as_kind(modality) if modality else _infer(array, where)
     if chosen == "image":
         return _images(array, where)
     notes: list[str] = []
@@ -62,11 +62,11 @@ def arrange(array: NDArray[Any], *, kind: str | None, where: str) -> tuple[Kind,
     return chosen, _tensor(array), notes
 
 
-def _as_kind(kind: str) -> Kind:
-    return "image" if kind == "image" else "signal" if kind == "signal" else "table"
+def _as_kind(modality: str) -> Modality:
+    return "image" if modality == "image" else "signal" if modality == "signal" else "table"
 
 
-def _infer(array: NDArray[Any], where: str) -> Kind:
+def _infer(array: NDArray[Any], where: str) -> Modality:
     if array.ndim == 2:
         return "table"
     if array.ndim == 4:
@@ -97,7 +97,7 @@ def _check_finite(array: NDArray[Any], where: str) -> None:
         )
 
 
-def _images(array: NDArray[Any], where: str) -> tuple[Kind, Tensor, list[str]]:
+def _images(array: NDArray[Any], where: str) -> tuple[Modality, Tensor, list[str]]:
     notes: list[str] = []
     if array.ndim == 3:
         array = array[:, None]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,21 +18,72 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry._system.locking import lock_file
 from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.samples import Batch
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
-__all__ = ["cache_source"]
+__all__ = ["CachedImages", "cache_source"]
 
-CHECKED = 64  # images of a cache whose bytes are looked at when it is opened
+log = logging.getLogger(__name__)
+
+CHECKED = 64  # images of a cache whose bytes are compared with their checksums when it is opened
 BATCH = 64  # images written at a time
 PART = ".part"
 
 
-def cache_source(
-    source: Source, folder: str | Path, *, workers: int = 0, say: Callable[[str], None] = lambda line: None
-) -> Source:
+class CachedImages(Dataset[Any]):
+    """Images of a cache as a data set: uint8 [channels, size, size], mapped from the disk, not read into memory.
+
+    Args:
+        place: a folder that `cache_source` wrote.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.facts: dict[str, Any] = json.loads((place / "facts.json").read_text(encoding="utf-8"))
+        labels = place / "labels.npy"
+        self.labels = torch.from_numpy(np.load(labels)) if labels.exists() else None
+        self._open()
+
+    def _open(self) -> None:
+        self.images = np.memmap(self.place / "images.u8", np.uint8, "r", shape=tuple(self.facts["shape"]))
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return tuple(self.facts["shape"][1:])
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The images that could not be read when the cache was made: their names, and why."""
+        broken: dict[str, str] = self.facts["broken"]
+        return broken
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        image = torch.from_numpy(np.array(self.images[index]))
+        return image if self.labels is None else (image, self.labels[index])
+
+    def __getitems__(self, indices: list[int]) -> list[Batch]:
+        """Return one entry that holds all ``indices``, as `Samples` does."""
+        rows = np.asarray(indices)
+        return [Batch(torch.from_numpy(self.images[rows]), None if self.labels is None else self.labels[rows])]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the map behind: pickling it would copy the whole file."""
+        return {key: value for key, value in self.__dict__.items() if key != "images"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the file again."""
+        self.__dict__.update(state)
+        self._open()
+
+
+def cache_source(source: Source, folder: str | Path, *, workers: int = 0) -> Source:
     """Return a source whose images come from a cache, which is made if it is not there.
 
     What comes out is what the source itself would give, without reading and decoding. A cache is found by the names,
@@ -46,7 +95,6 @@ def cache_source(
         source: of 8-bit images that are decoded on request; any other is returned as it is, with a note.
         folder: where caches lie; each takes images x channels x size x size bytes.
         workers: processes that decode.
-        say: receives a line when a cache is made or reused.
 
     Raises:
         DataError: if the folder cannot be written, or has no room.
@@ -55,23 +103,23 @@ def cache_source(
         note = f"{source.name} needs no cache of 8-bit images: it is not used"
         return replace(source, notes=(*source.notes, note))
     parts = {
-        name: _cached(part, Path(folder).expanduser(), workers, say) if isinstance(part, EncodedImages) else part
+        name: _cached(part, Path(folder).expanduser(), workers) if isinstance(part, EncodedImages) else part
         for name, part in (("train", source.train), ("test", source.test))
     }
     return replace(source, train=parts["train"], test=parts["test"])  # type: ignore[arg-type]  # train is no None
 
 
-def _cached(images: EncodedImages, folder: Path, workers: int, say: Callable[[str], None]) -> CachedImages:
+def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
     place = folder / _key(images)
     stamps = np.array([images.stamp(index) for index in range(len(images))], np.int64)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(place.with_suffix(".lock")):
+        with lock_file(place.with_suffix(".lock")):
             if place.is_dir() and _holds(place, images, stamps):
-                say(f"{len(images)} images from the cache {place}")
+                log.info(f"{len(images)} images from the cache {place}")
             else:
                 _build(place, images, stamps, workers)
-                say(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
+                log.info(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
     except OSError as error:
         raise DataError(f"the cache {place} cannot be written ({error}); give another --cache, or none") from error
     return CachedImages(place)
@@ -82,14 +130,6 @@ def _key(images: EncodedImages) -> str:
     for index in range(len(images)):
         key.update(images.name(index).encode() + b"\0")
     return key.hexdigest()[:24]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however that ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _holds(place: Path, images: EncodedImages, stamps: NDArray[np.int64]) -> bool:

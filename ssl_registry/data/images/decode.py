@@ -12,14 +12,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ssl_registry.data.arrays.statistics import Statistics
 from ssl_registry.data.images.pixels import Pixels, fit, is_array, read_array
+from ssl_registry.data.statistics import Statistics
 
-__all__ = ["GREY_STATISTICS", "RGB_STATISTICS", "decode", "photograph", "resize", "to_tensor"]
+__all__ = ["GRAY_STATISTICS", "RGB_STATISTICS", "decode", "photograph", "resize", "to_tensor"]
 
 # ImageNet's mean and std, which nearly every published RGB backbone was trained with; for grey, their means.
 RGB_STATISTICS: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-GREY_STATISTICS: Statistics = ((0.449,), (0.226,))
+GRAY_STATISTICS: Statistics = ((0.449,), (0.226,))
 
 CHUNK = 1024  # images resized at a time
 

@@ -65,8 +65,8 @@ class EncodedPhoto:
     def _is_plain_jpeg(self) -> bool:
         if simplejpeg is None or not self.pixels.usual or not self.data.startswith(JPEG_MAGIC):
             return False
-        self.height, self.width, colours, _ = simplejpeg.decode_jpeg_header(self.data)
-        return colours in ("RGB", "YCbCr", "Gray")
+        self.height, self.width, colors, _ = simplejpeg.decode_jpeg_header(self.data)
+        return colors in ("RGB", "YCbCr", "Gray")
 
     def decode(self, shrink: int) -> tuple[Photo, int]:
         """Decode, at 1/shrink of the size where the format can.

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from ssl_registry.data.arrays.statistics import Statistics, channel_statistics
-from ssl_registry.data.images.decode import GREY_STATISTICS, RGB_STATISTICS, decode
+from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, decode
 from ssl_registry.data.images.pixels import Pixels, pixels_of
+from ssl_registry.data.statistics import Statistics, channel_statistics
 from ssl_registry.errors import DataError, MissingExtraError
 
 __all__ = ["probe"]
@@ -51,7 +51,7 @@ def probe(read: Callable[[int], bytes], count: int, where: str) -> tuple[Pixels,
         raise DataError(f"none of the {count} image files in {where} can be read; are they images?")
     pixels = Pixels(max(one.channels for one in found), min(one.depth for one in found))
     if pixels.usual:
-        return pixels, RGB_STATISTICS if pixels.channels == 3 else GREY_STATISTICS
+        return pixels, RGB_STATISTICS if pixels.channels == 3 else GRAY_STATISTICS
     return pixels, channel_statistics(
         torch.stack(list(_small(read, count, pixels))), scale=255.0 if pixels.depth == 8 else 1.0
     )

@@ -13,10 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from ssl_registry._system.optional import require
 from ssl_registry.errors import DataError
 
-__all__ = ["GREY_MODES", "Pixels", "fit", "is_array", "pixels_of", "read_array"]
+__all__ = ["GRAY_MODES", "Pixels", "fit", "is_array", "pixels_of", "read_array"]
 
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-DEEP_MODES = frozenset(mode for mode in GREY_MODES if mode.startswith(("I", "F")))
+GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
+DEEP_MODES = frozenset(mode for mode in GRAY_MODES if mode.startswith(("I", "F")))
 NPY_MAGIC = b"\x93NUMPY"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # tags of TIFF
@@ -67,7 +67,7 @@ def pixels_of(data: bytes) -> Pixels:
         array = read_array(data)
         return Pixels(array.shape[2], 8 if array.dtype in (np.uint8, np.bool_) else 16)
     with Image.open(BytesIO(data)) as image:
-        return Pixels(1 if image.mode in GREY_MODES else 3, 16 if image.mode in DEEP_MODES else 8)
+        return Pixels(1 if image.mode in GRAY_MODES else 3, 16 if image.mode in DEEP_MODES else 8)
 
 
 def read_array(data: bytes) -> NDArray[Any]:
@@ -85,7 +85,7 @@ def read_array(data: bytes) -> NDArray[Any]:
         return _channels_last(tifffile.imread(BytesIO(data)))
     with Image.open(BytesIO(data)) as image:
         plain = image.mode in ("L", "RGB") or image.mode in DEEP_MODES
-        return _channels_last(np.asarray(image if plain else image.convert("L" if image.mode in GREY_MODES else "RGB")))
+        return _channels_last(np.asarray(image if plain else image.convert("L" if image.mode in GRAY_MODES else "RGB")))
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
@@ -140,6 +140,6 @@ def _fit_channels(array: NDArray[Any], channels: int) -> NDArray[Any]:
     if has == 4 and channels == 3:
         return array[:, :, :3]
     if has in (3, 4) and channels == 1:
-        grey = array[:, :, :3].astype(np.float32) @ LUMA
-        return (grey.round() if array.dtype.kind in "ui" else grey).astype(array.dtype)[:, :, None]
+        grayscale = array[:, :, :3].astype(np.float32) @ LUMA
+        return (grayscale.round() if array.dtype.kind in "ui" else grayscale).astype(array.dtype)[:, :, None]
     raise DataError(f"it has {has} channels, the set has {channels}")

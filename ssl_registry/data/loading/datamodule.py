@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ssl_registry.data.loading.device_cache import on_device
-from ssl_registry.data.loading.drawn import Drawing, DrawnViews
+from ssl_registry.data.loading.drawn import DrawnViews, ViewPlan
 from ssl_registry.data.loading.loader import ResumableLoader, training_loader
 from ssl_registry.data.loading.resume import mend_loops
 from ssl_registry.data.source import Source
@@ -32,7 +32,7 @@ class SSLDataModule(LightningDataModule):
         num_workers: processes that load beside the main one. 0 is fastest for data in memory; image files
             want about as many as there are cores.
         seed: of the order of training batches, and of the views that they carry.
-        draw: has training batches carry views, or what they are drawn with: what `choose_drawing` gave. Without it
+        draw: has training batches carry views, or what they are drawn with: what `choose_view_plan` gave. Without it
             they are ``(samples, labels)`` or samples alone.
 
     Raises:
@@ -54,7 +54,7 @@ class SSLDataModule(LightningDataModule):
         batch_size: int = 256,
         num_workers: int = 0,
         seed: int = 0,
-        draw: Drawing | None = None,
+        draw: ViewPlan | None = None,
     ) -> None:
         super().__init__()
         _check("batch_size", batch_size, least=1)

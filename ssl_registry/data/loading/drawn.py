@@ -12,22 +12,22 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from ssl_registry.data.arrays.samples import Samples
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data.images.cache import CachedImages
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
+from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Source
 from ssl_registry.views.engine import Engine, choose_engine
 from ssl_registry.views.host.draw import HostViews, Plan
 from ssl_registry.views.host.image import Photo
 from ssl_registry.views.parameters import Keys, sample_keys
-from ssl_registry.views.policy import Recipe
+from ssl_registry.views.policy import ViewPolicy
 
-__all__ = ["Drawing", "DrawnViews", "choose_drawing"]
+__all__ = ["DrawnViews", "ViewPlan", "choose_view_plan"]
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ViewPlan:
     """How the views of a source are drawn.
 
     Args:
@@ -39,7 +39,9 @@ class Drawing:
     host: HostViews | None
 
 
-def choose_drawing(source: Source, recipe: Recipe, *, asked: str = "auto", accelerator: bool) -> Drawing | None:
+def choose_view_plan(
+    source: Source, view_policy: ViewPolicy, *, asked: str = "auto", accelerator: bool
+) -> ViewPlan | None:
     """Choose the engine for a source's training samples; None where they are no images.
 
     Args:
@@ -54,7 +56,7 @@ def choose_drawing(source: Source, recipe: Recipe, *, asked: str = "auto", accel
     base = source.train
     whole = base.pixels.depth == 8 if isinstance(base, EncodedImages) else _is_uint8(base)
     engine = choose_engine(
-        recipe,
+        view_policy,
         source.input_shape,
         asked=asked,
         in_memory=isinstance(base, Samples | CachedImages),
@@ -63,7 +65,7 @@ def choose_drawing(source: Source, recipe: Recipe, *, asked: str = "auto", accel
     )
     if engine is None:
         return None
-    return Drawing(engine, None if engine.name == "device" else HostViews(recipe, finish=engine.name == "host"))
+    return ViewPlan(engine, None if engine.name == "device" else HostViews(view_policy, finish=engine.name == "host"))
 
 
 def _is_uint8(dataset: Dataset[Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ssl_registry.data import Source
-from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.samples import Samples
 
 __all__ = ["default_workers"]
 

@@ -1,1 +1,87 @@
-"""One file for each kind of source."""
+"""The kinds of sources, one line each; the file that opens a kind is imported when it is opened.
+
+A new kind of source is a file in this folder and a line in `SOURCES`. In a plugin it is a `SourceKind` and a line in
+its ``pyproject.toml``, in the group ``ssl_registry.sources``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssl_registry.data.kinds import REMOTE, SourceKind, SourceTable
+from ssl_registry.data.sources.torchvision_names import set_names
+from ssl_registry.discovery.tables import lazily
+
+__all__ = ["ARRAY_SUFFIXES", "SOURCES"]
+
+ARRAY_SUFFIXES = (".npz", ".npy", ".pt", ".csv")
+FILES = "ssl_registry.data.sources"
+
+
+def _is_array_file(spec: str) -> bool:
+    path = Path(spec).expanduser()
+    return path.suffix.lower() in ARRAY_SUFFIXES and path.is_file()
+
+
+def _is_shards(spec: str) -> bool:
+    return spec.partition(":")[0] in REMOTE or spec.endswith((".tar", ".tar.gz", ".tgz"))
+
+
+SOURCES = SourceTable(
+    [
+        SourceKind(
+            "digits",
+            "handwritten digits, in every installation",
+            open=lazily(f"{FILES}.digits:digits"),
+            matches=lambda spec: spec == "digits",
+            written=("digits",),
+            names=lambda: ["digits"],
+        ),
+        SourceKind(
+            "parquet",
+            "a table with images, signals or features",
+            open=lazily(f"{FILES}.parquet:parquet"),
+            matches=lambda spec: spec.endswith(".parquet"),
+            written=("x.parquet", "'data/*.parquet'"),
+            extra="parquet",
+        ),
+        SourceKind(
+            "hf",
+            "a Hugging Face data set on this disk, or a folder that save_to_disk wrote",
+            open=lazily(f"{FILES}.hugging_face:hugging_face"),
+            written=("hf:NAME", "hf:FOLDER"),
+            extra="datasets",
+        ),
+        SourceKind(
+            "shards",
+            "images in WebDataset's layout",
+            open=lazily(f"{FILES}.shards.source:shards"),
+            matches=_is_shards,
+            written=("'shards/*.tar'", "'https://host/{000..099}.tar'", "'pipe:COMMAND'"),
+            extra="webdataset",
+        ),
+        SourceKind(
+            "arrays",
+            "arrays of images, signals or features, or a table as text",
+            open=lazily(f"{FILES}.array_files:array_file"),
+            matches=_is_array_file,
+            written=tuple(f"x{suffix}" for suffix in ARRAY_SUFFIXES),
+        ),
+        SourceKind(
+            "folder",
+            "a folder of images",
+            open=lazily(f"{FILES}.folder:folder"),
+            matches=lambda spec: Path(spec).expanduser().is_dir(),
+            written=("photos/",),
+            extra="tiff",
+        ),
+        SourceKind(
+            "torchvision",
+            "a data set that torchvision knows, in the folder of --data-root",
+            open=lazily(f"{FILES}.torchvision_sets:torchvision_set"),
+            matches=lambda spec: spec in set_names(),
+            written=("CIFAR10", "torchvision:CIFAR10"),
+            names=set_names,
+        ),
+    ]
+)

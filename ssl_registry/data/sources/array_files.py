@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
-from ssl_registry.data.arrays.statistics import Statistics
-from ssl_registry.data.source import UNDERSTOOD, Source
+from ssl_registry.data.options import DataOptions
+from ssl_registry.data.source import Source
+from ssl_registry.data.sources import ARRAY_SUFFIXES
 from ssl_registry.data.sources.csv_files import read_csv
 from ssl_registry.errors import DataError
 
-__all__ = ["SUFFIXES", "array_file"]
+__all__ = ["array_file"]
 
-SUFFIXES = (".npz", ".npy", ".pt", ".csv")
 SAMPLES = ("X", "x", "data", "images", "features", "X_train", "x_train")
 LABELS = ("y", "label", "labels", "target", "targets", "y_train")
 TEST_SAMPLES = ("X_test", "x_test")
@@ -30,15 +30,7 @@ KEYS = frozenset({*SAMPLES, *LABELS, *TEST_SAMPLES, *TEST_LABELS, IS_TEST, CLASS
 Arrays = dict[str, NDArray[Any]]
 
 
-def array_file(
-    path: Path,
-    *,
-    kind: str | None = None,
-    image_size: int | None = None,
-    holdout: float = 0.2,
-    seed: int = 0,
-    standardise: bool | Statistics = True,
-) -> Source:
+def array_file(spec: str, options: DataOptions) -> Source:
     """Open an array file.
 
     An ``.npz``, or a dict of tensors in a ``.pt``, holds samples under one of ``X``, ``x``, ``data``,
@@ -52,30 +44,21 @@ def array_file(
     [N, C, H, W] or [N, H, W, C].
 
     Args:
-        path: the file.
-        kind, image_size, holdout, seed, standardise: see `open_source`.
+        spec: the file's path.
+        options: how it is read.
 
     Raises:
         DataError: naming the file, the key, and what was expected.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path} is a file of an unknown kind. Data can be: {UNDERSTOOD}")
+    path = Path(spec).expanduser()
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise DataError(f"{path} is no array file; expected one of {', '.join(ARRAY_SUFFIXES)}")
     arrays, keys = _read(path)
     train, test = _parts(path, arrays, keys)
     names = (
         [str(name) for name in arrays[CLASSES].ravel().tolist()] if CLASSES in arrays and train.y is not None else None
     )
-    return source_in_memory(
-        path.stem,
-        train,
-        test,
-        kind=kind,
-        class_names=names,
-        image_size=image_size,
-        holdout=holdout,
-        seed=seed,
-        standardise=standardise,
-    )
+    return source_in_memory(path.stem, train, test, options=options, class_names=names)
 
 
 def _read(path: Path) -> tuple[Arrays, list[str]]:

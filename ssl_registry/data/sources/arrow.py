@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.data.arrays.labels import encode_labels, stratified_holdout
+from ssl_registry.data.arrays.labels import encode_labels, held_out_note, stratified_holdout
 from ssl_registry.data.arrays.memory import Part, source_in_memory
-from ssl_registry.data.arrays.statistics import Statistics
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.pixels import Pixels
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
-from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.errors import DataError
 
 __all__ = ["ImageColumn", "source_from_tables"]
 
@@ -66,17 +66,7 @@ def _cell(column: Any, row: int) -> bytes:
     return bytes(cell)
 
 
-def source_from_tables(
-    name: str,
-    train: Any,
-    test: Any | None,
-    *,
-    kind: str | None = None,
-    image_size: int | None = None,
-    holdout: float = 0.2,
-    seed: int = 0,
-    standardise: bool | Statistics = True,
-) -> Source:
+def source_from_tables(name: str, train: Any, test: Any | None, options: DataOptions) -> Source:
     """Open tables.
 
     A column of encoded images, or else one of lists of numbers (a signal or a row of features), is what is trained on;
@@ -86,7 +76,7 @@ def source_from_tables(
     Args:
         name: of the source.
         train, test: ``pyarrow.Table``; without a test part a share of each class is held out.
-        kind, image_size, holdout, seed, standardise: see `open_source`.
+        options: how they are read.
 
     Raises:
         DataError: if no column can be trained on, or its rows do not fit together.
@@ -103,21 +93,10 @@ def source_from_tables(
         first, second = parts
         if first is None:
             raise DataError(f"{name} has no train part")
-        return source_in_memory(
-            name,
-            first,
-            second,
-            kind=kind,
-            class_names=names,
-            image_size=image_size,
-            holdout=holdout,
-            seed=seed,
-            standardise=standardise,
-        )
-    if kind not in (None, "image"):
-        raise ConfigError(f"kind={kind!r} does not fit {name}: its column {image!r} holds images, leave kind out")
+        return source_in_memory(name, first, second, options=options, class_names=names)
+    options.require_images(f"column {image!r} of {name}")
     codes, classes = _codes(train, test, label, names, name)
-    size = image_size or 224
+    size = options.image_size or 224
     pixels, (mean, std) = probe(lambda row: _cell(train[image], row), len(train), f"{name}, column {image}")
 
     def part(table: Any, rows: NDArray[np.int64], labels: NDArray[np.int64] | None, which: str) -> ImageColumn:
@@ -129,13 +108,13 @@ def source_from_tables(
     if test is not None:
         held = part(test, np.arange(len(test)), codes[1] if len(codes) > 1 else None, "test")
     elif codes:
-        kept, out = stratified_holdout(codes[0], holdout, seed)
+        kept, out = stratified_holdout(codes[0], options.holdout, options.seed)
         if len(out):
-            notes.append(f"no test part: {len(out)} of {len(train)} images held out, stratified, with seed {seed}")
+            notes.append(held_out_note(len(out), len(train), options.seed))
             held = part(train, out, codes[0], "train")
     return Source(
         name=name,
-        kind="image",
+        modality="image",
         input_shape=(pixels.channels, size, size),
         train=part(train, kept, codes[0] if codes else None, "train"),
         test=held,

@@ -9,16 +9,18 @@ import torch
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
 from ssl_registry.data.images.decode import resize
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.views import ImageView
 
 __all__ = ["digits"]
 
 TEST_SCANS = 497
-GREY_LEVELS = 16  # the scans count ink from 0 to 16 in each of 8 x 8 cells
+IMAGE_SIZE = 16
+GRAY_LEVELS = 16  # the scans count ink from 0 to 16 in each of 8 x 8 cells
 
 
-def digits(image_size: int = 16) -> Source:
+def digits(spec: str, options: DataOptions) -> Source:
     """Open the 1,797 grey scans of the digits 0 to 9: 1,300 to train on, 497 held out.
 
     The parts are stratified and the same in every run, so that numbers compare between runs.
@@ -26,22 +28,25 @@ def digits(image_size: int = 16) -> Source:
     `sklearn.datasets.load_digits` has it.
 
     Args:
-        image_size: side to which the 8 x 8 scans are resized, once, without antialiasing.
+        spec: has no meaning here.
+        options: ``image_size`` is the side to which the 8 x 8 scans are resized, once, without antialiasing.
 
     Example:
-        >>> digits().classes
+        >>> digits("digits", DataOptions()).classes
         ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
+    options.require_images("digits")
     scans = load_digits()
-    grey = torch.from_numpy((scans.images[:, None] * (255 / GREY_LEVELS)).round().astype(np.uint8))
-    images = resize(grey, image_size, antialias=False).numpy()
+    grayscale = torch.from_numpy((scans.images[:, None] * (255 / GRAY_LEVELS)).round().astype(np.uint8))
+    images = resize(grayscale, options.image_size or IMAGE_SIZE, antialias=False).numpy()
     x, x_test, y, y_test = train_test_split(
         images, scans.target, test_size=TEST_SCANS, stratify=scans.target, random_state=0
     )
-    source = source_in_memory("digits", Part(x, y, "digits", "digits"), Part(x_test, y_test, "digits", "digits"))
+    parts = Part(x, y, "digits", "digits"), Part(x_test, y_test, "digits", "digits")
+    source = source_in_memory("digits", *parts, options=DataOptions())
     # A digit stays itself when it leans, shifts or grows a little; mirrored it becomes another sign. Much noise
     # and little geometry: stronger geometry left BYOL 0.1 lower in k-NN accuracy after 200 steps.
     view = ImageView(rotation=5.0, translation=0.03, zoom=(0.95, 1.05), noise=0.2)

@@ -7,30 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_registry.data.arrays.labels import stratified_holdout
+from ssl_registry.data.arrays.labels import held_out_note, stratified_holdout
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.listing import IMAGE_SUFFIXES, Listing, find_parts, list_images
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
+from ssl_registry.data.sources import ARRAY_SUFFIXES
 from ssl_registry.errors import DataError
 
 __all__ = ["folder"]
 
 
-def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int = 0) -> Source:
+def folder(spec: str, options: DataOptions) -> Source:
     """Open a folder of images.
 
     Sub-folders are classes; images that lie directly in the folder make it one without labels. ``train``
     beside ``test`` (or ``val``) are taken as the parts. Files are decoded when they are asked for.
 
     Args:
-        path: the folder.
-        image_size: images are turned upright, their centred square is resized to this side in pixels.
-        holdout, seed: see `open_source`.
+        spec: the folder's path.
+        options: how it is read. Images are turned upright, and their centred square is resized to ``image_size``.
 
     Raises:
         DataError: if it holds no readable image, or its parts do not fit together.
     """
+    options.require_images(spec)
+    path, image_size = Path(spec).expanduser(), options.image_size or 224
     train_root, test_root = find_parts(path)
     try:
         train, test = list_images(train_root), None if test_root is None else list_images(test_root)
@@ -46,8 +49,8 @@ def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int
     if test is not None:
         held = _fit_test(train, test, test_root or path, notes)
     elif train.labels is not None:
-        kept, held = _hold_out(train, holdout, seed, notes)
-    elif holdout:
+        kept, held = _hold_out(train, options, notes)
+    elif options.holdout:
         notes.append("no class folders: nothing is held out")
 
     codes = {name: code for code, name in enumerate(classes or ())}
@@ -58,7 +61,7 @@ def folder(path: Path, *, image_size: int = 224, holdout: float = 0.2, seed: int
 
     return Source(
         name=path.resolve().name,
-        kind="image",
+        modality="image",
         input_shape=(pixels.channels, image_size, image_size),
         train=dataset(kept),
         test=None if held is None else dataset(held),
@@ -89,14 +92,14 @@ def _fit_test(train: Listing, test: Listing, root: Path, notes: list[str]) -> Li
     return test
 
 
-def _hold_out(whole: Listing, share: float, seed: int, notes: list[str]) -> tuple[Listing, Listing | None]:
+def _hold_out(whole: Listing, options: DataOptions, notes: list[str]) -> tuple[Listing, Listing | None]:
     if whole.labels is None:
         return whole, None
     _, numbers = np.unique(np.asarray(whole.labels), return_inverse=True)
-    kept, held = stratified_holdout(numbers, share, seed)
+    kept, held = stratified_holdout(numbers, options.holdout, options.seed)
     if not len(held):
         return whole, None
-    notes.append(f"no test part: {len(held)} of {len(whole.files)} images held out, stratified, with seed {seed}")
+    notes.append(held_out_note(len(held), len(whole.files), options.seed))
     labels = whole.labels
     train, test = (
         Listing(whole.root, [whole.files[i] for i in part], [labels[i] for i in part]) for part in (kept, held)
@@ -110,6 +113,6 @@ def _empty(root: Path) -> str:
     for suffix, word in ((".tar", "shards"), (".parquet", "tables")):
         if any(root.glob(f"*{suffix}")):
             return f"{root} holds no images; for its {word} give {root / '*'!s}{suffix}"
-    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in (".npz", ".npy", ".pt", ".csv"))
+    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES)
     hint = f"; for its arrays give the file itself: {arrays[0]}" if arrays else ""
     return f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); directly in it: {there}{hint}"

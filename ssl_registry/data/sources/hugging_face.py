@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_registry._system.optional import require
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources.arrow import source_from_tables
 from ssl_registry.errors import DataError
@@ -18,13 +19,13 @@ TRAIN = "train"
 TESTS = ("test", "validation", "valid", "val")  # the first of them that is there
 
 
-def hugging_face(name: str, **options: Any) -> Source:
+def hugging_face(name: str, options: DataOptions) -> Source:
     """Open a data set of the library `datasets`. Nothing is downloaded.
 
     Args:
         name: as on the Hub, such as ``ylecun/mnist``, for one that was loaded on this machine before; or a folder that
             ``save_to_disk`` wrote, or that holds data files.
-        **options: of `arrow.source_from_tables`.
+        options: how it is read.
 
     Raises:
         DataError: if it is not on the disk, or has no column to train on.
@@ -48,7 +49,7 @@ def hugging_face(name: str, **options: Any) -> Source:
     train = parts[TRAIN] if TRAIN in parts else next(iter(parts.values()))
     test = next((parts[part] for part in TESTS if part in parts and parts[part] is not train), None)
     last = name.rstrip("/").rpartition("/")[2]
-    return source_from_tables(last, _table(train), None if test is None else _table(test), **options)
+    return source_from_tables(last, _table(train), None if test is None else _table(test), options)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from ssl_registry._system.optional import require
 from ssl_registry.data.images.listing import by_part
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources.arrow import source_from_tables
 from ssl_registry.errors import DataError
@@ -15,14 +16,14 @@ from ssl_registry.errors import DataError
 __all__ = ["parquet"]
 
 
-def parquet(spec: str, **options: Any) -> Source:
+def parquet(spec: str, options: DataOptions) -> Source:
     """Open ``x.parquet`` or ``folder/*.parquet``; files called train... and test... (or val...) are the parts.
 
     The files are read into memory; larger ones are a data set for the library `datasets`, which maps them.
 
     Args:
         spec: a path, with or without ``*``.
-        **options: of `arrow.source_from_tables`.
+        options: how it is read.
 
     Raises:
         DataError: if there is no such file, or it cannot be read or used.
@@ -49,4 +50,4 @@ def parquet(spec: str, **options: Any) -> Source:
 
     train, test = by_part(paths)
     name = paths[0].stem if len(paths) == 1 else paths[0].resolve().parent.name
-    return source_from_tables(name, read(train), read(test) if test else None, **options)
+    return source_from_tables(name, read(train), read(test) if test else None, options)

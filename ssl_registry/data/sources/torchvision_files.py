@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ssl_registry.data.arrays.labels import stratified_holdout
-from ssl_registry.data.images.decode import GREY_STATISTICS, RGB_STATISTICS, to_tensor
+from ssl_registry.data.arrays.labels import held_out_note, stratified_holdout
+from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, to_tensor
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
-from ssl_registry.data.images.pixels import GREY_MODES
+from ssl_registry.data.images.pixels import GRAY_MODES
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
@@ -28,7 +29,7 @@ LISTS = ("samples", "_samples", "imgs", "_image_files", "_images", "images")
 TARGETS = ("targets", "labels", "_labels", "y")
 
 
-def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout: float, seed: int) -> Source:
+def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> Source:
     """Return the source of a set whose images are decoded when they are asked for.
 
     Where the set tells its files they are read as those of a folder are; otherwise torchvision decodes.
@@ -36,12 +37,12 @@ def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout
     Args:
         name: of the set.
         train, test: its parts, of torchvision's class; no test part is held out from the other.
-        image_size: side of the centred square, in pixels.
-        holdout, seed: see `open_source`.
+        options: how they are read; ``image_size`` is the side of the centred square.
 
     Raises:
         DataError: if its samples are no images.
     """
+    image_size = options.image_size or 224
     targets, names = targets_of(train), class_names(train)
     classes: tuple[str, ...] | None = None
     if targets is not None and targets.min() >= 0:
@@ -49,9 +50,9 @@ def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout
     notes = [] if classes else ["its targets are not one class a sample: used without labels"]
     parts = [_Part(train), *([] if test is None else [_Part(test)])]
     if test is None and classes is not None and targets is not None:
-        kept, held = stratified_holdout(targets.astype(np.int64), holdout, seed)
+        kept, held = stratified_holdout(targets.astype(np.int64), options.holdout, options.seed)
         if len(held):
-            notes.append(f"no test part: {len(held)} of {len(targets)} images held out, stratified, with seed {seed}")
+            notes.append(held_out_note(len(held), len(targets), options.seed))
             parts = [_Part(train, kept), _Part(train, held)]
     sets: list[Dataset[Any]]
     if all(part.files for part in parts):
@@ -63,8 +64,8 @@ def decoded(name: str, train: Any, test: Any | None, *, image_size: int, holdout
         ]
     else:
         channels = _channels(name, train[0])
-        mean, std = RGB_STATISTICS if channels == 3 else GREY_STATISTICS
-        sets = [_Decoded(part, size=image_size, channels=channels, labelled=classes is not None) for part in parts]
+        mean, std = RGB_STATISTICS if channels == 3 else GRAY_STATISTICS
+        sets = [_Decoded(part, size=image_size, channels=channels, labeled=classes is not None) for part in parts]
     shape = (channels, image_size, image_size)
     return Source(
         name, "image", shape, sets[0], sets[1] if len(sets) > 1 else None, classes, mean, std, notes=tuple(notes)
@@ -138,17 +139,17 @@ def _channels(name: str, sample: Any) -> int:
     if not (isinstance(sample, tuple) and isinstance(sample[0], Image.Image)):
         raise DataError(f"{name} holds {type(sample[0] if isinstance(sample, tuple) else sample).__name__}, not images")
     with sample[0] as image:  # its file is open until its pixels are asked for
-        return 1 if image.mode in GREY_MODES else 3
+        return 1 if image.mode in GRAY_MODES else 3
 
 
 class _Decoded(Dataset[Any]):
     """Samples that torchvision decodes, as uint8 [channels, size, size]."""
 
-    def __init__(self, part: _Part, *, size: int, channels: int, labelled: bool) -> None:
+    def __init__(self, part: _Part, *, size: int, channels: int, labeled: bool) -> None:
         self.part = part
         self.size = size
         self.channels = channels
-        self.labelled = labelled
+        self.labeled = labeled
 
     def __len__(self) -> int:
         return len(self.part.rows)
@@ -156,4 +157,4 @@ class _Decoded(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         sample = self.part.base[int(self.part.rows[index])]
         image = to_tensor(sample[0], size=self.size, channels=self.channels)
-        return (image, torch.tensor(int(sample[1]))) if self.labelled else image
+        return (image, torch.tensor(int(sample[1]))) if self.labeled else image

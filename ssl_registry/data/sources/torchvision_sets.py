@@ -10,36 +10,21 @@ import numpy as np
 from torch import Tensor
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources.torchvision_files import class_names, decoded, targets_of
+from ssl_registry.data.sources.torchvision_names import set_names
 from ssl_registry.errors import DataError, did_you_mean
 
-__all__ = ["set_names", "torchvision_set"]
+__all__ = ["torchvision_set"]
 
 # What a set calls its parts, in order of preference; a set without any of them is held out from.
 TRAIN_SPLITS = ("train", "train-standard")
 TEST_SPLITS = ("test", "val", "valid")
-# Bases and stand-ins; for folders of images, give the folder.
-NO_SETS = frozenset({"DatasetFolder", "ImageFolder", "VisionDataset", "FakeData"})
 EXTRA: dict[str, dict[str, Any]] = {"EMNIST": {"split": "balanced"}}
 
 
-def set_names() -> list[str]:
-    """List the data sets that torchvision has."""
-    from torchvision import datasets
-
-    return sorted(
-        name
-        for name in datasets.__all__
-        if name not in NO_SETS
-        and inspect.isclass(found := getattr(datasets, name))
-        and issubclass(found, datasets.VisionDataset)
-    )
-
-
-def torchvision_set(
-    name: str, *, root: Path, image_size: int | None = None, holdout: float = 0.2, seed: int = 0
-) -> Source:
+def torchvision_set(name: str, options: DataOptions) -> Source:
     """Open a data set of torchvision that lies on the disk.
 
     Sets that torchvision holds in memory (CIFAR, MNIST and their like) stay there as uint8, in their own size
@@ -47,8 +32,7 @@ def torchvision_set(
 
     Args:
         name: of its class, such as ``CIFAR10``.
-        root: the folder that torchvision calls root.
-        image_size, holdout, seed: see `open_source`.
+        options: how it is read; ``data_root`` is the folder that torchvision calls root.
 
     Raises:
         DataError: if there is no such set, it is not on the disk, or its samples are not images.
@@ -58,20 +42,18 @@ def torchvision_set(
     if name not in set_names():
         near = did_you_mean(name, set_names())
         raise DataError(f"torchvision has no data set {name!r}.{near} It has: {', '.join(set_names())}")
+    options.require_images(name)
     cls = getattr(datasets, name)
-    train, test = _parts(name, cls, root)
+    train, test = _parts(name, cls, (options.data_root or Path("data")).expanduser())
     if _in_memory(train) and (test is None or _in_memory(test)):
         return source_in_memory(
             name,
             _as_part(train, f"{name} (train)"),
             None if test is None else _as_part(test, f"{name} (test)"),
-            kind="image",
+            options=options.model_copy(update={"modality": "image"}),
             class_names=class_names(train),
-            image_size=image_size,
-            holdout=holdout,
-            seed=seed,
         )
-    return decoded(name, train, test, image_size=image_size or 224, holdout=holdout, seed=seed)
+    return decoded(name, train, test, options)
 
 
 def _parts(name: str, cls: Any, root: Path) -> tuple[Any, Any | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from ssl_registry._version import __version__
-from ssl_registry.discovery.entry_points import discover
+from ssl_registry.discovery.entry_points import discover_methods
 from ssl_registry.errors import ConfigError
 
 __all__ = ["Names", "write_plugin"]
@@ -83,7 +83,7 @@ def write_plugin(method: str, folder: Path | None = None) -> list[Path]:
             something, or cannot be written.
     """
     names = Names(method)
-    for info in discover():
+    for info in discover_methods():
         if method in (info.name, (info.distribution or "").removeprefix("ssl-registry-")):
             raise ConfigError(
                 f"{method} is taken: {info.distribution} {info.version} is installed; choose another name"

@@ -13,10 +13,10 @@ import torch
 import yaml
 from torch import nn
 
-from ssl_registry.contract.config import MethodConfig, parse_config
+from ssl_registry._system.options import parse_options
+from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
-from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.subject import Subject, loader
 
 # An identifier or a link: a name and a year alone cannot be looked up.
@@ -50,21 +50,21 @@ def config_round_trip(subject: Subject) -> None:
     """
     config_class = subject.method_class.Config
     options = {key: value for key, value in subject.options.items() if key in config_class.model_fields}
-    config: MethodConfig = parse_config(config_class, options, owner=subject.name)
+    config: MethodConfig = parse_options(config_class, options, owner=subject.name)
     try:
         plain = config.model_dump(mode="json")
         texts = {"JSON": json.loads(json.dumps(plain)), "YAML": yaml.safe_load(yaml.safe_dump(plain))}
     except Exception as error:  # pydantic and PyYAML each raise their own kinds
         raise CheckFailure(f"the options cannot be written as text: {error}") from error
-    for kind, values in texts.items():
+    for form, values in texts.items():
         try:
-            again = parse_config(config_class, values, owner=subject.name)
+            again = parse_options(config_class, values, owner=subject.name)
         except ConfigError as error:
-            raise CheckFailure(f"the options do not come back from {kind}: {error}") from error
+            raise CheckFailure(f"the options do not come back from {form}: {error}") from error
         for key in config_class.model_fields:
             if getattr(again, key) != getattr(config, key):
                 raise CheckFailure(
-                    f"option {key}={getattr(config, key)!r} comes back from {kind} as {getattr(again, key)!r}"
+                    f"option {key}={getattr(config, key)!r} comes back from {form} as {getattr(again, key)!r}"
                 )
 
 
@@ -110,7 +110,7 @@ def construction(subject: Subject) -> None:
     Usual cause: a module as a class attribute or default argument, `self.something = ...` in `__init__`, a target
     that is the backbone instead of a copy, a `backbone.eval()` or `requires_grad_` in `build_heads`.
     """
-    given = tiny_backbone(SHAPES[subject.kind])
+    given = subject.backbone()
     flags = [(name, part.training) for name, part in given.named_modules()]
     before = {key: value.clone() for key, value in given.state_dict().items()}
     model, twin = subject.model(backbone=given), subject.model()
@@ -191,8 +191,8 @@ def odd_sizes(subject: Subject) -> None:
     Usual cause: a number in `build_heads` where `feature_dim` or `input_shape` belongs.
     """
     shapes: dict[str, tuple[int, ...]] = {"image": (2, 12, 12), "signal": (3, 20), "table": (10,)}
-    shape = shapes[subject.kind]
-    model = subject.model(backbone=tiny_backbone(shape, features=13), input_shape=shape)
+    shape = shapes[subject.modality]
+    model = subject.model(backbone=subject.backbone(shape, features=13), input_shape=shape)
     x = torch.rand(24, *shape, generator=torch.Generator().manual_seed(0))
     data = loader([x[start : start + 8] for start in range(0, len(x), 8)])
     try:

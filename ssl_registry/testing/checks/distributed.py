@@ -17,7 +17,7 @@ from torch import Tensor
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
 from ssl_registry.testing.processes import SILENT, WORLD, run_in_two
-from ssl_registry.testing.remote import compare, describe, rebuild, synchronise_norms, values_of
+from ssl_registry.testing.remote import compare, describe, rebuild, synchronize_norms, values_of
 from ssl_registry.testing.subject import Subject, loader, ready_made
 
 STEPS, SHARE = 10, 8
@@ -52,7 +52,7 @@ def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (
     model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}, lr_schedule="constant").double()
     model._sample = partial(_first, subject.batch(count=WORLD * SHARE), model)  # type: ignore[method-assign]
     if not last:  # norms over all ranks need batches of one size
-        synchronise_norms(model)
+        synchronize_norms(model)
     size = WORLD * SHARE // places
     batches = []
     for step in range(STEPS):
@@ -70,7 +70,7 @@ def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (
 
 def _first(x: Tensor, model: SSLModule, count: int) -> Tensor:
     """Stand in for the look at the data, which holds other samples when batches are shared out."""
-    return model._cast(model.recipe.prepare(x[:count]))
+    return model._cast(model.view_policy.prepare(x[:count]))
 
 
 def _train_in_two(number: int, told: dict[str, Any], last: Sequence[int]) -> dict[str, Any]:

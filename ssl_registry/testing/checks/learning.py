@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from ssl_registry.data.source import Kind
+from ssl_registry.data.source import Modality
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
 from ssl_registry.testing.fixtures import digits
 from ssl_registry.testing.subject import Subject, loader, ready_made
@@ -28,20 +28,20 @@ class _Losses(Callback):
         self.values.append(float(outputs["loss"]))
 
 
-def _learns(subject: Subject, kind: Kind) -> None:
-    if problem := subject.support[kind]:
-        raise NotApplicable(f"it refuses {kind}s: {problem}")
-    model, losses = subject.model(kind), _Losses()
+def _learns(subject: Subject, modality: Modality) -> None:
+    if problem := subject.support[modality]:
+        raise NotApplicable(f"it refuses {modality}s: {problem}")
+    model, losses = subject.model(modality), _Losses()
     # The same views again and again: on fresh ones some methods need thousands of steps to rise above the noise.
     batches = [ready_made(model, subject.views(model, BATCH, seed=seed)) for seed in (0, 1)]
     subject.fit(model, data=loader(batches * (STEPS // 12)), max_steps=STEPS, max_epochs=-1, callbacks=[losses])
     values = losses.values
     if wrong := [step for step, value in enumerate(values) if not math.isfinite(value)]:
-        raise CheckFailure(f"the loss on {kind}s is {values[wrong[0]]} at step {wrong[0] + 1}")
+        raise CheckFailure(f"the loss on {modality}s is {values[wrong[0]]} at step {wrong[0] + 1}")
     first, last = (sum(part) / len(part) for part in (values[:WINDOW], values[-WINDOW:]))
     if not last < first - LEAST_FALL * abs(first):
         raise CheckFailure(
-            f"the loss on {kind}s does not fall in {STEPS} steps over two batches: {first:.4g} at first, "
+            f"the loss on {modality}s does not fall in {STEPS} steps over two batches: {first:.4g} at first, "
             f"{last:.4g} at last"
         )
 
@@ -96,7 +96,7 @@ def no_collapse(subject: Subject) -> None:
     Usual cause: nothing that repels: no negatives, no variance term, no prediction head, a target with a gradient.
     """
     model = subject.model()
-    x = digits(subject.kind, train=SAMPLES, test=256).test.x  # type: ignore[union-attr]  # a Samples
+    x = digits(subject.modality, train=SAMPLES, test=256).test.x  # type: ignore[union-attr]  # a Samples
     before = model.embed(x)
     subject.fit(model, samples=SAMPLES, batch_size=BATCH, max_steps=STEPS, max_epochs=-1)
     after = model.embed(x)

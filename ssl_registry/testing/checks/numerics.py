@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
-from ssl_registry.testing.fixtures import tiny_backbone
 from ssl_registry.testing.subject import Subject, loader, quietly, ready_made
 
 # Half precision keeps 3 (bfloat16) or 3.3 decimals of every product; a network of several layers loses one more.
@@ -97,7 +96,7 @@ def channels_last(subject: Subject) -> None:
         raise NotApplicable(f"it takes no images: {problem}")
     shape = (3, 16, 16)  # with one channel the two layouts are one
     # In float64, where the order of a sum does not show.
-    model = subject.model(backbone=tiny_backbone(shape), input_shape=shape).double()
+    model = subject.model(backbone=subject.backbone(shape), input_shape=shape).double()
     model.train()
     views = subject.views(model)
     other = copy.deepcopy(model).to(memory_format=torch.channels_last)

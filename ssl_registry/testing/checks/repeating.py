@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
-from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.subject import Subject, make_trainer, quietly
 
 EPOCHS = 3
@@ -31,7 +30,7 @@ def _model(subject: Subject) -> SSLModule:
     """Return a model on a backbone with dropout, whose random numbers must come back too."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        backbone = tiny_backbone(SHAPES[subject.kind], dropout=0.2)
+        backbone = subject.backbone(dropout=0.2)
     return subject.model(backbone=backbone)
 
 

@@ -154,7 +154,7 @@ def _by_cuda() -> Iterator[list[str]]:
 
 
 @check()
-def synchronisation(subject: Subject) -> None:
+def synchronization(subject: Subject) -> None:
     """A step's hooks never wait for the device: no `.item()`, no `if` on a tensor, no indexing with a mask.
 
     Why: each wait drains the GPU's queue; on a small network that is half of the time.

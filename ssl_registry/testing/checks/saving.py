@@ -13,7 +13,6 @@ from ssl_registry.errors import CheckpointError
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
 from ssl_registry.testing.checks.repeating import first_difference
-from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.subject import Subject, quietly
 
 
@@ -30,7 +29,7 @@ def saving(subject: Subject) -> None:
         path = Path(folder) / "saved.ckpt"
         trainer.save_checkpoint(path)
         # A user's own module is given again, with whatever weights.
-        backbone = tiny_backbone(SHAPES[subject.kind])
+        backbone = subject.backbone()
         try:
             again = subject.registry.load(path, backbone=backbone)
         except CheckpointError as error:

@@ -12,7 +12,7 @@ from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import rank, world_size
 from ssl_registry.testing.check import check
 from ssl_registry.testing.processes import WORLD, run_in_two
-from ssl_registry.testing.remote import compare, describe, rebuild, synchronise_norms, values_of
+from ssl_registry.testing.remote import compare, describe, rebuild, synchronize_norms, values_of
 from ssl_registry.testing.subject import Subject
 
 SHARE = 8
@@ -27,7 +27,7 @@ def _shard_in_two(number: int, told: dict[str, Any]) -> dict[str, Tensor]:
     model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}).double()
     mesh = init_device_mesh("cpu", (WORLD,))
     views = [view[number * SHARE : (number + 1) * SHARE] for view in subject.views(model, WORLD * SHARE)]
-    synchronise_norms(model)
+    synchronize_norms(model)
     for head in [model.backbone, *model.heads.values()]:
         # A list has no forward pass of its own, so its members are sharded.
         for part in head if isinstance(head, torch.nn.ModuleList) else [head]:

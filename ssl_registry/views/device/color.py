@@ -8,13 +8,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "grey", "solarize"]
+__all__ = ["adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "grayscale", "solarize"]
 
 # ITU-R BT.601 luma, as torchvision and PIL weigh red, green and blue.
 LUMA = (0.2989, 0.587, 0.114)
 
 
-def grey(images: Tensor) -> Tensor:
+def grayscale(images: Tensor) -> Tensor:
     """Return the luma [B, 1, H, W] of RGB images; grey images are their own."""
     if images.shape[1] == 1:
         return images
@@ -29,13 +29,13 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with each image's mean luma; factor 0 gives that, 1 the image."""
-    mean = grey(images).mean((1, 2, 3), keepdim=True)
+    mean = grayscale(images).mean((1, 2, 3), keepdim=True)
     return _blend(images, mean, factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with each pixel's luma; factor 0 gives a grey image, 1 the image."""
-    return _blend(images, grey(images), factor)
+    return _blend(images, grayscale(images), factor)
 
 
 def adjust_hue(images: Tensor, factor: Tensor) -> Tensor:

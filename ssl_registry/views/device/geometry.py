@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = ["affine", "crop_resize", "resize"]
-# At most so many binary places have the weights of torch's antialiased resize of uint8.
-PLACES = 22
+
+# torch's antialiased resize of uint8 scales its 16-bit weights by at most 2**22 (torch's UpSampleKernel.cpp).
+MAX_FRACTION_BITS = 22
 
 
 def crop_resize(
@@ -46,9 +47,9 @@ def _weights(start: Tensor, length: Tensor, inside: int, outside: int, exact: bo
     """The share of each input pixel in each output pixel along one axis, [B, outside, inside]."""
     device, dtype = start.device, torch.float64 if exact else torch.float32
     scale = length[:, None, None].to(dtype) / outside  # input pixels an output pixel
-    centre = start[:, None, None] + (torch.arange(outside, device=device)[None, :, None] + 0.5) * scale
+    center = start[:, None, None] + (torch.arange(outside, device=device)[None, :, None] + 0.5) * scale
     pixel = torch.arange(inside, device=device)[None, None, :]
-    weights = (1 - (pixel + 0.5 - centre).abs() / scale.clamp(min=1)).clamp(min=0)
+    weights = (1 - (pixel + 0.5 - center).abs() / scale.clamp(min=1)).clamp(min=0)
     # What lies outside of the box was cut off before the resize.
     weights = weights * ((pixel >= start[:, None, None]) & (pixel < (start + length)[:, None, None]))
     return weights / weights.sum(-1, keepdim=True)
@@ -57,8 +58,9 @@ def _weights(start: Tensor, length: Tensor, inside: int, outside: int, exact: bo
 def _fixed_product(images: Tensor, weights: Tensor) -> Tensor:
     """Weigh the last axis of whole grey levels in the fixed-point numbers that torch's uint8 kernel works in.
 
-    Its weights have as many binary places as 16 bits leave room for, and each axis is rounded. Products and sums are
-    whole numbers below 2**24 (up to a reduction by 4), so float32 holds them exactly, in any order of summation.
+    The weights are 16-bit integers: each is multiplied by the largest power of two for which all of them fit. The
+    result is rounded after each axis. Products and sums are integers below 2**24 (up to a reduction by 4), which
+    float32 represents exactly, in any order of summation.
 
     Args:
         images: float32 [B, C, h, n], whole numbers from 0 to 255.
@@ -68,8 +70,8 @@ def _fixed_product(images: Tensor, weights: Tensor) -> Tensor:
         float32 [B, C, h, m].
     """
     batch, channels, height, inside = images.shape
-    unit = 2.0 ** torch.arange(PLACES + 1, device=images.device)
-    fits = weights.amax((1, 2))[:, None] * unit[1:] + 0.5 < 2**15  # [B, PLACES]; true, then false
+    unit = 2.0 ** torch.arange(MAX_FRACTION_BITS + 1, device=images.device, dtype=torch.float32)
+    fits = weights.amax((1, 2))[:, None] * unit[1:] + 0.5 < 2**15  # [B, MAX_FRACTION_BITS]; true, then false
     scale = unit[fits.sum(1)].view(-1, 1, 1)
     fixed = (weights * scale + 0.5).floor().float()
     product = images.reshape(batch, channels * height, inside) @ fixed.mT

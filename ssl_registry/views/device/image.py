@@ -14,7 +14,7 @@ from ssl_registry.views.device.color import (
     adjust_contrast,
     adjust_hue,
     adjust_saturation,
-    grey,
+    grayscale,
     solarize,
 )
 from ssl_registry.views.device.geometry import affine, crop_resize, resize
@@ -23,7 +23,7 @@ from ssl_registry.views.device.transfer import to_device
 from ssl_registry.views.parameters import Array, ImageParameters
 from ssl_registry.views.specs import ImageView
 
-__all__ = ["colour_steps", "finish", "place"]
+__all__ = ["color_steps", "finish", "place"]
 
 ADJUST = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
@@ -72,13 +72,13 @@ def finish(images: Tensor, view: ImageView, drawn: ImageParameters) -> Tensor:
     """
     images, device = images.clone(), images.device
     factors, sigma = to_device(drawn.factors, device), to_device(drawn.sigma, device)
-    steps = colour_steps(view, images.shape[1])
+    steps = color_steps(view, images.shape[1])
     for position in range(len(ADJUST) if steps else 0):
         for number in steps:
             chosen = drawn.jittered & (drawn.order[:, position] == number)
             _change(images, chosen, partial(_adjust, number=number, factors=factors[:, number]))
     if images.shape[1] == 3:
-        _change(images, drawn.grey, lambda x, of: grey(x).expand_as(x))
+        _change(images, drawn.grayscale, lambda x, of: grayscale(x).expand_as(x))
     size = kernel_size(images.shape[-1])
     _change(images, drawn.blurred, lambda x, of: gaussian_blur(x, sigma[of], size))
     _change(images, drawn.solarized, lambda x, of: solarize(x, view.solarize_threshold))
@@ -93,9 +93,9 @@ def _adjust(images: Tensor, of: Tensor, *, number: int, factors: Tensor) -> Tens
     return ADJUST[number](images, factors[of])
 
 
-def colour_steps(view: ImageView, channels: int) -> tuple[int, ...]:
+def color_steps(view: ImageView, channels: int) -> tuple[int, ...]:
     """Return which of brightness, contrast, saturation and hue apply: the latter two to RGB, none to many bands."""
-    if not view.jitter or channels not in (1, 3):
+    if not view.color_jitter or channels not in (1, 3):
         return ()
     strengths = (view.brightness, view.contrast, view.saturation, view.hue)
     return tuple(number for number, strength in enumerate(strengths[: 4 if channels == 3 else 2]) if strength)

@@ -26,4 +26,4 @@ def to_device(numbers: NDArray[Any] | Tensor, device: torch.device) -> Tensor:
 def constants(numbers: tuple[float, ...], device: torch.device) -> Tensor:
     """Return float32 numbers that are copied to a device once. Not to be changed."""
     with torch.inference_mode(False):  # inference's tensors are of no use to a later backward pass
-        return torch.tensor(numbers, device=device)
+        return torch.tensor(numbers, device=device, dtype=torch.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ssl_registry.views.host.image import Photo, cut, finish_on_host, move
 from ssl_registry.views.host.opencv import one_thread_in_a_worker
 from ssl_registry.views.parameters import ImageParameters, Keys, draw_image_parameters
-from ssl_registry.views.policy import Recipe
+from ssl_registry.views.policy import ViewPolicy
 
 __all__ = ["Encoded", "HostViews", "Plan"]
 
@@ -42,7 +42,7 @@ class HostViews:
 
     Args:
         recipe: of views of images.
-        finish: whether colours are changed here too; otherwise the views are only cut, and `Recipe.finish` does
+        finish: whether colours are changed here too; otherwise the views are only cut, and `ViewPolicy.finish` does
             the rest on a device with the same keys.
 
     Example:
@@ -52,10 +52,10 @@ class HostViews:
         [(1, 8, 8, 3), (1, 8, 8, 3)]
     """
 
-    def __init__(self, recipe: Recipe, *, finish: bool = True) -> None:
-        self.recipe = recipe
+    def __init__(self, policy: ViewPolicy, *, finish: bool = True) -> None:
+        self.policy = policy
         self.finish = finish
-        self.views = recipe.image_views()
+        self.views = policy.image_views()
 
     def draw(self, photos: NDArray[np.uint8], keys: Keys) -> list[Photo]:
         """Draw all views of photographs of one size.
@@ -117,7 +117,7 @@ class HostViews:
         return finish_on_host(placed, self.views[number], drawn) if self.finish else placed
 
     def _size(self, number: int, height: int, width: int) -> tuple[int, int]:
-        side = self.views[number].size or self.recipe.image_size
+        side = self.views[number].size or self.policy.image_size
         return (side, side) if side else (height, width)
 
 

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from ssl_registry.views.device.blur import kernel_size
 from ssl_registry.views.device.color import LUMA
 from ssl_registry.views.device.geometry import affine
-from ssl_registry.views.device.image import colour_steps, finish
+from ssl_registry.views.device.image import color_steps, finish
 from ssl_registry.views.host.opencv import cv2
 from ssl_registry.views.parameters import ImageParameters
 from ssl_registry.views.specs import ImageView
@@ -85,8 +85,8 @@ def finish_on_host(photos: Photo, view: ImageView, drawn: ImageParameters) -> Ph
         uint8 [B, h, w, C], half a grey level or less from what `image.finish` gives for the same photographs.
     """
     channels = photos.shape[3]
-    touched = drawn.blurred | drawn.solarized | (drawn.jittered & bool(colour_steps(view, channels)))
-    if not (touched | (drawn.grey & (channels == 3))).any() and not view.noise:
+    touched = drawn.blurred | drawn.solarized | (drawn.jittered & bool(color_steps(view, channels)))
+    if not (touched | (drawn.grayscale & (channels == 3))).any() and not view.noise:
         return photos
     if cv2 is None or channels > 4 or view.noise:
         return _finish_in_torch(photos, view, drawn)
@@ -96,14 +96,14 @@ def finish_on_host(photos: Photo, view: ImageView, drawn: ImageParameters) -> Ph
 
 
 def _finished(photos: Photo, view: ImageView, drawn: ImageParameters) -> Photo:
-    steps = colour_steps(view, photos.shape[3])
+    steps = color_steps(view, photos.shape[3])
     jittered = drawn.jittered & bool(steps)
     values = photos.astype(np.float32)
     for position in range(len(ADJUST)):
         for number in {*drawn.order[jittered, position].tolist()} & {*steps}:
             _change(values, jittered & (drawn.order[:, position] == number), ADJUST[number], drawn.factors[:, number])
     if photos.shape[3] == 3:
-        _change(values, drawn.grey, _grey, drawn.sigma)
+        _change(values, drawn.grayscale, _grayscale, drawn.sigma)
     _change(values, drawn.blurred, _blur, drawn.sigma)
     if drawn.solarized.any():
         bright = drawn.solarized[:, None, None, None] & (values >= 255 * view.solarize_threshold)
@@ -158,7 +158,7 @@ def _hue(values: Values, factors: Values) -> None:
     cv2.cvtColor(_flat(hsv), cv2.COLOR_HSV2RGB, dst=_flat(values))  # takes turns that are too many, not too few
 
 
-def _grey(values: Values, _: Values) -> None:
+def _grayscale(values: Values, _: Values) -> None:
     cv2.transform(_flat(values), LUMA_ROWS, dst=_flat(values))
 
 

@@ -12,6 +12,6 @@ from __future__ import annotations
 
 from ssl_registry.workflows.bench.cells import Cell, run_cell
 from ssl_registry.workflows.bench.suites import Suite, list_suites, load_suite
-from ssl_registry.workflows.bench.table import Row, markdown, summarise
+from ssl_registry.workflows.bench.table import Row, markdown, summarize
 
-__all__ = ["Cell", "Row", "Suite", "list_suites", "load_suite", "markdown", "run_cell", "summarise"]
+__all__ = ["Cell", "Row", "Suite", "list_suites", "load_suite", "markdown", "run_cell", "summarize"]

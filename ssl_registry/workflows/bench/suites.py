@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_registry._system.yaml_files import read_yaml
 from ssl_registry.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from ssl_registry.contract.needs import Needs
 
 __all__ = ["Suite", "list_suites", "load_suite"]
 
@@ -36,6 +39,13 @@ class Suite:
     seeds: int
     protocols: tuple[str, ...]
     settings: dict[str, Any]
+
+    def settings_for(self, needs: Needs) -> dict[str, Any]:
+        """Return the settings for a method: one that works on tokens has its own backbone instead of the suite's."""
+        if not needs.tokens:
+            return self.settings
+        of_backbone = ("backbone", "backbone_kwargs", "low_resolution")
+        return {key: value for key, value in self.settings.items() if key not in of_backbone}
 
 
 def list_suites() -> dict[str, Path]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ssl_registry.workflows.bench.cells import Cell
-from ssl_registry.workflows.evaluate.results import Figure
+from ssl_registry.workflows.evaluate.results import Score
 
-__all__ = ["COLUMNS", "Row", "markdown", "summarise"]
+__all__ = ["COLUMNS", "Row", "markdown", "summarize"]
 
 COLUMNS = ("method", "data", "seeds", "protocol", "untrained", "last epoch", "best epoch", "s", "peak MiB")
 
@@ -29,9 +29,9 @@ class Row:
     data: str
     protocol: str
     seeds: tuple[int, ...]
-    untrained: Figure | None
-    last: Figure | None
-    best: Figure | None
+    untrained: Score | None
+    last: Score | None
+    best: Score | None
     seconds: float | None
     memory_mib: float
 
@@ -51,7 +51,7 @@ class Row:
         )
 
 
-def summarise(cells: Sequence[Cell]) -> list[Row]:
+def summarize(cells: Sequence[Cell]) -> list[Row]:
     """Bring cells together by method, data and protocol, in the order they came."""
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
@@ -65,9 +65,9 @@ def summarise(cells: Sequence[Cell]) -> list[Row]:
                 data=data,
                 protocol=protocol,
                 seeds=tuple(cell.seed for cell in members),
-                untrained=_figure(members, "untrained", protocol),
-                last=_figure(members, "last", protocol),
-                best=_figure(members, "best", protocol),
+                untrained=_score(members, "untrained", protocol),
+                last=_score(members, "last", protocol),
+                best=_score(members, "best", protocol),
                 seconds=sum(known) / len(known) if known else None,
                 memory_mib=max(cell.memory_mib for cell in members),
             )
@@ -82,12 +82,12 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _figure(cells: Sequence[Cell], which: str, protocol: str) -> Figure | None:
+def _score(cells: Sequence[Cell], which: str, protocol: str) -> Score | None:
     values = [cell.accuracy[which][protocol] for cell in cells if protocol in cell.accuracy.get(which, {})]
-    return Figure.over(values) if values else None
+    return Score.over(values) if values else None
 
 
-def _text(figure: Figure | None) -> str:
+def _text(figure: Score | None) -> str:
     """Write an accuracy in per cent.
 
     >>> _text(Figure(0.8765, 0.0123))

@@ -7,26 +7,27 @@ from typing import Any
 
 import torch
 
+from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.runs.opened import RawNetwork
 
 __all__ = ["local_weights", "supervised"]
 
 
-def supervised(record: dict[str, Any], trained: RawNetwork) -> RawNetwork | str:
+def supervised(record: BackboneRecord, trained: RawNetwork) -> RawNetwork | str:
     """Return the backbone with timm's supervised weights, or a line that says why there is none.
 
     Images are normalised as those weights want it.
 
     Args:
-        record: of the backbone, as a checkpoint holds it.
+        record: of the backbone.
         trained: the network to compare with; its input's size and channels are taken.
     """
     import timm
 
-    name = record["name"]
+    name = record.name
     if name is None or ":" in name or not timm.is_model(name.partition(".")[0]):
         return "no supervised baseline: the backbone is not one of timm's"
-    if record["low_resolution"]:
+    if record.low_resolution:
         return "no supervised baseline: timm has no weights for the low-resolution stem"
     config = timm.models.get_pretrained_cfg(name)
     file = None if config is None else local_weights(config)
@@ -38,13 +39,13 @@ def supervised(record: dict[str, Any], trained: RawNetwork) -> RawNetwork | str:
         name,
         pretrained=True,
         pretrained_cfg_overlay={"file": str(file)},
-        **{"num_classes": 0, "in_chans": channels, **sized, **record["kwargs"]},
+        **{"num_classes": 0, "in_chans": channels, **sized, **record.kwargs},
     )
     # timm folds the RGB weights into one channel, or repeats them over more.
     own = channels == len(config.mean)
     mean, std = (tuple(part) if own else (sum(part) / len(part),) * channels for part in (config.mean, config.std))
-    recipe = trained.recipe.model_copy(update={"mean": mean, "std": std})
-    return RawNetwork(module, recipe, trained.input_shape, trained.feature_dim)
+    view_policy = trained.view_policy.model_copy(update={"mean": mean, "std": std})
+    return RawNetwork(module, view_policy, trained.input_shape, trained.feature_dim)
 
 
 def local_weights(config: Any) -> Path | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
@@ -19,13 +21,14 @@ from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
 from ssl_registry.measures.targets import check_targets
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_pretrained
-from ssl_registry.saying import silent
+from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
 from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
-from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Figure, record_evaluation
+from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 
 __all__ = ["PROTOCOLS", "evaluate"]
+
+log = logging.getLogger(__name__)
 
 PROTOCOLS = ("knn", "linear", "sgd", "adam")
 
@@ -40,14 +43,14 @@ def evaluate(
     seeds: int = 3,
     image_size: int | None = None,
     data_root: str | None = None,
-    data_kind: str | None = None,
+    modality: str | None = None,
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     cache: bool = True,
     backbone: nn.Module | None = None,
+    trust: bool = False,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = silent,
 ) -> EvaluateResult:
     """Measure a trained backbone on labelled data, beside the untrained one and timm's supervised one.
 
@@ -62,38 +65,38 @@ def evaluate(
             evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
         k, temperature: of k-NN.
         seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
-        image_size, data_root, data_kind: see `open_source`.
+        image_size, data_root, modality: see `open_source`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         cache: keep features.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
-        say: receives lines for a person to read.
 
     Returns:
         A row for each backbone and protocol. In a run's folder they are added to ``evaluations.jsonl`` too.
 
     Raises:
-        CheckpointError, DataError, ConfigError: for what cannot be opened, or has no labels or test part.
+        CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
     """
     _check(protocols, seeds)
-    pretrained = open_pretrained(path, backbone=backbone, registry=registry)
-    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, data_kind=data_kind)
-    if source.classes is None and source.task == "classes":
+    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
+    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
+    if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
     if source.test is None:
         raise DataError(f"{source.name} has no test part, and none could be held out; give each class two samples")
     # k-NN votes for classes alone.
-    asked = [protocol for protocol in protocols if protocol != "knn" or source.task == "classes"]
+    asked = [protocol for protocol in protocols if protocol != "knn" or source.task == "classification"]
     if not asked:
         raise ConfigError(
             f"{source.name} has targets for {source.task}, which k-NN cannot vote for; add linear, sgd or adam"
         )
     networks, notes = _networks(pretrained.trained(), pretrained.untrained(), pretrained.model.backbone_record)
-    say(f"{pretrained.name} on {source.name}")
+    log.info(f"{pretrained.name} on {source.name}")
     for note in (*source.notes, *notes):
-        say(note)
+        log.info(note)
     used = choose_devices(devices)
     folder = cache_folder() if cache else None
     loaders = SSLDataModule(source, batch_size=batch_size, num_workers=loading_workers(source, workers))
@@ -122,7 +125,7 @@ def _check(protocols: Sequence[str], seeds: int) -> None:
 
 
 def _networks(
-    trained: RawNetwork, untrained: RawNetwork | None, record: dict[str, Any]
+    trained: RawNetwork, untrained: RawNetwork | None, record: BackboneRecord
 ) -> tuple[dict[str, RawNetwork], list[str]]:
     """Return the backbones to measure by name, and what is missing in words."""
     networks, notes = {"trained": trained}, []
@@ -142,7 +145,7 @@ def _features(
     network: RawNetwork, dataset: Any, loader: Any, devices: Sequence[torch.device], folder: Path | None
 ) -> tuple[Tensor, Tensor | None]:
     """Return features and targets of a part, from the cache if they are there."""
-    key = features_key(network, network.recipe, dataset)
+    key = features_key(network, network.view_policy, dataset)
     x, y = cached(folder, key, lambda: collect_features(stream_features(replicate(network, devices), loader)))
     # Numbers to predict, in the features' precision.
     return x, y.float() if y is not None and y.is_floating_point() else y
@@ -155,11 +158,11 @@ def _measure(
     temperature: float,
     seeds: int,
     device: torch.device,
-) -> dict[str, Figure]:
+) -> dict[str, Score]:
     x, y, x_test, y_test = parts
     if protocol == "knn":
         predictions = knn_predict(x, y, x_test, k=k, temperature=temperature)
-        return {name: Figure(value) for name, value in classification_metrics(predictions, y_test).items()}
+        return {name: Score(value) for name, value in classification_metrics(predictions, y_test).items()}
     by: Literal["logistic", "sgd"] = "sgd" if protocol == "sgd" else "logistic"
     found = [
         adam_probe(*parts, seed=seed, device=device)
@@ -167,4 +170,4 @@ def _measure(
         else linear_probe(*parts, protocol=by, seed=seed, device=device).metrics
         for seed in range(seeds)
     ]
-    return {name: Figure.over([metrics[name] for metrics in found]) for name in found[0]}
+    return {name: Score.over([metrics[name] for metrics in found]) for name in found[0]}

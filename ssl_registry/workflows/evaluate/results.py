@@ -14,21 +14,21 @@ from ssl_registry._system.atomic import whole_file
 from ssl_registry.data.source import Task
 from ssl_registry.runs.folder import Run
 
-__all__ = ["EvaluateResult", "EvaluationRow", "Figure", "record_evaluation"]
+__all__ = ["EvaluateResult", "EvaluationRow", "Score", "record_evaluation"]
 
 # Rows of all evaluations of a run, one JSON object a line, the oldest first.
 EVALUATIONS = "evaluations.jsonl"
 
 
 @dataclass(frozen=True)
-class Figure:
+class Score:
     """A metric's mean over seeds, and its standard deviation: None where nothing was drawn."""
 
     mean: float
     std: float | None = None
 
     @classmethod
-    def over(cls, values: Sequence[float]) -> Figure:
+    def over(cls, values: Sequence[float]) -> Score:
         """Return mean and standard deviation of one value a seed."""
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
@@ -45,7 +45,7 @@ class EvaluationRow:
 
     features: str
     protocol: str
-    metrics: dict[str, Figure]
+    metrics: dict[str, Score]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ssl_registry._system.optional import require
 from ssl_registry._version import __version__
 from ssl_registry.errors import ExportError
 from ssl_registry.model.backbones import ENCODERS, FeaturePool
-from ssl_registry.runs.opened import Pretrained
+from ssl_registry.runs.opened import OpenedRun
 from ssl_registry.workflows.export.card import model_card
 from ssl_registry.workflows.export.loading import hf_code, onnx_code, timm_code, torch_code
 
@@ -25,7 +25,7 @@ __all__ = ["WEIGHTS", "WRITERS"]
 WEIGHTS = "model.safetensors"
 
 
-def write_timm(pretrained: Pretrained, folder: Path) -> str:
+def write_timm(pretrained: OpenedRun, folder: Path) -> str:
     """Write ``model.safetensors`` with timm's keys, and ``config.json`` as timm reads it."""
     config = _timm_config(pretrained)
     _write_weights(pretrained.model.backbone, folder)
@@ -34,7 +34,7 @@ def write_timm(pretrained: Pretrained, folder: Path) -> str:
     return timm_code(config, custom_load=bool(made.get("custom_load")))
 
 
-def write_hf(pretrained: Pretrained, folder: Path) -> str:
+def write_hf(pretrained: OpenedRun, folder: Path) -> str:
     """Write what ``timm.push_to_hf_hub`` would upload, with a model card."""
     config = _timm_config(pretrained)
     if config["ssl_registry"]["low_resolution"]:
@@ -48,7 +48,7 @@ def write_hf(pretrained: Pretrained, folder: Path) -> str:
     return hf_code()
 
 
-def write_torch(pretrained: Pretrained, folder: Path) -> str:
+def write_torch(pretrained: OpenedRun, folder: Path) -> str:
     """Write ``model.pt2``, a program that torch loads without the code of any class."""
     program = _program(pretrained.model.backbone, pretrained.model.input_shape)
     torch.export.save(program, folder / "model.pt2")
@@ -56,7 +56,7 @@ def write_torch(pretrained: Pretrained, folder: Path) -> str:
     return torch_code()
 
 
-def write_onnx(pretrained: Pretrained, folder: Path) -> str:
+def write_onnx(pretrained: OpenedRun, folder: Path) -> str:
     """Write ``model.onnx`` with a free batch size, checked by onnx's own checker."""
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require(module, "onnx", "--format onnx")
@@ -71,7 +71,7 @@ def write_onnx(pretrained: Pretrained, folder: Path) -> str:
     return onnx_code()
 
 
-WRITERS: dict[str, Callable[[Pretrained, Path], str]] = {
+WRITERS: dict[str, Callable[[OpenedRun, Path], str]] = {
     "timm": write_timm,
     "hf": write_hf,
     "torch": write_torch,
@@ -91,15 +91,15 @@ def _program(network: nn.Module, input_shape: tuple[int, ...]) -> torch.export.E
         ) from error
 
 
-def _timm_config(pretrained: Pretrained) -> dict[str, Any]:
+def _timm_config(pretrained: OpenedRun) -> dict[str, Any]:
     """Return ``config.json`` of a timm folder, as ``timm.models.save_for_hf`` lays it out."""
     model, record = pretrained.model, pretrained.model.backbone_record
-    if record["name"] is None or record["name"] in ENCODERS or isinstance(model.backbone, FeaturePool):
+    if record.name is None or record.name in ENCODERS or isinstance(model.backbone, FeaturePool):
         raise ExportError(f"the backbone of {pretrained.name} is not one that timm builds; use --format torch or onnx")
     made: dict[str, Any] = model.backbone.pretrained_cfg  # type: ignore[assignment]  # every timm model has it
     facts = _facts(pretrained)
     channels, *size = facts["input_size"]
-    arguments = {"num_classes": 0, "in_chans": channels, **record["kwargs"]}
+    arguments = {"num_classes": 0, "in_chans": channels, **record.kwargs}
     fixed = bool(made.get("fixed_input_size"))
     if fixed and tuple(size) != tuple(made["input_size"][1:]):
         arguments.setdefault("img_size", size)
@@ -125,12 +125,12 @@ def _timm_config(pretrained: Pretrained) -> dict[str, Any]:
     }
 
 
-def _facts(pretrained: Pretrained) -> dict[str, Any]:
+def _facts(pretrained: OpenedRun) -> dict[str, Any]:
     """Return what a user of the export must know: the input, its preparation, and where the weights come from."""
     model, record = pretrained.model, pretrained.model.backbone_record
     channels = model.input_shape[0]
     # Of images by the recipe; of signals and tables by the source that it learnt from.
-    mean, std = model.recipe.standardised or (model.recipe.mean, model.recipe.std)
+    mean, std = model.view_policy.standardized or (model.view_policy.mean, model.view_policy.std)
     return {
         "input_size": list(model.input_shape),
         "mean": list(mean or (0.0,) * channels),
@@ -141,10 +141,10 @@ def _facts(pretrained: Pretrained) -> dict[str, Any]:
             "method": model.info.name,
             "distribution": model.info.distribution,
             "method_version": model.info.version,
-            "backbone": record["name"] or record["class"],
-            "low_resolution": record["low_resolution"],
-            "pooling": record["pooling"],
-            "data": pretrained.settings.get("data"),
+            "backbone": record.title,
+            "low_resolution": record.low_resolution,
+            "pooling": record.pooling,
+            "data": pretrained.data,
         },
     }
 

@@ -11,7 +11,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import whole_folder
 from ssl_registry.errors import ConfigError, ExportError, did_you_mean
-from ssl_registry.runs.opened import open_pretrained
+from ssl_registry.runs.opened import open_run
 from ssl_registry.workflows.export.check import largest_difference
 from ssl_registry.workflows.export.formats import WRITERS
 
@@ -47,6 +47,7 @@ def export(
     format: str = "timm",
     out: str | Path | None = None,
     backbone: nn.Module | None = None,
+    trust: bool = False,
     registry: Registry = default_registry,
 ) -> ExportResult:
     """Write a trained backbone in a form that needs no ssl_registry.
@@ -67,16 +68,17 @@ def export(
         out: the folder; default ``export-FORMAT`` in the run, or beside the checkpoint. An earlier export there is
             replaced.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
     Raises:
-        CheckpointError: if the model cannot be reopened.
+        CheckpointError, TrustError: if the model cannot be reopened.
         ExportError: if the backbone cannot take this form, or the outputs differ; nothing is left behind then.
         MissingExtraError: if ``onnx`` is not installed.
     """
     if format not in FORMATS:
         raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, FORMATS)} Known: {', '.join(FORMATS)}")
-    pretrained = open_pretrained(path, backbone=backbone, registry=registry)
+    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
     folder = Path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / "config.json").is_file())):
         raise ConfigError(f"{folder} is no earlier export, and is left alone; give another --out")

@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_registry.data import Source
 from ssl_registry.data.arrays.labels import stratified_holdout
 
-__all__ = ["choose_labelled", "read_labels"]
+__all__ = ["choose_labeled", "read_labels"]
 
 
 def read_labels(source: Source) -> Tensor:
@@ -21,7 +21,7 @@ def read_labels(source: Source) -> Tensor:
     return torch.tensor([int(source.train[index][1]) for index in range(count)])
 
 
-def choose_labelled(labels: Tensor, share: float, seed: int) -> list[int]:
+def choose_labeled(labels: Tensor, share: float, seed: int) -> list[int]:
     """Choose a share of each class, at least one of each.
 
     Args:

@@ -10,15 +10,15 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_registry.errors import ConfigError
+from ssl_registry.model.backbones import FeaturePool
 from ssl_registry.model.optimizers import lr_factor
 from ssl_registry.model.supervised import SupervisedModule
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.views import View
-from ssl_registry.workflows.finetune.layers import layer_groups
 
-__all__ = ["FineTuning"]
+__all__ = ["FineTuning", "layer_groups"]
 
-WARMUP = 0.05
+WARMUP = 0.05  # of all steps
 
 
 class FineTuning(SupervisedModule):
@@ -46,8 +46,8 @@ class FineTuning(SupervisedModule):
         view: View | None,
     ) -> None:
         super().__init__(network.backbone, head, nn.CrossEntropyLoss(), learning_rate=learning_rate)
-        self.recipe = network.recipe
-        self.view_recipe = None if view is None else network.recipe.model_copy(update={"views": (view,)})
+        self.view_policy = network.view_policy
+        self.view_recipe = None if view is None else network.view_policy.model_copy(update={"views": (view,)})
         self.layer_decay = layer_decay
         self.weight_decay = weight_decay
         self._groups = layer_groups(self.backbone)
@@ -73,7 +73,7 @@ class FineTuning(SupervisedModule):
         x, y = batch
         if self.training and self.view_recipe is not None:
             return self.view_recipe.draw(x)[0], y
-        return self.recipe.prepare(x), y
+        return self.view_policy.prepare(x), y
 
     def configure_optimizers(self) -> Any:
         """Build AdamW with a rate for each layer, and a cosine over the run behind a short warm-up."""
@@ -95,3 +95,29 @@ def _decayed(parameters: Any, rate: float, weight_decay: float) -> list[dict[str
         {"params": decay, "lr": rate, "weight_decay": weight_decay},
         {"params": rest, "lr": rate, "weight_decay": 0.0},
     ]
+
+
+def layer_groups(backbone: nn.Module) -> list[list[nn.Module]]:
+    """Return the modules with parameters of their own, layer by layer.
+
+    timm's models say themselves what belongs to one layer (their ``group_matcher``: a stem, a residual block, a
+    transformer block); of other networks each such module is a layer.
+
+    Example:
+        >>> [len(group) for group in layer_groups(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)))]
+        [1, 1]
+    """
+    inner = backbone.module if isinstance(backbone, FeaturePool) else backbone
+    owners = {name: part for name, part in inner.named_modules() if any(True for _ in part.parameters(recurse=False))}
+    matcher = getattr(inner, "group_matcher", None)
+    if matcher is None:
+        return [[part] for part in owners.values()]
+    from timm.models import group_parameters
+
+    layers: dict[str, int] = group_parameters(inner, matcher(coarse=False), reverse=True)
+    # A module follows its deepest parameter; a ViT's own ones (tokens, positions) lie in its first layer.
+    depth = {
+        name: max(layers[f"{name}.{key}" if name else key] for key, _ in part.named_parameters(recurse=False))
+        for name, part in owners.items()
+    }
+    return [[owners[name] for name in owners if depth[name] == layer] for layer in sorted(set(depth.values()))]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,15 @@ from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.runs.folder import Run
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_pretrained
-from ssl_registry.saying import silent
+from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
 from ssl_registry.views import ImageView
-from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Figure, record_evaluation
-from ssl_registry.workflows.finetune.few_labels import choose_labelled, read_labels
+from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
+from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
 from ssl_registry.workflows.finetune.module import FineTuning
 
 __all__ = ["finetune"]
+
+log = logging.getLogger(__name__)
 
 # Weak: labels are few, but the views must keep what the label is about.
 IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
@@ -51,12 +53,12 @@ def finetune(
     out: str | Path | None = None,
     image_size: int | None = None,
     data_root: str | None = None,
-    data_kind: str | None = None,
+    modality: str | None = None,
     workers: int | None = None,
     backbone: nn.Module | None = None,
+    trust: bool = False,
     trainer: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = silent,
 ) -> EvaluateResult:
     """Train backbone and a linear head on labels, and measure them on the test part.
 
@@ -73,23 +75,24 @@ def finetune(
         seeds: how many times, each with other labels, another head and another order.
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
-        image_size, data_root, data_kind: see `open_source`.
+        image_size, data_root, modality: see `open_source`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name, such as the Python file of a network.
         trainer: arguments of Lightning's Trainer.
         registry: where the method is looked up.
-        say: receives lines for a person to read.
 
     Returns:
         Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``.
 
     Raises:
-        CheckpointError, DataError, ConfigError: for what cannot be opened, has no labels, or is out of range.
+        CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, has no labels, or is out of
+            range.
     """
     if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
         raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
-    pretrained = open_pretrained(path, backbone=backbone, registry=registry)
-    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, data_kind=data_kind)
+    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
+    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
     if (fresh := pretrained.untrained()) is not None:
@@ -99,14 +102,14 @@ def finetune(
         "learning_rate": learning_rate,
         "layer_decay": layer_decay,
         "weight_decay": weight_decay,
-        "view": source.view or (IMAGE_VIEW if source.kind == "image" else None),
+        "view": source.view or (IMAGE_VIEW if source.modality == "image" else None),
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
     file = _place(out, pretrained.run, labels)
     targets = read_labels(source)
     for seed in range(seeds):
-        chosen = choose_labelled(targets, labels, seed)
+        chosen = choose_labeled(targets, labels, seed)
         loaders = SSLDataModule(
             replace(source, train=Subset(source.train, chosen)),
             batch_size=batch_size,
@@ -116,16 +119,16 @@ def finetune(
         for name, network in networks.items():
             model, figures = _fit(network, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})})
             measured[name].append(figures)
-            say(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
+            log.info(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
             if file is not None and (name, seed) == ("trained", 0):
                 _save(model, file, classes)
-                say(f"Fine-tuned weights: {file}")
+                log.info(f"Fine-tuned weights: {file}")
     rows = tuple(
-        EvaluationRow(name, protocol, {key: Figure.over([one[key] for one in values]) for key in values[0]})
+        EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for name, values in measured.items()
     )
     test = len(source.test)  # type: ignore[arg-type]  # map-style data sets have a length
-    result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classes", rows, seeds)
+    result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds)
     return record_evaluation(result, pretrained.run)
 
 
@@ -157,7 +160,7 @@ def _fit(
     model.to(device).eval()
 
     def outputs(x: Tensor) -> Tensor:
-        scores: Tensor = model(model.recipe.prepare(x))
+        scores: Tensor = model(model.view_policy.prepare(x))
         return scores
 
     logits, y = collect_features(stream_features([(outputs, device)], loaders.test_dataloader()))

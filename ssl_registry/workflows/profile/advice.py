@@ -63,7 +63,7 @@ def candidates(
         # Without an accelerator to finish them, halves gain nothing.
         tries += [replace(setting, engine=other) for other in ENGINES[: 3 if cuda else 2] if other != engine]
     if cuda and found.data_wait < 0.5:
-        tries.append(replace(setting, compile=True))
+        tries += [] if setting.compile else [replace(setting, compile=True)]
         if 2 * found.peak_memory < 0.9 * total_memory and samples >= 2 * setting.batch_size:
             tries.append(replace(setting, batch_size=2 * setting.batch_size))
     return tries

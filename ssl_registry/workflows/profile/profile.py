@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.data import cache_source, open_source
+from ssl_registry._system.options import takes_options
+from ssl_registry.data import cache_source
 from ssl_registry.data.images.encoded import EncodedImages
-from ssl_registry.data.loading.drawn import Drawing, choose_drawing
-from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.data.loading.drawn import ViewPlan, choose_view_plan
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.module import SSLModule
-from ssl_registry.training.building import build_model, default_backbone
+from ssl_registry.run_options import RunOptions
+from ssl_registry.training.building import build_model, decide, read_options
 from ssl_registry.workflows.profile.advice import Advice, advise, candidates
 from ssl_registry.workflows.profile.stages import read_and_decode, sample_batch, views
 from ssl_registry.workflows.profile.steps import Setting, Steps, with_data, without_data
 
 __all__ = ["Profile", "profile"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,83 +50,68 @@ class Profile:
     advice: Advice
 
 
+@takes_options(RunOptions)
 def profile(
     method: str,
     *,
-    data: str = "digits",
-    backbone: str | None = None,
-    batch_size: int = 256,
-    image_size: int | None = None,
-    data_root: str | None = None,
-    cache: str | Path | None = None,
-    workers: int | None = None,
     steps: int = 20,
     trainer: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
-    say: Callable[[str], None] = lambda line: None,
+    **run: Any,
 ) -> Profile:
     """Measure a method on a source, stage by stage and as a whole, and try what may be faster.
 
     Args:
-        method, data, backbone, batch_size, image_size, data_root, cache, workers, options, registry: as `train` takes
-            them.
+        method: its name.
         steps: that are measured, for every setting that is tried.
         trainer: arguments of Lightning's Trainer, such as ``accelerator``.
-        say: receives lines on what is being measured.
+        options: the method's own options.
+        registry: where the method is looked up.
+        **run: options as `ssl_registry.train` takes them. Those about the run's length, its folder and what watches it
+            change nothing here.
 
     Raises:
-        SSLRegistryError: as `train`.
+        SSLRegistryError: as `ssl_registry.train`.
     """
     if steps < 1:
         raise ConfigError(f"steps={steps} must be at least 1")
-    source = open_source(data, image_size=image_size, data_root=data_root)
+    asked, source = read_options(run, owner="profile")
+    trainer = dict(trainer or {})
     decodes = isinstance(source.train, EncodedImages)
-    if workers is None:
-        workers = default_workers(source)
-    if cache is not None:
-        source = cache_source(source, cache, workers=workers, say=say)
-    name = backbone or default_backbone(source)
-    setting = Setting(workers, batch_size)
+    settled, _ = decide(method, asked, source, trainer, registry=registry)
+    if settled.cache is not None:
+        source = cache_source(source, settled.cache, workers=settled.workers or 0)
+    setting = Setting(settled.workers or 0, settled.batch_size, settled.compile, settled.engine)
 
     def build() -> SSLModule:
-        return build_model(
-            method,
-            source,
-            backbone=name,
-            low_resolution=None,
-            pretrained=False,
-            backbone_kwargs=None,
-            seed=0,
-            options=options or {},
-            registry=registry,
-        )
+        return build_model(method, source, settled, options=options or {}, registry=registry)
 
-    def drawing(model: SSLModule, engine: str) -> Drawing | None:
-        return choose_drawing(source, model.recipe, asked=engine, accelerator=device.type != "cpu")
+    def plan(model: SSLModule, engine: str) -> ViewPlan | None:
+        return choose_view_plan(source, model.view_policy, asked=engine, accelerator=device.type != "cpu")
 
     def measure(other: Setting) -> Steps:
         model = build()
-        say(
+        log.info(
             f"training {steps} steps with {other.workers} workers, batches of {other.batch_size}"
             + " compiled" * other.compile
             + f", {other.engine} engine" * (other.engine != "auto")
         )
-        return with_data(model, source, drawing(model, other.engine), other, steps, trainer or {})
+        return with_data(model, source, plan(model, other.engine), other, steps, trainer)
 
     model = build()  # first: a name that is wrong is told at once
-    if torch.cuda.is_available() and (trainer or {}).get("accelerator", "auto") in ("auto", "gpu", "cuda"):
+    if torch.cuda.is_available() and trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
         model.to("cuda")
     device = model.device
-    say("reading and decoding")
-    stages = read_and_decode(source, count=4 * batch_size)
+    log.info("reading and decoding")
+    stages = read_and_decode(source, count=4 * setting.batch_size)
     whole = measure(setting)
-    batch = sample_batch(source, batch_size)
-    say("drawing views, and the network alone")
-    drawn_by = drawing(model, setting.engine)
+    batch = sample_batch(source, setting.batch_size)
+    log.info("drawing views, and the network alone")
+    drawn_by = plan(model, setting.engine)
     stages["views"] = views(model, batch, drawn_by)
-    drawn = [view.detach() for view in model.recipe.draw(batch.to(device), torch.Generator(device).manual_seed(0))]
-    stages["network"] = without_data(model, drawn, setting, steps, trainer or {}).rate
+    drawn = [view.detach() for view in model.view_policy.draw(batch.to(device), torch.Generator(device).manual_seed(0))]
+    stages["network"] = without_data(model, drawn, setting, steps, trainer).rate
     cuda = device.type == "cuda"
     tries = candidates(
         setting,

@@ -12,7 +12,7 @@ from torch.utils.data import default_collate
 
 from ssl_registry.data import Source
 from ssl_registry.data.images.encoded import EncodedImages
-from ssl_registry.data.loading.drawn import Drawing
+from ssl_registry.data.loading.drawn import ViewPlan
 from ssl_registry.data.loading.loader import EpochSampler
 from ssl_registry.model.module import SSLModule
 from ssl_registry.views import sample_keys
@@ -79,7 +79,7 @@ def sample_batch(source: Source, batch_size: int) -> Tensor:
     return x
 
 
-def views(model: SSLModule, batch: Tensor, drawing: Drawing | None) -> float:
+def views(model: SSLModule, batch: Tensor, drawing: ViewPlan | None) -> float:
     """Measure the drawing of all views of a batch, in samples a second.
 
     Args:
@@ -93,12 +93,12 @@ def views(model: SSLModule, batch: Tensor, drawing: Drawing | None) -> float:
 
     def draw() -> None:
         if host is None:
-            model.recipe.draw(x, torch.Generator(device).manual_seed(0), keys=keys)
+            model.view_policy.draw(x, torch.Generator(device).manual_seed(0), keys=keys)
         else:
             photos = batch.permute(0, 2, 3, 1).contiguous().numpy()
             cut = [torch.from_numpy(view).permute(0, 3, 1, 2).to(device) for view in host.draw(photos, keys)]
             if not host.finish:
-                model.recipe.finish(cut, keys)
+                model.view_policy.finish(cut, keys)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

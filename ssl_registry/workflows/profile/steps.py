@@ -17,7 +17,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.loading.drawn import Drawing
+from ssl_registry.data.loading.drawn import ViewPlan
 from ssl_registry.model.module import SSLModule
 from ssl_registry.runs.folder import Run
 from ssl_registry.training.trainer import make_trainer
@@ -107,7 +107,7 @@ class _Same:
 def with_data(
     model: SSLModule,
     source: Source,
-    drawing: Drawing | None,
+    drawing: ViewPlan | None,
     setting: Setting,
     steps: int,
     trainer: Mapping[str, Any],
@@ -145,11 +145,12 @@ def _fit(model: SSLModule, setting: Setting, steps: int, trainer: Mapping[str, A
             "logger": False,
             "enable_checkpointing": False,
             "enable_progress_bar": False,
+            "devices": 1,
+            **trainer,
+            "callbacks": [watch],
             "max_steps": WARM_UP + steps,
             "max_epochs": -1,
-            "devices": 1,
-            "callbacks": [watch],
-            **trainer,
+            "max_time": None,
         }
         lightning = make_trainer(arguments, Run(Path(folder)))
         lightning.fit(model, **data)

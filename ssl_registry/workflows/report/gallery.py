@@ -90,7 +90,7 @@ def build_gallery(model: SSLModule, source: Source, *, batch_size: int = 256, se
     neighbours, similarities = _neighbours(features)
     return Gallery(
         views=_views(model, samples[:: max(1, len(samples) // SAMPLES)][:SAMPLES], seed),
-        view_columns=1 + model.recipe.num_views * DRAWS,
+        view_columns=1 + model.view_policy.num_views * DRAWS,
         maps=maps,
         thumbs=sprite(samples, SMALL_SIDE),
         labels=labels.tolist() if known and labels is not None else [],
@@ -124,11 +124,11 @@ def _batches(items: list[Any], batch_size: int) -> list[Any]:
 
 def _views(model: SSLModule, samples: list[Tensor], seed: int) -> Sprite:
     # Without normalisation: this is for the eye.
-    recipe = model.recipe.model_copy(update={"mean": None, "std": None})
+    view_policy = model.view_policy.model_copy(update={"mean": None, "std": None})
     generator = torch.Generator().manual_seed(seed)
     batch = torch.stack(samples).cpu()
-    drawn = [view for _ in range(DRAWS) for view in recipe.draw(batch, generator)]
-    rows = [[sample, *(view[index] for view in drawn)] for index, sample in enumerate(recipe.prepare(batch))]
+    drawn = [view for _ in range(DRAWS) for view in view_policy.draw(batch, generator)]
+    rows = [[sample, *(view[index] for view in drawn)] for index, sample in enumerate(view_policy.prepare(batch))]
     return sprite([picture for row in rows for picture in row], SIDE, columns=len(rows[0]))
 
 

@@ -89,12 +89,12 @@ function chart(element, panel) {
       make("text", { x: x(v), y: height - 5, "text-anchor": "middle" }, svg).textContent = label(v);
     }
     for (const line of panel.lines) {
-      const style = `stroke: var(--c${line.colour})`;
+      const style = `stroke: var(--c${line.color})`;
       const path = line.points.map((p, i) => (i ? "L" : "M") + x(p[0]).toFixed(1) + " " + y(p[1]).toFixed(1)).join("");
       make("path", { class: "curve", d: path, style, ...(line.dashed ? { "stroke-dasharray": "5 4" } : {}) }, svg);
       if (line.points.length <= 25) {
         for (const p of line.points) {
-          make("circle", { cx: x(p[0]), cy: y(p[1]), r: 2.6, style: `fill: var(--c${line.colour})` }, svg);
+          make("circle", { cx: x(p[0]), cy: y(p[1]), r: 2.6, style: `fill: var(--c${line.color})` }, svg);
         }
       }
     }
@@ -130,7 +130,7 @@ function picture(run, index, scale) {
   return element;
 }
 
-function colour(number, total) {
+function color(number, total) {
   return total <= 8 ? `var(--c${number})` : `hsl(${(number * 360) / total} 62% var(--${number % 2 ? "deep" : "pale"}))`;
 }
 
@@ -158,7 +158,7 @@ function map(element, run) {
     const places = given.points[shown].map(([x, y]) => [10 + x * (width - 20), 10 + (1 - y) * (height - 20)]);
     const dots = places.map(([x, y], index) => make("circle", {
       cx: x.toFixed(1), cy: y.toFixed(1), r: 4,
-      style: `fill: ${given.labels.length ? colour(given.labels[index], given.classes.length) : "var(--c0)"}`,
+      style: `fill: ${given.labels.length ? color(given.labels[index], given.classes.length) : "var(--c0)"}`,
     }, svg));
     let on = null;
     const leave = () => {
@@ -193,5 +193,5 @@ function map(element, run) {
 document.querySelectorAll(".chart").forEach((element, index) => chart(element, data.panels[index]));
 document.querySelectorAll(".map").forEach(element => map(element, Number(element.dataset.run)));
 document.querySelectorAll(".classes i").forEach(element => {
-  element.style.background = colour(Number(element.dataset.class), Number(element.dataset.total));
+  element.style.background = color(Number(element.dataset.class), Number(element.dataset.total));
 });

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from logged import logged
 from PIL import Image
 
 from ssl_registry._registry import Registry
@@ -58,7 +59,7 @@ def fit(spread: type) -> Callable[..., Any]:
     registry = Registry()
     registry.register("spread")(spread)
 
-    def fitted(folder: Path, out: Path, said: list[str], **options: Any) -> Any:
+    def fitted(folder: Path, out: Path, **options: Any) -> Any:
         (out.parent / "net.py").write_text(NET)
         return train(
             "spread",
@@ -68,7 +69,6 @@ def fit(spread: type) -> Callable[..., Any]:
             batch_size=4,
             out=out,
             registry=registry,
-            say=said.append,
             trainer={"accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1},
             **options,
         )
@@ -79,8 +79,8 @@ def fit(spread: type) -> Callable[..., Any]:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_folder_of_everything(fit: Callable[..., Any], folder: Path, tmp_path: Path, workers: int) -> None:
     """Four files are no images: they are named with the reason, counted, and never end an epoch."""
-    said: list[str] = []
-    result = fit(folder, tmp_path / "run", said, epochs=3, workers=workers)
+    with logged() as said:
+        result = fit(folder, tmp_path / "run", epochs=3, workers=workers)
     assert result.steps == 3 * 4
     lines = [line.split("\t") for line in (result.run / "broken.txt").read_text().splitlines()]
     assert sorted(Path(name).name for name, _ in lines) == ["cut-early.jpg", "cut.jpg", "empty.jpg", "text.jpg"]
@@ -91,10 +91,10 @@ def test_a_folder_of_everything(fit: Callable[..., Any], folder: Path, tmp_path:
 
 def test_resuming_adds_to_the_file(fit: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     """What a first run found stays, and nothing is named twice."""
-    first = fit(folder, tmp_path / "run", [], epochs=2, workers=0)
+    first = fit(folder, tmp_path / "run", epochs=2, workers=0)
     before = (first.run / "broken.txt").read_text()
     (folder / "good3.jpg").write_bytes(b"broken meanwhile")
-    fit(folder, tmp_path / "run", [], epochs=4, workers=0, resume=True)
+    fit(folder, tmp_path / "run", epochs=4, workers=0, resume=True)
     after = (first.run / "broken.txt").read_text()
     assert after.startswith(before)
     assert [Path(line.split("\t")[0]).name for line in after[len(before) :].splitlines()] == ["good3.jpg"]
@@ -102,16 +102,16 @@ def test_resuming_adds_to_the_file(fit: Callable[..., Any], folder: Path, tmp_pa
 
 def test_a_resumed_run_sees_the_same(fit: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     """Broken images change nothing of it: the same weights as never having stopped."""
-    whole = fit(folder, tmp_path / "whole", [], epochs=2, workers=0)
-    fit(folder, tmp_path / "halves", [], epochs=1, workers=0)
-    halves = fit(folder, tmp_path / "halves", [], epochs=2, workers=0, resume=True)
+    whole = fit(folder, tmp_path / "whole", epochs=2, workers=0)
+    fit(folder, tmp_path / "halves", epochs=1, workers=0)
+    halves = fit(folder, tmp_path / "halves", epochs=2, workers=0, resume=True)
     for one, other in zip(whole.model.parameters(), halves.model.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_workers_change_nothing(fit: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     """The same samples, views and weights, whoever loads them."""
-    runs = [fit(folder, tmp_path / f"run{n}", [], epochs=2, workers=n) for n in (0, 1, 3)]
+    runs = [fit(folder, tmp_path / f"run{n}", epochs=2, workers=n) for n in (0, 1, 3)]
     weights = [torch.cat([p.flatten() for p in run.model.parameters()]) for run in runs]
     assert torch.equal(weights[0], weights[1])
     assert torch.equal(weights[0], weights[2])
@@ -122,8 +122,8 @@ def test_nothing_broken_writes_nothing(fit: Callable[..., Any], folder: Path, tm
     for path in folder.iterdir():
         if not path.name.startswith("good"):
             path.unlink()
-    said: list[str] = []
-    result = fit(folder, tmp_path / "run", said, epochs=1, workers=0)
+    with logged() as said:
+        result = fit(folder, tmp_path / "run", epochs=1, workers=0)
     assert not (result.run / "broken.txt").exists()
     assert not any("could not be read" in line for line in said)
     with next((result.run / "metrics").rglob("metrics.csv")).open() as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ssl_registry import Needs
 from ssl_registry.errors import ConfigError
 from ssl_registry.workflows.bench import list_suites, load_suite
 
@@ -43,3 +44,11 @@ def test_unknown_suite():
     """With the nearest and all there are."""
     with pytest.raises(ConfigError, match="Did you mean 'digits'"):
         load_suite("digit")
+
+
+def test_a_method_on_tokens_keeps_its_own_backbone():
+    """The suite's ResNet is for the others; everything else is alike."""
+    suite = load_suite("digits")
+    assert suite.settings_for(Needs()) == suite.settings
+    left_out = suite.settings.keys() - suite.settings_for(Needs(tokens=True)).keys()
+    assert left_out == {"backbone", "backbone_kwargs"}

@@ -13,8 +13,8 @@ import torch
 import ssl_registry
 from ssl_registry import registry
 from ssl_registry.errors import CheckpointError, ConfigError, DataError, SSLRegistryError
-from ssl_registry.measures import baselines
-from ssl_registry.measures import evaluate as module
+from ssl_registry.workflows.evaluate import baselines
+from ssl_registry.workflows.evaluate import evaluate as module
 
 
 def test_rows_of_a_run(run):
@@ -26,7 +26,7 @@ def test_rows_of_a_run(run):
         ("untrained", "knn"),
         ("untrained", "linear"),
     ]
-    assert (result.train, result.test, result.task) == (1300, 497, "classes")
+    assert (result.train, result.test, result.task) == (1300, 497, "classification")
     assert result.rows[0].metrics["accuracy"].std is None
     assert result.rows[1].metrics["accuracy"].std is not None
     assert set(result.rows[1].metrics) == {"accuracy", "balanced_accuracy", "macro_f1", "auroc"}

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 from ssl_registry.data import open_source
-from ssl_registry.data.arrays.samples import Samples
+from ssl_registry.data.samples import Samples
 from ssl_registry.workflows.evaluate.features_cache import cached, features_key, fingerprint
 
 X, Y = torch.arange(12.0).view(6, 2), torch.arange(6)

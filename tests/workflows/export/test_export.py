@@ -69,7 +69,7 @@ def test_shown_code_loads_it(run, monkeypatch):
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    mean = registry.load(run).recipe.mean
+    mean = registry.load(run).view_policy.mean
     assert done.stdout.splitlines() == ["[3, 368]", f"(1, 16, 16) bilinear 1.0 {mean[0]}"]
 
 
@@ -107,8 +107,8 @@ def test_configuration_tells_how_to_prepare(run, monkeypatch):
     monkeypatch.setattr(writing, "largest_difference", lambda *_: 0.0)
     ssl_registry.export(run, format="hf")
     config = json.loads((run / "export-hf/config.json").read_text())
-    recipe = registry.load(run).recipe
-    assert config["pretrained_cfg"]["mean"] == list(recipe.mean)
+    view_policy = registry.load(run).view_policy
+    assert config["pretrained_cfg"]["mean"] == list(view_policy.mean)
     assert config["pretrained_cfg"]["input_size"] == [1, 16, 16]
     assert "simclr" in (run / "export-hf/README.md").read_text()
 

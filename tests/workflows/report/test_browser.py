@@ -70,7 +70,7 @@ def test_everything_is_drawn_on_every_screen(browser, run, screen):
 def test_pictures_hold_ink(browser, run):
     """Each picture's image loads and is not of one colour."""
     show(browser, run / "report.html")
-    colours = browser.execute_async_script(
+    colors = browser.execute_async_script(
         """
         const done = arguments[0];
         const urls = [...new Set([...document.querySelectorAll('.pic')].map(e => getComputedStyle(e).backgroundImage))];
@@ -86,8 +86,8 @@ def test_pictures_hold_ink(browser, run):
         })).then(done);
         """
     )
-    assert len(colours) == 2  # the views, and the samples of map and neighbours
-    assert min(colours) > 10
+    assert len(colors) == 2  # the views, and the samples of map and neighbours
+    assert min(colors) > 10
 
 
 def test_pointing_at_the_map_shows_the_sample(browser, run):

@@ -41,8 +41,8 @@ def test_points_fill_the_unit_square_and_repeat():
 def test_pca_keeps_clusters_apart():
     """Samples of one direction lie nearer to each other than to the others' centre."""
     points = np.array(draw_maps(clusters(), seed=3)[0]["PCA"])
-    centres = np.array([points[start::3].mean(axis=0) for start in range(3)])
-    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
+    centers = np.array([points[start::3].mean(axis=0) for start in range(3)])
+    nearest = np.linalg.norm(points[:, None] - centers, axis=2).argmin(axis=1)
     assert nearest.tolist() == (np.arange(60) % 3).tolist()
 
 

@@ -66,7 +66,7 @@ def test_several_runs_stand_side_by_side(run, other_run, tmp_path, capsys):
     page = out.read_text(encoding="utf-8")
     data = payload(page)
     loss = data["panels"][0]["lines"]
-    assert [(line["label"], line["colour"]) for line in loss] == [("byol: loss", 0), ("simclr: loss", 1)]
+    assert [(line["label"], line["color"]) for line in loss] == [("byol: loss", 0), ("simclr: loss", 1)]
     assert len([found for found in data["maps"] if found]) == 2
     differing = page.partition("What differs")[2].partition("<details>")[0]
     assert "<td>method</td>" in differing
@@ -95,8 +95,8 @@ def test_without_its_network_the_rest_is_shown(run, tmp_path):
     [
         (lambda folder: shutil.rmtree(folder), "is no folder; give the folder that"),
         (lambda folder: (folder / "config.yaml").unlink(), "has no config.yaml; give the folder that"),
-        (lambda folder: (folder / "config.yaml").write_text("[1, 2"), "config.yaml is damaged"),
-        (lambda folder: (folder / "config.yaml").write_text("just words"), "it holds no settings by name"),
+        (lambda folder: (folder / "config.yaml").write_text("[1, 2"), "config.yaml is not YAML"),
+        (lambda folder: (folder / "config.yaml").write_text("just words"), "must hold a mapping of options"),
         (lambda folder: (folder / "results.json").write_text('{"steps": 1'), "results.json is damaged"),
     ],
 )
@@ -190,7 +190,7 @@ def test_signals_and_tables_have_pictures(shape, tmp_path):
     """Waves and bars, labels or not."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).numpy()
     np.savez(tmp_path / "x.npz", x=x, y=np.arange(60) % 3)
-    source = open_source(str(tmp_path / "x.npz"), kind="signal" if len(shape) == 3 else "table")
+    source = open_source(str(tmp_path / "x.npz"), modality="signal" if len(shape) == 3 else "table")
     backbone = "signal_encoder" if len(shape) == 3 else "table_encoder"
     model = registry.create("lfr", backbone=backbone, input_shape=source.input_shape, num_candidates=3, num_targets=2)
     gallery = build_gallery(model, source)

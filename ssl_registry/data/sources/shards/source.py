@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ssl_registry._system.optional import require
-from ssl_registry.data.arrays.labels import encode_labels, stratified_holdout
+from ssl_registry.data.arrays.labels import encode_labels, held_out_note, stratified_holdout
 from ssl_registry.data.images.inspect_images import PROBES, probe
 from ssl_registry.data.images.listing import by_part
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources.shards.images import ShardImages, ShardReader
 from ssl_registry.data.sources.shards.index import Shard, index_shard, is_remote
@@ -30,7 +31,7 @@ FORMS = (
 )
 
 
-def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int = 0) -> Source:
+def shards(spec: str, options: DataOptions) -> Source:
     """Open shards: ``.tar`` files in which ``NAME.jpg`` (or another image) and perhaps ``NAME.cls`` lie side by side.
 
     Each shard is looked through once, for the number of its samples and their labels, and that is remembered; of local
@@ -38,13 +39,14 @@ def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int 
 
     Args:
         spec: paths or addresses, with ``*`` for local ones and ``{000..099}`` for all.
-        image_size: side of the centred square in pixels.
-        holdout, seed: see `open_source`.
+        options: how they are read; ``image_size`` is the side of the centred square.
 
     Raises:
         DataError: if there is no such shard, or one cannot be read.
         MissingExtraError: if webdataset is not installed.
     """
+    options.require_images(spec)
+    image_size = options.image_size or 224
     train, test = (_indexed(urls) for urls in _expand(spec))
     found, count = train + test, sum(shard.count for shard in train)
     if not count:
@@ -53,9 +55,9 @@ def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int 
     codes, classes = _labels(found, spec, notes)
     kept, held = np.arange(count), count + np.arange(sum(shard.count for shard in test))
     if codes is not None and not test:
-        kept, held = stratified_holdout(codes, holdout, seed)
+        kept, held = stratified_holdout(codes, options.holdout, options.seed)
         if len(held):
-            notes.append(f"no test part: {len(held)} of {count} images held out, stratified, with seed {seed}")
+            notes.append(held_out_note(len(held), count, options.seed))
     reader = ShardReader(found)
     pixels, (mean, std) = probe(lambda index: reader.read(0, index), min(found[0].count, PROBES), found[0].url)
 
@@ -65,7 +67,7 @@ def shards(spec: str, *, image_size: int = 224, holdout: float = 0.2, seed: int 
 
     return Source(
         name=_name(spec),
-        kind="image",
+        modality="image",
         input_shape=(pixels.channels, image_size, image_size),
         train=part(kept),
         test=part(held) if len(held) else None,

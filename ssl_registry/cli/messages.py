@@ -1,0 +1,58 @@
+"""What the library logs while a command runs, printed as lines for a person.
+
+The library itself prints nothing: it logs to ``logging.getLogger("ssl_registry")``, and a script that wants the lines
+configures logging as for any other library.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from ssl_registry._system.terminal import printable
+
+__all__ = ["show_messages"]
+
+# Set by torchrun, Lightning's own launcher and SLURM; all of them are 0 or missing in the first process alone.
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+
+
+class _Printer(logging.Handler):
+    """Print each record to the standard stream of the moment, which a progress bar or a test may have replaced."""
+
+    def __init__(self, stream: Literal["stdout", "stderr"], prefix: str) -> None:
+        super().__init__(logging.INFO)
+        self.stream = stream
+        self.prefix = prefix
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record; a pipe that was closed ends the command, as for `print`."""
+        warning = "Warning: " if record.levelno >= logging.WARNING else ""
+        # Flushed, so that a log file can be followed while a training runs.
+        print(printable(f"{self.prefix}{warning}{record.getMessage()}"), file=getattr(sys, self.stream), flush=True)
+
+
+@contextmanager
+def show_messages(*, stream: Literal["stdout", "stderr"] = "stdout", prefix: str = "") -> Iterator[None]:
+    """Print what `ssl_registry` logs while the block runs; of several processes the first one prints.
+
+    Args:
+        stream: where to.
+        prefix: before every line.
+    """
+    if any(os.environ.get(name, "0") != "0" for name in RANKS):
+        yield
+        return
+    logger = logging.getLogger("ssl_registry")
+    printer, level = _Printer(stream, prefix), logger.level
+    logger.addHandler(printer)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(printer)
+        logger.setLevel(level)

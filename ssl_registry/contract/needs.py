@@ -1,0 +1,121 @@
+"""`Needs`: what a method asks of its samples and its backbone, in plain values.
+
+It is read before anything is built, by commands that import no torch too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ssl_registry.errors import ConfigError, did_you_mean
+
+__all__ = ["MODALITIES", "Needs", "modality_of", "needs_of"]
+
+# By the number of axes of a sample: (features,), (channels, time), (channels, height, width).
+MODALITIES = {1: "table", 2: "signal", 3: "image"}
+# Small networks that suit a first look; a method names another in its `Needs`.
+DEFAULT_BACKBONES = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
+TOKEN_BACKBONE = "vit_small_patch16_224"  # instead of the ResNet, for methods that work on tokens
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a method needs; the class attribute ``needs`` of a method. By default it takes everything.
+
+    Args:
+        modalities: kinds of samples that it takes: of ``image``, ``signal`` and ``table``. Others are refused before
+            anything is built.
+        tokens: whether it works on the backbone's tokens: the patches of a vision transformer, the steps of a signal
+            encoder. A backbone without them, such as a ResNet, is refused.
+        backbone: the backbone where the user names none, for samples of the first of ``modalities``; samples of the
+            others, and of the first if it is None, get the core's own default.
+        backbone_kwargs: further arguments of that backbone, where the user gives none.
+
+    Example:
+        >>> needs = Needs(modalities=("image",), tokens=True, backbone="vit_tiny_patch16_224")
+        >>> needs.choose_backbone("image", None, None)
+        ('vit_tiny_patch16_224', {})
+        >>> needs.choose_backbone("image", "vit_base_patch16_224", None)
+        ('vit_base_patch16_224', {})
+    """
+
+    modalities: Sequence[str] = ("image", "signal", "table")
+    tokens: bool = False
+    backbone: str | None = None
+    backbone_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def problem(self) -> str:
+        """Return what is wrong with the values, in words; an empty string where nothing is."""
+        known = tuple(MODALITIES.values())
+        if not isinstance(self.modalities, tuple | list) or not self.modalities:
+            return f"modalities={self.modalities!r} must be a tuple of {', '.join(known)}, with at least one of them"
+        if unknown := [word for word in self.modalities if word not in known]:
+            return f"modalities holds {unknown[0]!r}.{did_you_mean(str(unknown[0]), known)} Known: {', '.join(known)}"
+        if not isinstance(self.tokens, bool):
+            return f"tokens={self.tokens!r} must be True or False"
+        if self.backbone is not None and not (isinstance(self.backbone, str) and self.backbone):
+            return f"backbone={self.backbone!r} must be the name of a backbone, or None"
+        if not isinstance(self.backbone_kwargs, Mapping) or not _is_plain(self.backbone_kwargs):
+            return f"backbone_kwargs={self.backbone_kwargs!r} must be a dict of plain values by name"
+        if self.backbone_kwargs and self.backbone is None:
+            return "backbone_kwargs are arguments of the default backbone; name it: backbone=..."
+        return ""
+
+    def check_modality(self, modality: str, *, owner: str) -> None:
+        """Refuse a kind of samples that the method does not take.
+
+        Raises:
+            ConfigError: naming those that it takes.
+        """
+        if modality not in self.modalities:
+            shapes = {name: SHAPES[name] for name in self.modalities}
+            accepted = " or ".join(f"{name}s: input_shape={shape}" for name, shape in shapes.items())
+            raise ConfigError(f"{owner} does not take {modality}s; it takes {accepted}")
+
+    def choose_backbone(
+        self, modality: str, backbone: Any, backbone_kwargs: Mapping[str, Any] | None
+    ) -> tuple[Any, dict[str, Any] | None]:
+        """Return backbone and its arguments: as the user gave them, and by default the method's or the core's.
+
+        Args:
+            modality: of the samples.
+            backbone: a name, a module, or None for the default.
+            backbone_kwargs: what the user gave; None for nothing.
+        """
+        own = self.backbone if modality == self.modalities[0] else None
+        if backbone is None:
+            general = TOKEN_BACKBONE if self.tokens and modality == "image" else DEFAULT_BACKBONES[modality]
+            backbone = own or general
+        if backbone_kwargs is None and isinstance(backbone, str):
+            # Arguments of a backbone belong to the backbone that they were written for.
+            backbone_kwargs = self.backbone_kwargs if backbone == own else {}
+        return backbone, None if backbone_kwargs is None else dict(backbone_kwargs)
+
+
+SHAPES = {"image": "(channels, height, width)", "signal": "(channels, time)", "table": "(features,)"}
+
+
+def needs_of(method: Any) -> Needs:
+    """Return the needs of a method's class or instance; the defaults where it states none."""
+    needs: Needs = getattr(method, "needs", None) or Needs()
+    return needs
+
+
+def modality_of(input_shape: Sequence[int] | None) -> str:
+    """Return the kind of samples of a shape; images where none is given.
+
+    Example:
+        >>> modality_of((9, 128)), modality_of(None)
+        ('signal', 'image')
+    """
+    return "image" if input_shape is None else MODALITIES.get(len(input_shape), "image")
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | bool)

@@ -1,0 +1,128 @@
+"""`SourceKind`: a kind of source, and the table of all kinds. No torch: help and errors are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssl_registry.discovery.tables import PluginTable
+from ssl_registry.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from ssl_registry.data.options import DataOptions
+    from ssl_registry.data.source import Source
+
+__all__ = ["REMOTE", "SourceKind", "SourceTable"]
+
+# What an address begins with; no kind has such a name.
+REMOTE = ("http", "https", "pipe", "s3", "gs")
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """A kind of source: when it is meant, and how it is opened.
+
+    A user chooses a kind by its name and a colon, ``NAME:REST``, or leaves it to `matches`.
+
+    Args:
+        name: of the kind; a word without a colon.
+        help: what the user has, such as ``a folder of images``.
+        open: makes a `Source` from what the user wrote, without the name and its colon, and the options.
+        matches: whether what the user wrote means this kind. It is asked often, so it imports neither torch nor the
+            library that reads the data. Default: never, the name alone chooses it.
+        written: how a user writes it, for help and docs; default: the name and a colon.
+        names: words that mean it by themselves, among which the nearest to a wrong one is sought.
+        extra: the extra of this package that it needs.
+        forbids: fields of a view that must not be used on its samples, whatever the method asks for; see
+            `Source.forbids`.
+
+    Example:
+        >>> kind = SourceKind("hdf5", "signals in HDF5", open=print, matches=lambda spec: spec.endswith(".h5"))
+        >>> kind.matches("x.h5"), kind.described
+        (True, 'hdf5:... (signals in HDF5)')
+    """
+
+    name: str
+    help: str
+    open: Callable[[str, DataOptions], Source]
+    matches: Callable[[str], bool] = lambda spec: False
+    written: tuple[str, ...] = ()
+    names: Callable[[], Iterable[str]] = tuple
+    extra: str = ""
+    forbids: tuple[str, ...] = ()
+
+    @property
+    def described(self) -> str:
+        """How it is written and what it is, on one line."""
+        return f"{', '.join(self.written) or f'{self.name}:...'} ({self.help})"
+
+
+class SourceTable(PluginTable[SourceKind]):
+    """The kinds of sources, in the order in which they are asked; plugins' come last.
+
+    Args:
+        own: the core's.
+    """
+
+    def __init__(self, own: Sequence[SourceKind]) -> None:
+        super().__init__("source", {kind.name: kind for kind in own}, check=_check, reserved=REMOTE)
+
+    def find(self, spec: str) -> tuple[SourceKind, str]:
+        """Return the kind that a user means, and what they wrote without its name.
+
+        Raises:
+            DataError: if it is no kind's, or that of several; it lists what there is, and the plugins that are broken.
+            PluginError: if it names a plugin's kind that cannot be used.
+        """
+        if not spec.strip():
+            raise DataError(f"the data's name is empty. Data can be: {self.describe()}")
+        prefix, colon, rest = spec.partition(":")
+        named = self.get(prefix) if colon else None
+        if named is not None:
+            return named, rest
+        meant = next((kind for kind in self.own.values() if kind.matches(spec)), None)
+        if meant is not None:
+            return meant, spec
+        found, problems = self._of_plugins(spec)
+        if len(found) > 1:
+            ways = " or ".join(f"{kind.name}:{spec}" for kind in found)
+            raise DataError(f"{spec!r} can be read by several plugins; say which: {ways}")
+        if not found:
+            raise DataError(self._unknown(spec) + "".join(f" Not asked: {problem}." for problem in problems))
+        return found[0], spec
+
+    def describe(self) -> str:
+        """List every kind, how it is written and what it is; of plugins by their metadata alone."""
+        plugins = [f"{info.name}:... ({info.summary}; {info.origin})" for info in self.entries() if info.status == "ok"]
+        return ", ".join([*(kind.described for kind in self.own.values()), *plugins])
+
+    def _of_plugins(self, spec: str) -> tuple[list[SourceKind], list[str]]:
+        """Return the plugins' kinds that match, and what is wrong with those that cannot be asked."""
+        found, problems = [], []
+        for info in self.entries():
+            try:
+                kind = self.load(info)
+                if kind.matches(spec):
+                    found.append(kind)
+            except Exception as error:  # a plugin breaks only itself, also by what its `matches` raises
+                problems.append(" ".join(str(error).split()) or f"{info.name} ({info.origin}): {type(error).__name__}")
+        return found, problems
+
+    def _unknown(self, spec: str) -> str:
+        path = Path(spec).expanduser()
+        if path.is_file():
+            return f"{spec} is a file of an unknown kind. Data can be: {self.describe()}."
+        if path.suffix or len(path.parts) > 1:
+            return f"there is no file or folder {spec!r} in {Path.cwd()}. Data can be: {self.describe()}."
+        near = did_you_mean(spec, [*self.names(), *(name for kind in self.own.values() for name in kind.names())])
+        return (
+            f"there is no data {spec!r}: it is neither a path nor a known name.{near} Data can be: {self.describe()}."
+        )
+
+
+def _check(found: Any) -> SourceKind:
+    if not isinstance(found, SourceKind):
+        raise TypeError(f"is a {type(found).__name__}, not a SourceKind")
+    return found

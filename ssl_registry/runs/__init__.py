@@ -1,0 +1,1 @@
+"""What lies on the disk after a training: the run's folder, and a run opened again."""

@@ -1,0 +1,151 @@
+"""What a method needs of samples and backbone: checked when it is registered, and before anything is built."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from timm.models import VisionTransformer
+from torch import nn
+
+from ssl_registry import MethodConfig, Needs, Registry, hookimpl
+from ssl_registry.contract.needs import modality_of, needs_of
+from ssl_registry.errors import BackboneError, ConfigError, ContractError
+from ssl_registry.nn import SignalEncoder
+
+
+class Method:
+    """A method that does as little as it may."""
+
+    class Config(MethodConfig):
+        """No options."""
+
+    def __init__(self, config):
+        self.config = config
+
+    @hookimpl
+    def build_heads(self, feature_dim):
+        return {"head": nn.Linear(feature_dim, 2)}
+
+    @hookimpl
+    def compute_loss(self, model, views):
+        return model.heads["head"](model(views[0])).square().mean()
+
+
+def registered(**needs):
+    registry = Registry(entry_points=False)
+    registry.register("needy", type("Needy", (Method,), {"needs": Needs(**needs)}))
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"modalities": "image"}, "modalities='image' must be a tuple"),
+        ({"modalities": ()}, "with at least one"),
+        ({"modalities": ("images",)}, "'images'. Did you mean 'image'"),
+        ({"tokens": 1}, "tokens=1 must be True or False"),
+        ({"backbone": nn.Identity}, "must be the name of a backbone"),
+        ({"backbone": "resnet18", "backbone_kwargs": [1]}, "must be a dict"),
+        ({"backbone": "resnet18", "backbone_kwargs": {"act_layer": nn.GELU}}, "plain values"),
+        ({"backbone_kwargs": {"drop_path_rate": 0.1}}, "name it"),
+    ],
+)
+def test_wrong_values_are_told_at_registration(values, match):
+    """Each value of a wrong kind is named, before anyone uses the method."""
+    with pytest.raises(ContractError, match=match):
+        registered(**values)
+
+
+def test_needs_of_another_type():
+    """A dict in its place is answered with the line to write."""
+    with pytest.raises(ContractError, match=r"write needs = Needs\("):
+        Registry(entry_points=False).register("x", type("X", (Method,), {"needs": {"tokens": True}}))
+
+
+def test_a_method_without_needs_takes_everything():
+    """The defaults are those of a method that says nothing."""
+    assert needs_of(Method) == Needs()
+    assert needs_of(Method(None)).modalities == ("image", "signal", "table")
+
+
+@pytest.mark.parametrize(
+    ("modality", "told", "expected"),
+    [
+        ("image", (None, None), ("vit_tiny_patch16_224", {"drop_path_rate": 0.1})),
+        ("image", ("vit_tiny_patch16_224", None), ("vit_tiny_patch16_224", {"drop_path_rate": 0.1})),
+        ("image", ("vit_tiny_patch16_224", {}), ("vit_tiny_patch16_224", {})),
+        ("image", ("resnet18", None), ("resnet18", {})),
+        ("signal", (None, None), ("signal_encoder", {})),
+    ],
+)
+def test_default_backbone(modality, told, expected):
+    """It is for the first modality, with its arguments unless the user gives some; others get the core's."""
+    needs = Needs(("image", "signal"), backbone="vit_tiny_patch16_224", backbone_kwargs={"drop_path_rate": 0.1})
+    assert needs.choose_backbone(modality, *told) == expected
+
+
+@pytest.mark.parametrize(("shape", "expected"), [(None, "ResNet"), ((2, 40), "SignalEncoder"), ((7,), "TableEncoder")])
+def test_create_without_a_backbone(shape, expected):
+    """The samples' shape decides where neither user nor method does."""
+    model = registered().create("needy", input_shape=shape)
+    assert type(model.backbone).__name__ == expected
+
+
+def test_create_takes_what_the_method_needs():
+    """The named backbone is built with its arguments, and the record holds both, so that reopening builds the same."""
+    registry = registered(backbone="vit_tiny_patch16_224", backbone_kwargs={"depth": 1})
+    record = registry.create("needy", image_size=32).backbone_record
+    assert (record["name"], record["kwargs"]) == ("vit_tiny_patch16_224", {"depth": 1})
+
+
+def test_another_modality_is_refused_before_anything_is_built():
+    """The message names what the method takes."""
+    with pytest.raises(ConfigError, match=r"needy does not take tables; it takes images: input_shape=\(channels, heig"):
+        registered(modalities=("image",)).create("needy", backbone="no such", input_shape=(5,))
+
+
+def test_a_backbone_without_tokens_is_refused():
+    """The message names backbones that have them."""
+    with pytest.raises(BackboneError, match="resnet18 does not have; use a vision transformer, such as backbone='vit_"):
+        registered(tokens=True).create("needy", backbone="resnet18")
+
+
+def test_a_method_on_tokens_gets_a_transformer_by_default():
+    """Also where its author named none."""
+    model = registered(tokens=True).create("needy", image_size=32, backbone_kwargs={"depth": 1})
+    assert isinstance(model.backbone, VisionTransformer)
+
+
+class OwnTokens(nn.Module):
+    """A network with tokens of the user's making."""
+
+    def forward(self, x):
+        return x
+
+    def tokens(self, x, keep=None, mask=None, mask_token=None, layers=()):
+        return x[:, None]
+
+
+@pytest.mark.parametrize(("backbone", "shape"), [(SignalEncoder(2), (2, 40)), (OwnTokens(), (7,))])
+def test_other_backbones_with_tokens(backbone, shape):
+    """The steps of a signal, and a module with a method of that name."""
+    registered(tokens=True).create("needy", backbone=backbone, input_shape=shape)
+
+
+def test_a_shape_that_none_has_is_left_to_the_backbone():
+    """It is told there, in its own words."""
+    assert modality_of((1, 2, 3, 4)) == "image"
+    with pytest.raises(BackboneError, match="is not a sample's shape"):
+        registered().create("needy", input_shape=(1, 2, 3, 4))
+
+
+def test_reading_needs_imports_no_torch():
+    """`list` and `show` answer at once."""
+    code = (
+        "import sys, ssl_registry; ssl_registry.Needs; from ssl_registry.contract import validation;"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", done.stderr

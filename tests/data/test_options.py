@@ -1,0 +1,53 @@
+"""`DataOptions`: declared once, told in words where wrong, and read without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ssl_registry.data import DataOptions, open_source
+from ssl_registry.errors import ConfigError
+
+
+def test_reading_them_imports_no_torch() -> None:
+    """``--help`` is made from them."""
+    code = "import sys; from ssl_registry.data import DataOptions; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_option_has_a_description() -> None:
+    """It is the help, the docs and the record."""
+    assert all(field.description for field in DataOptions.model_fields.values())
+
+
+def test_fields_change_options() -> None:
+    """What is said beside them wins; the rest stays."""
+    options = DataOptions(image_size=8, holdout=0.5)
+    source = open_source("digits", options, image_size=10)
+    assert source.input_shape == (1, 10, 10)
+    assert DataOptions.of(options, image_size=10) == DataOptions(image_size=10, holdout=0.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"imag_size": 8}, "no option 'imag_size'. Did you mean 'image_size'?"),
+        ({"image_size": True}, "image_size=True"),
+        ({"image_size": 0}, "image_size=0 is not accepted, it should be greater than or equal to 1"),
+        ({"holdout": 1.0}, "holdout=1.0 is not accepted, it should be less than 1"),
+        ({"modality": "sound"}, "it should be 'image', 'signal' or 'table'"),
+    ],
+)
+def test_wrong_ones_are_told(wrong: dict[str, object], words: str) -> None:
+    """With the name, and what it may be."""
+    with pytest.raises(ConfigError) as told:
+        open_source("digits", **wrong)
+    assert words in str(told.value)
+
+
+def test_they_survive_a_record() -> None:
+    """A run writes them as plain values and reads them again."""
+    options = DataOptions(data_root="data", standardize=((0.0,), (1.0,)))
+    assert DataOptions(**options.model_dump(mode="json")) == options
