@@ -100,7 +100,7 @@ class OpenedRun:
         image_size: int | None = None,
         data_root: str | None = None,
         modality: str | None = None,
-        holdout: float = 0.2,
+        holdout: float | None = None,
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
 
@@ -110,13 +110,13 @@ class OpenedRun:
             data: see `ssl_registry.data.open_source`; None for what the run was trained on.
             image_size: side of the images; default: what the model was trained with.
             data_root, modality: see `open_source`; default: as the run was told.
-            holdout: see `open_source`.
+            holdout: see `open_source`; default: as the run was told.
 
         Raises:
             ConfigError: if neither ``data`` nor a run's settings name a source.
             DataError: as `open_source`, or if samples are of another shape than the model takes.
         """
-        if data is None and "data" not in self.settings:
+        if data is None and self.settings.get("data") is None:
             raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
         own = data is None or data == self.settings.get("data")
         *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
@@ -127,7 +127,7 @@ class OpenedRun:
             image_size=image_size if image_size is not None else size,
             data_root=data_root if data_root is not None else self.settings.get("data_root"),
             modality=modality if modality is not None else (self.settings.get("modality") if own else None),
-            holdout=holdout,
+            holdout=holdout if holdout is not None else self.settings.get("holdout", 0.2),
             seed=self.settings.get("seed", 0),
             standardize=self.model.view_policy.standardized or True,
         )
