@@ -67,12 +67,13 @@ class Registry:
             ContractError: if the class breaks the contract.
         """
         from ssl_registry.contract.validation import check_method_class
+        from ssl_registry.run_options import RESERVED
 
         if cls is None:
             return lambda decorated: self.register(name, decorated)
         if not name or name != name.strip() or ":" in name:
             raise ConfigError(f"{name!r} cannot name a method: it needs letters, no colon, no space around it")
-        self._local[normalized(name)] = check_method_class(cls, source="registered in this process")
+        self._local[normalized(name)] = check_method_class(cls, source="registered in this process", reserved=RESERVED)
         return cls
 
     def unregister(self, name: str) -> None:
@@ -122,11 +123,12 @@ class Registry:
 
     def _found(self, name: str) -> tuple[MethodInfo, type[Any]]:
         from ssl_registry.contract.validation import check_method_class
+        from ssl_registry.run_options import RESERVED
 
         info = self.info(name)
         if info.status == "local":
             return info, self._local[info.name]
-        return info, check_method_class(import_entry(info), source=info.origin)
+        return info, check_method_class(import_entry(info), source=info.origin, reserved=RESERVED)
 
     def create(
         self,

@@ -36,7 +36,7 @@ def test_out_of_range_names_key_value_and_range():
 
 def test_wrong_type_names_key_and_type():
     """A word where a number belongs is refused."""
-    with pytest.raises(ConfigError, match=r"layers='many'.*int \| None"):
+    with pytest.raises(ConfigError, match=r"layers='many'.*int >= 1 \| None"):
         parse_options(Config, {"layers": "many"}, owner="tiny")
 
 
@@ -90,4 +90,4 @@ def test_round_trip_through_json_and_yaml(rate, temperature, layers, kwargs):
 
 def test_allowed_values_reads_bounds_of_optional_fields():
     """The range is shown for every kind of annotation."""
-    assert allowed_values(Config, "layers") == "int | None >= 1"
+    assert allowed_values(Config, "layers") == "int >= 1 | None"
