@@ -64,11 +64,13 @@ def _taking_part(suite: Suite) -> list[str]:
 
 
 def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: int, rest: list[str]) -> list[Cell]:
+    from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.bench import run_cell
 
     quieten()
+    keep_freed_memory()
     planned = []
     for method in methods:
         info, cls = registry.info(method), registry.method_class(method)

@@ -41,10 +41,12 @@ def run(argv: list[str]) -> int:
     options = vars(parser.parse_args(argv))
     as_json, accelerator = options.pop("json"), options.pop("accelerator")
 
+    from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.profile import profile
 
     quieten()
+    keep_freed_memory()
     # More workers than cores is one of the things that are tried.
     warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
     with show_messages(stream="stderr", prefix="... "):

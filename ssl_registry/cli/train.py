@@ -49,9 +49,11 @@ def run(argv: list[str]) -> int:
 
 
 def _train(method: str, config_class: type[MethodConfig], settings: Settings) -> int:
+    from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.training.callbacks.interrupt import TERMINATED
     from ssl_registry.workflows.train import train
 
+    keep_freed_memory()
     arguments = settings.as_arguments(config_class)
     try:
         with show_messages():

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ssl_registry.nn.gather import gather, world_size
+from ssl_registry.nn.gather import gather, reduce_ranks, world_size
 
 __all__ = ["off_diagonal_squares"]
 
@@ -54,50 +53,43 @@ def off_diagonal_squares(a: Tensor, b: Tensor | None = None) -> Tensor:
 class _OffDiagonalSquares(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor | None) -> Tensor:
-        single = b is None
-        b = a if b is None else b
-        diagonal = _all_reduced((a * b).sum(0))  # [dim]
         batch, dim = a.shape
-        # Multiplications for one rank's value and gradient: of samples 4 (single: 2) * batch * everyone * dim, of
-        # dimensions 3 (single: 2) * batch * dim * dim.
+        # Multiplications for one rank's value and gradient: by samples 4 * batch * everyone * dim, by dimensions
+        # 3 * batch * dim * dim; of one view 2 in place of both 4 and 3.
         everyone = batch * world_size()
-        if everyone < dim if single else 4 * everyone < 3 * dim:
-            value, grad_a, grad_b = _by_samples(a, b, single)
-        else:
-            value, grad_a, grad_b = _by_dimensions(a, b, single)
-        value -= diagonal.square().sum()
-        grad_a = (grad_a - diagonal * b).mul_(4 if single else 2)
-        ctx.save_for_backward(grad_a, None if grad_b is None else (grad_b - diagonal * a).mul_(2))
+        by_samples = everyone < dim if b is None else 4 * everyone < 3 * dim
+        value, grad_a, grad_b = (_by_samples if by_samples else _by_dimensions)(a, b)
+        ctx.save_for_backward(grad_a, grad_b)
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
         grad_a, grad_b = ctx.saved_tensors
-        grad = _all_reduced(grad.clone())  # what the losses of all ranks make of this value
+        grad = reduce_ranks(grad.clone())  # what the losses of all ranks make of this value
         return grad_a * grad, None if grad_b is None else grad_b * grad
 
 
-def _by_samples(a: Tensor, b: Tensor, single: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the sum of all squares and half its gradients, from products of samples [batch, batch of all ranks]."""
+def _by_dimensions(a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the value and its gradients, from the products of dimensions [dim, dim]."""
+    products = reduce_ranks(a.T @ (a if b is None else b)).fill_diagonal_(0.0)
+    value = products.square().sum()
+    if b is None:
+        return value, (a @ products).mul_(4), None
+    return value, (b @ products.T).mul_(2), (a @ products).mul_(2)
+
+
+def _by_samples(a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return the same from the products of samples [batch, batch of all ranks], less what is on the diagonal."""
+    diagonal = reduce_ranks((a * (a if b is None else b)).sum(0))  # [dim]
     everyones_a = gather(a)
     products_a = a @ everyones_a.T
-    if single:
-        return _all_reduced(products_a.square().sum()), products_a @ everyones_a, None
+    if b is None:
+        value = reduce_ranks(products_a.square().sum()) - diagonal.square().sum()
+        return value, torch.addcmul(products_a @ everyones_a, diagonal, a, value=-1).mul_(4), None
     everyones_b = gather(b)
     products_b = b @ everyones_b.T
-    value = _all_reduced((products_a * products_b).sum())
-    return value, products_b @ everyones_a, products_a @ everyones_b
-
-
-def _by_dimensions(a: Tensor, b: Tensor, single: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the same from the products of dimensions [dim, dim]."""
-    products = _all_reduced(a.T @ b)
-    return products.square().sum(), b @ products.T, None if single else a @ products
-
-
-def _all_reduced(x: Tensor) -> Tensor:
-    """Add up over the ranks, in place."""
-    if world_size() > 1:
-        dist.all_reduce(x)
-    return x
+    value = reduce_ranks((products_a * products_b).sum()) - diagonal.square().sum()
+    grad_a = torch.addcmul(products_b @ everyones_a, diagonal, b, value=-1)
+    grad_b = torch.addcmul(products_a @ everyones_b, diagonal, a, value=-1)
+    return value, grad_a.mul_(2), grad_b.mul_(2)

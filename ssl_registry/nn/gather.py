@@ -8,7 +8,7 @@ of one process which holds the whole batch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -140,15 +140,16 @@ def all_mean(x: Tensor) -> Tensor:
 class _AllSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return _summed(x)
+        return reduce_ranks(x.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        return _summed(grad)
+        return reduce_ranks(grad.clone(memory_format=torch.contiguous_format))
 
 
-def _summed(x: Tensor) -> Tensor:
-    total = x.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(total)
-    return total
+def reduce_ranks(x: Tensor, operation: Literal["SUM", "MAX"] = "SUM") -> Tensor:
+    """Reduce a tensor over the ranks, in place and outside of autograd; for blocks that make their own gradient."""
+    if world_size() > 1:
+        dist.all_reduce(x, op=getattr(dist.ReduceOp, operation))
+    return x

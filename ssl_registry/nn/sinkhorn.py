@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from ssl_registry.nn.gather import world_size
+from ssl_registry.nn.gather import reduce_ranks
 
 __all__ = ["sinkhorn"]
 
@@ -50,29 +49,17 @@ def sinkhorn(logits: Tensor, *, epsilon: float = 0.05, iterations: int = 3) -> T
     if iterations < 1:
         raise ValueError(f"iterations={iterations} must be at least 1; SwAV uses 3")
     q = logits.to(torch.promote_types(logits.dtype, torch.float32)) / epsilon  # [batch, prototypes]
-    # Where everything is -inf, so is the sum's logarithm, and -inf - (-inf) would be NaN.
-    lowest = torch.finfo(q.dtype).min
-    q -= _column_logsumexp(q).clamp_(min=lowest)
-    q -= q.logsumexp(1, keepdim=True).clamp_(min=lowest)
+    # Where everything is -inf the maximum is too, and -inf - (-inf) would be NaN.
+    lowest, tiny = torch.finfo(q.dtype).min, torch.finfo(q.dtype).tiny
+    largest = q.amax(0) if len(q) else q.new_full(q.shape[1:], -torch.inf)  # [prototypes]
+    q -= reduce_ranks(largest, "MAX").clamp_(min=lowest)
+    q -= reduce_ranks(q.exp().sum(0)).log_().clamp_(min=lowest)
+    q -= q.amax(1, keepdim=True).clamp_(min=lowest)
     q.exp_()
+    q /= q.sum(1, keepdim=True).clamp_(min=tiny)
     # From here on plain numbers do: of n samples and K prototypes, each column, and each row that takes part, has an
     # entry of at least 1 / (nK), so no sum vanishes.
-    tiny = torch.finfo(q.dtype).tiny
     for _ in range(iterations - 1):
-        q /= _all_reduced(q.sum(0), dist.ReduceOp.SUM).clamp_(min=tiny)
+        q /= reduce_ranks(q.sum(0)).clamp_(min=tiny)
         q /= q.sum(1, keepdim=True).clamp_(min=tiny)
     return q
-
-
-def _column_logsumexp(q: Tensor) -> Tensor:
-    """Return log(sum(exp(q))) of each column, over the rows of all ranks: [prototypes]."""
-    largest = q.amax(0) if len(q) else q.new_full(q.shape[1:], -torch.inf)
-    largest = _all_reduced(largest, dist.ReduceOp.MAX).clamp_(min=torch.finfo(q.dtype).min)
-    return _all_reduced((q - largest).exp_().sum(0), dist.ReduceOp.SUM).log_() + largest
-
-
-def _all_reduced(x: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
-    """Reduce a tensor over the ranks, in place."""
-    if world_size() > 1:
-        dist.all_reduce(x, op=operation)
-    return x

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ssl_registry._system.atomic import write_beside
-from ssl_registry._system.locking import locked
+from ssl_registry._system.locking import lock_folder
 from ssl_registry._system.yaml_files import flatten
 from ssl_registry._version import __version__
 from ssl_registry.errors import CheckpointError, ConfigError, RunError
@@ -82,7 +82,7 @@ class Run:
         """
         check = self.check_resumable if resume else self.check_free
         check()
-        with locked(self.folder):
+        with lock_folder(self.folder):
             check()  # another process may have been faster
             try:
                 yield
