@@ -29,6 +29,8 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "backbone": (dict,),
     "view_policy": (dict,),
     "overridden": (list,),
+    "num_samples": (int, type(None)),
+    "product": (str,),
     "seed": (int,),
 }
 BACKBONE_FIELDS: dict[str, tuple[type, ...]] = {

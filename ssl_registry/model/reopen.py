@@ -51,6 +51,7 @@ def reopen(
         pooling=built["pooling"],
         backbone_kwargs=built["kwargs"] if backbone is None else None,
         view_policy=_recipe(record, path),
+        num_samples=record["num_samples"],
         observers=observers,
         seed=record["seed"],
         **(_migrated(registry, info, record) | heads),

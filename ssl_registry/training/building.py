@@ -83,6 +83,7 @@ def build_model(
         weights=weights,
         low_resolution=low_resolution,
         backbone_kwargs=None if own else backbone_kwargs,
+        num_samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
         seed=seed,
         **options,
     )
