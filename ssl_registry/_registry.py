@@ -144,6 +144,7 @@ class Registry:
         pooling: str = "avg",
         backbone_kwargs: dict[str, Any] | None = None,
         view_policy: ViewPolicy | None = None,
+        num_samples: int | None = None,
         observers: Sequence[object] = (),
         seed: int | None = None,
         **options: Any,
@@ -165,6 +166,7 @@ class Registry:
             pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
             backbone_kwargs: further arguments of the timm model; default: those of the method's `Needs`.
             view_policy: views instead of the method's own.
+            num_samples: of the training source, for methods whose heads have something for each sample.
             observers: objects with hooks that are called beside the method's.
             seed: makes initial weights and every random draw of training repeatable; default: from torch's
                 global seed.
@@ -187,6 +189,8 @@ class Registry:
         plain = {key: value for key, value in options.items() if key not in heads}
         if clash := sorted(heads.keys() & cls.Config.model_fields.keys()):
             raise ConfigError(f"{name}: {clash[0]} is an option, it cannot be a {type(heads[clash[0]]).__name__}")
+        if num_samples is not None and (not isinstance(num_samples, int) or num_samples < 1):
+            raise ConfigError(f"num_samples={num_samples!r} must be a whole number of at least 1, or None")
         needs, modality = needs_of(cls), modality_of(input_shape)
         needs.check_modality(modality, owner=name)
         backbone, backbone_kwargs = needs.choose_backbone(modality, backbone, backbone_kwargs)
@@ -207,6 +211,7 @@ class Registry:
             spec,
             overrides={key: as_module(value) for key, value in heads.items()},
             view_policy=view_policy,
+            num_samples=num_samples,
             observers=observers,
             seed=seed,
         )
