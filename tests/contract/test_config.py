@@ -95,19 +95,19 @@ def test_allowed_values_reads_bounds_of_optional_fields():
 
 def test_rates_among_the_arguments_are_the_options():
     """What torch calls lr and weight_decay is taken as what a config calls them."""
-    config = parse_config(Config, {"optimizer_kwargs": {"lr": 0.3, "weight_decay": 1e-6, "eps": 1e-6}}, owner="tiny")
+    config = parse_options(Config, {"optimizer_kwargs": {"lr": 0.3, "weight_decay": 1e-6, "eps": 1e-6}}, owner="tiny")
     assert (config.learning_rate, config.weight_decay, config.optimizer_kwargs) == (0.3, 1e-6, {"eps": 1e-6})
 
 
 def test_a_rate_that_is_said_twice():
     """Both values are shown; the same one twice is no mistake."""
     said = {"weight_decay": 0.1, "optimizer_kwargs": {"weight_decay": 0.1}}
-    assert parse_config(Config, said, owner="tiny").weight_decay == 0.1
+    assert parse_options(Config, said, owner="tiny").weight_decay == 0.1
     with pytest.raises(ConfigError, match=r"tiny: optimizer_kwargs says 0\.2 and weight_decay=0\.1; give it once"):
-        parse_config(Config, {**said, "optimizer_kwargs": {"weight_decay": 0.2}}, owner="tiny")
+        parse_options(Config, {**said, "optimizer_kwargs": {"weight_decay": 0.2}}, owner="tiny")
 
 
 def test_a_wrong_rate_among_the_arguments():
     """It is checked like the option."""
     with pytest.raises(ConfigError, match="learning_rate=-1"):
-        parse_config(Config, {"optimizer_kwargs": {"lr": -1}}, owner="tiny")
+        parse_options(Config, {"optimizer_kwargs": {"lr": -1}}, owner="tiny")
