@@ -10,8 +10,8 @@ import torch
 from harness import Elsewhere, Work, arguments, run
 
 from ssl_registry import SSLModule, registry
+from ssl_registry._system.memory import keep_freed_memory
 from ssl_registry.nn import SignalEncoder
-from ssl_registry.training.memory import keep_freed_memory
 
 SECTION = "Freed memory kept, on a CPU"
 GIVEN_BACK = "as the C library comes"

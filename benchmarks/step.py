@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_registry import SSLModule, registry
+from ssl_registry._system.memory import keep_freed_memory
 from ssl_registry.model.optimizers import build_optimizer, default_param_groups
 from ssl_registry.nn import deactivate_requires_grad
-from ssl_registry.training.memory import keep_freed_memory
 
 SECTION = "Training step"
 MOMENTUM = 0.99

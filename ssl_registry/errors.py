@@ -21,6 +21,7 @@ __all__ = [
     "PluginError",
     "RunError",
     "SSLRegistryError",
+    "TrustError",
     "did_you_mean",
 ]
 
@@ -71,6 +72,10 @@ class CheckpointError(SSLRegistryError):
 
 class RunError(SSLRegistryError):
     """A run's folder can no longer be written."""
+
+
+class TrustError(SSLRegistryError):
+    """A file says something that would run, import or fetch something, and nobody said that it may."""
 
 
 def did_you_mean(wrong: str, known: Iterable[str], *, most: int = 3) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ssl_registry.data.options import DataOptions
 
-__all__ = ["GuardMode", "RunOptions"]
+__all__ = ["RESERVED", "GuardMode", "RunOptions"]
 
 GuardMode = Literal["warn", "stop", "off"]
 
@@ -89,6 +89,12 @@ class RunOptions(DataOptions):
     )
     out: Path | None = Field(None, exclude=True, description="The run's folder (default: runs/METHOD-BACKBONE).")
     resume: bool = Field(False, exclude=True, description="Continue the run in --out from its last checkpoint.")
+    trust: bool = Field(
+        False,
+        exclude=True,
+        description="Run and fetch what files of others name: the Python file of a network, a command or an address "
+        "that gives samples.",
+    )
 
     @property
     def data_options(self) -> DataOptions:
@@ -104,3 +110,10 @@ class RunOptions(DataOptions):
     def view_changes(self) -> dict[str, Any]:
         """Return the changes to the fields of views."""
         return {name: value for name, value in self.views.items() if name != "engine"}
+
+
+# Names that `train` or its command line takes: a method's option of the same name could never be reached.
+RESERVED = frozenset(RunOptions.model_fields) | {
+    *("method", "options", "origins", "registry", "trainer"),
+    *("config", "debug", "from", "help", "plugin", "print_config", "recipe"),
+}

@@ -25,7 +25,7 @@ from PIL import Image
 
 from ssl_registry import registry
 from ssl_registry._system.atomic import replacing
-from ssl_registry._system.locking import locked
+from ssl_registry._system.locking import lock_folder
 from ssl_registry.checkpoint.io import AtomicCheckpointIO
 from ssl_registry.cli import main
 from ssl_registry.errors import BatchError, CheckpointError, ConfigError
@@ -282,11 +282,11 @@ def test_lock_is_held_until_the_process_ends_however_that_is(tmp_path):
     process.start()
     while not (tmp_path / "held").exists():
         time.sleep(0.01)
-    with pytest.raises(ConfigError, match="another process is writing the run"), locked(tmp_path):
+    with pytest.raises(ConfigError, match="another process is writing the run"), lock_folder(tmp_path):
         pass
     process.kill()
     process.join()
-    with locked(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 

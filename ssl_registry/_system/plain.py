@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["is_plain", "plain"]
+from pydantic import ValidationError
+
+__all__ = ["first_problem", "is_plain", "plain"]
 
 # Far beyond any configuration of this project (the longest record has about 300 values), and little to walk through.
 MOST_VALUES = 20_000
@@ -39,6 +41,13 @@ def is_plain(value: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first of pydantic's findings in a line: where, and what is wrong there."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"])) or "it"
+    return f"{where[:100]}: {first['msg'].removeprefix('Value error, ')[:300]}"
 
 
 class _Copy:

@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from ssl_registry._system.plain import plain
+from ssl_registry._system.plain import first_problem, plain
 from ssl_registry._version import __version__
 from ssl_registry.errors import CheckpointError
 from ssl_registry.views import ImageView, ViewPolicy
@@ -117,6 +117,8 @@ class Record(BaseModel):
         backbone: what rebuilds the backbone.
         view_policy: how views are drawn.
         overridden: heads that the user gave as modules, by name.
+        num_samples: of the training source; None where it is not known.
+        product: name of the network that is evaluated and exported: ``backbone``, or a part of a head.
         seed: of every random draw.
     """
 
@@ -132,6 +134,8 @@ class Record(BaseModel):
     backbone: BackboneRecord
     view_policy: Annotated[ViewPolicy, AfterValidator(_views)]
     overridden: tuple[StrictStr, ...] = ()
+    num_samples: Annotated[StrictInt, Field(ge=1)] | None = None
+    product: StrictStr = "backbone"
     # What torch's generators take as a seed.
     seed: Annotated[StrictInt, Field(ge=-(2**63), lt=2**64)]
 
@@ -161,9 +165,8 @@ def read_record(checkpoint: Mapping[str, Any]) -> Record:
     try:
         return Record.model_validate(upgrade(plain(found)))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise CheckpointError(f"the checkpoint's record is damaged: {where}: {first['msg']}; use another one") from None
+        fact = first_problem(error)
+        raise CheckpointError(f"the checkpoint's record is damaged: {fact}; use another one") from None
     except ValueError as error:
         raise CheckpointError(f"the checkpoint's record is damaged: {error}; use another one") from None
 

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ssl_registry._system.plain import first_problem, plain
+from ssl_registry._system.small_files import read_json
+from ssl_registry._system.trust import deed_of_backbone, require_trust
 from ssl_registry.checkpoint.io import read_checkpoint
+from ssl_registry.checkpoint.record import Arguments
 from ssl_registry.errors import BackboneError, CheckpointError
 
-__all__ = ["BackboneWeights", "load_backbone_weights", "load_weights"]
+__all__ = ["BackboneWeights", "ExportConfig", "ExportOrigin", "load_backbone_weights", "load_weights"]
 
 
 # Arguments that the new data and its channels decide.
 BY_DATA = ("num_classes", "in_chans", "img_size")
+
+
+class ExportOrigin(BaseModel):
+    """What an export says of where its weights come from, as far as reading it needs that."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    low_resolution: StrictBool = False
+
+
+class ExportConfig(BaseModel):
+    """``config.json`` of an export for timm, or of any folder that timm wrote.
+
+    Args:
+        architecture: timm's name of the network.
+        model_args: further arguments of it.
+        ssl_registry: what `ssl_registry.export` added.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    architecture: StrictStr
+    model_args: Arguments = Field(default_factory=dict)
+    ssl_registry: ExportOrigin = ExportOrigin()
 
 
 @dataclass(frozen=True)
@@ -40,6 +67,14 @@ class BackboneWeights:
     low_resolution: bool | None = None
     kwargs: Mapping[str, Any] | None = None
 
+    def check_trust(self, *, trust: bool) -> None:
+        """Ask before ``backbone`` and ``kwargs`` are built; the weights alone need no trust.
+
+        Raises:
+            TrustError: if building them would run a file, or fetch or read something else.
+        """
+        require_trust([deed_of_backbone(self.backbone, self.kwargs)], where=self.path, trust=trust)
+
 
 def load_backbone_weights(path: str | Path) -> BackboneWeights:
     """Read a run's folder, a checkpoint of any method, an export for timm, or a safetensors file with timm's keys.
@@ -50,8 +85,12 @@ def load_backbone_weights(path: str | Path) -> BackboneWeights:
         CheckpointError: if there is nothing of the kind, or it is damaged.
     """
     place = Path(path)
-    file = place / "model.safetensors" if (place / "model.safetensors").is_file() else place
-    if file.suffix == ".safetensors" and file.is_file():
+    try:
+        file = place / "model.safetensors" if (place / "model.safetensors").is_file() else place
+        exported = file.suffix == ".safetensors" and file.is_file()
+    except OSError as error:  # a name of 300 letters
+        raise CheckpointError(f"{place} cannot be read: {error.strerror}") from None
+    if exported:
         return _from_export(file)
     checkpoint = read_checkpoint(place)
     prefix = "backbone."
@@ -86,15 +125,16 @@ def load_weights(module: nn.Module, origin: BackboneWeights) -> None:
 def _from_export(file: Path) -> BackboneWeights:
     try:
         weights = load_file(file)
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # the library raises several kinds for a damaged header
         raise CheckpointError(f"{file} cannot be read as safetensors; it is damaged ({error})") from error
     config = file.with_name("config.json")
-    if not config.is_file():
+    if not config.exists():
         return BackboneWeights(file, weights)
     try:
-        facts = json.loads(config.read_text(encoding="utf-8"))
-        arguments = {k: v for k, v in facts.get("model_args", {}).items() if k not in BY_DATA}
-        stem = facts.get("ssl_registry", {}).get("low_resolution", False)
-        return BackboneWeights(file, weights, facts["architecture"], stem, arguments)
-    except (ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{config} is not the configuration of an export: {error!r}") from error
+        facts = ExportConfig.model_validate(plain(read_json(config, error=CheckpointError)))
+    except ValidationError as error:
+        raise CheckpointError(f"{config} is not the configuration of an export: {first_problem(error)}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{config} is not the configuration of an export: {error}") from None
+    arguments = {key: value for key, value in facts.model_args.items() if key not in BY_DATA}
+    return BackboneWeights(file, weights, facts.architecture, facts.ssl_registry.low_resolution, arguments)

@@ -73,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SSLRegistryError as error:
         if debug:
             raise
-        print(" ".join(f"ssl-registry {command}: {error}".split()), file=sys.stderr)
+        from ssl_registry._system.terminal import one_line
+
+        print(one_line(f"ssl-registry {command}: {error}"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # `ssl-registry list | head`
         sys.stderr.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_registry._registry import registry
+from ssl_registry._system.terminal import printable
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.errors import ConfigError
@@ -63,11 +64,13 @@ def _taking_part(suite: Suite) -> list[str]:
 
 
 def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: int, rest: list[str]) -> list[Cell]:
+    from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.bench import run_cell
 
     quieten()
+    keep_freed_memory()
     planned = []
     for method in methods:
         info, cls = registry.info(method), registry.method_class(method)
@@ -77,14 +80,15 @@ def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: i
             for seed in range(seeds):
                 words = [*recipe, *rest, "--data", source, "--seed", str(seed)]
                 settings = resolve(method, cls.Config, words, suite=held)
-                planned.append((method, source, seed, settings.as_arguments(cls.Config)))
+                planned.append((method, source, seed, settings.as_arguments()))
     cells = []
     for number, (method, source, seed, arguments) in enumerate(planned, 1):
         folder = out / method.replace(":", "-") / Path(source).stem / f"seed-{seed}"
         cell, found = run_cell(folder, method, arguments, protocols=suite.protocols)
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.accuracy["last"].items())
         how = "finished before" if found else "trained"
-        print(f"[{number}/{len(planned)}] {method} on {source}, seed {seed}: {how}; {figures}", file=sys.stderr)
+        line = f"[{number}/{len(planned)}] {method} on {source}, seed {seed}: {how}; {figures}"
+        print(printable(line), file=sys.stderr)
         cells.append(cell)
     return cells
 

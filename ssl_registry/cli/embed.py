@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
+from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, add_trust, data_arguments
 
 __all__ = ["run"]
 
@@ -14,10 +14,13 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", required=True, help="the file; the same command goes on where it was stopped")
     parser.add_argument("--devices", help=DEVICES)
     add_data_arguments(parser)
+    add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.embed import embed
 
-    result = embed(options.path, out=options.out, devices=options.devices, **data_arguments(options))
+    result = embed(
+        options.path, out=options.out, devices=options.devices, trust=options.trust, **data_arguments(options)
+    )
     print(f"{result.file}: {result.rows} rows of {result.width} features")
     if result.resumed:
         print(f"{result.resumed} of them were there from a call that was stopped")

@@ -6,8 +6,9 @@ import json
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from ssl_registry._system.terminal import printable
 from ssl_registry.cli.messages import show_messages
-from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, data_arguments
+from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, add_trust, data_arguments
 
 if TYPE_CHECKING:
     from ssl_registry.workflows.evaluate.results import EvaluateResult
@@ -27,6 +28,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--devices", help=DEVICES)
     parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.evaluate.evaluate import evaluate
 
@@ -39,6 +41,7 @@ def run(argv: list[str]) -> int:
             temperature=options.temperature,
             seeds=options.seeds,
             devices=options.devices,
+            trust=options.trust,
             cache=not options.no_cache,
         )
     if options.json:
@@ -65,6 +68,7 @@ def print_result(result: EvaluateResult) -> None:
         cells = ["" if f is None else f"{f.mean:.3f}" + ("" if f.std is None else f" ± {f.std:.3f}") for f in figures]
         table.add_row(row.protocol, row.features, *cells, style="bold" if row.features == "trained" else None)
     console.print(table)
-    console.print(f"{result.data}: {result.train} training and {result.test} test samples", highlight=False)
+    counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
+    console.print(counted, highlight=False, markup=False)
     if result.saved:
-        console.print(f"Added to {result.saved}", highlight=False, soft_wrap=True)
+        console.print(f"Added to {result.saved}", highlight=False, markup=False, soft_wrap=True)

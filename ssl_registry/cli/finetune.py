@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from ssl_registry.cli.evaluate import print_result
 from ssl_registry.cli.messages import show_messages
-from ssl_registry.cli.parsing import QuickParser, add_data_arguments, data_arguments
+from ssl_registry.cli.parsing import QuickParser, add_data_arguments, add_trust, data_arguments
 from ssl_registry.cli.train import quieten
 
 __all__ = ["run"]
@@ -29,6 +29,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_data_arguments(parser)
     parser.set_defaults(batch_size=128)
+    add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.finetune import finetune
 
@@ -45,6 +46,7 @@ def run(argv: list[str]) -> int:
             weight_decay=options.weight_decay,
             seeds=options.seeds,
             out=options.out,
+            trust=options.trust,
         )
     if options.json:
         print(json.dumps(result.to_dict(), indent=2))

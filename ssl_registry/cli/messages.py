@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from ssl_registry._system.terminal import printable
+
 __all__ = ["show_messages"]
 
 # Set by torchrun, Lightning's own launcher and SLURM; all of them are 0 or missing in the first process alone.
@@ -31,7 +33,7 @@ class _Printer(logging.Handler):
         """Print the record; a pipe that was closed ends the command, as for `print`."""
         warning = "Warning: " if record.levelno >= logging.WARNING else ""
         # Flushed, so that a log file can be followed while a training runs.
-        print(f"{self.prefix}{warning}{record.getMessage()}", file=getattr(sys, self.stream), flush=True)
+        print(printable(f"{self.prefix}{warning}{record.getMessage()}"), file=getattr(sys, self.stream), flush=True)
 
 
 @contextmanager

@@ -16,6 +16,8 @@ import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from ssl_registry._system.terminal import one_line
+
 __all__ = ["GROUPS", "EntryInfo", "MethodInfo", "discover", "discover_methods", "normalized"]
 
 # What a plugin can add, and the group of entry points that it adds it to.
@@ -127,18 +129,29 @@ def _entries_of(distribution: Any, kinds: Sequence[str]) -> list[EntryInfo]:
     # Read once: each access parses the whole metadata file again.
     metadata = distribution.metadata
     return [
-        _class_of(kind)(
-            name=normalized(entry_point.name),
-            distribution=metadata["Name"],
-            version=_one_line(metadata["Version"]),
-            summary=_one_line(metadata["Summary"]),
-            target=entry_point.value,
-            requires=_core_requirement(metadata.get_all("Requires-Dist") or []),
-            kind=kind,
+        _named(
+            _class_of(kind)(
+                name=normalized(entry_point.name),
+                distribution=metadata["Name"],
+                version=_one_line(metadata["Version"]),
+                summary=_one_line(metadata["Summary"]),
+                target=entry_point.value,
+                requires=_core_requirement(metadata.get_all("Requires-Dist") or []),
+                kind=kind,
+            )
         )
         for kind in kinds
         for entry_point in distribution.entry_points.select(group=GROUPS[kind])
     ]
+
+
+def _named(info: EntryInfo) -> EntryInfo:
+    """Refuse names that a terminal would act on, and show them written out."""
+    shown = {field: one_line(getattr(info, field)) for field in ("name", "distribution", "target")}
+    if all(getattr(info, field) == text for field, text in shown.items()):
+        return info
+    problem = "its metadata have names with characters that steer a terminal; tell its author"
+    return replace(info, **shown, status="broken", problem=problem)
 
 
 def _class_of(kind: str) -> type[EntryInfo]:
@@ -157,8 +170,9 @@ def _unreadable(distribution: Any, kinds: Sequence[str], error: Exception) -> It
 
 
 def _broken(distribution: str, kind: str, error: Exception) -> EntryInfo:
-    problem = f"its metadata cannot be read ({type(error).__name__}: {_one_line(str(error))}); install it again"
-    return _class_of(kind)("(unreadable)", distribution, "", "", "", status="broken", problem=problem, kind=kind)
+    problem = f"its metadata cannot be read ({type(error).__name__}: {one_line(error)}); install it again"
+    shown = one_line(distribution)
+    return _class_of(kind)("(unreadable)", shown, "", "", "", status="broken", problem=problem, kind=kind)
 
 
 def _one_line(text: str | None) -> str:

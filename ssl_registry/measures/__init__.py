@@ -3,8 +3,8 @@
 - `features`: `extract_features`, a loader through a network; `pixels`, the raw baseline
 - `knn`: `knn_predict` and `knn_accuracy`, the weighted vote of the nearest neighbours
 - `probe`: `linear_probe`, with its `solvers`; `targets` tells what is to be predicted
-- `adam`: `adam_probe`, as LFR's authors evaluate
-- `metrics`: figures of merit for classes, several labels at once, and numbers
+- `adam_probe`: the linear evaluation of TS-TCC and of LFR's authors
+- `metrics`: scores for classes, several labels at once, and numbers
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The linear evaluation of TS-TCC and LFR on signals: one linear layer under Adam, on the features as they are."""
+"""The linear evaluation of TS-TCC, and of LFR after it: one linear layer trained by Adam on the features as given."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ssl_registry.measures.targets import check_targets, encode
 
 __all__ = ["BEST", "adam_probe"]
 
+# Of the authors' code, see `adam_probe`.
 EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 100, 128, 3e-4, 3e-4
-# Chosen on the test part, so no estimate of anything: only there to be held against what papers call their accuracy.
+# Chosen on the test part, so it overestimates: it is there to compare with papers that report it.
 BEST = "best_test_epoch"
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
+from ssl_registry._system.trust import deed_of_backbone, require_trust
 from ssl_registry.checkpoint.io import Checkpoint, read_checkpoint
-from ssl_registry.checkpoint.record import BackboneRecord, Record, check_method
+from ssl_registry.checkpoint.record import Record, check_method
 from ssl_registry.errors import CheckpointError, MethodNotFoundError, SSLRegistryError
-from ssl_registry.model.backbones import WEIGHT_SOURCES
+from ssl_registry.model.backbones import own_backbone
 
 if TYPE_CHECKING:
     from ssl_registry._registry import Registry
@@ -21,6 +26,11 @@ if TYPE_CHECKING:
     from ssl_registry.model.module import SSLModule
 
 __all__ = ["check_goes_on", "reopen"]
+
+# While a model is built, parts are made and replaced (a stem, a head of timm's): so much more than the file holds may
+# be made; 2**26 numbers are a quarter of a gigabyte.
+SPARE_NUMBERS = 2**26
+SPARE_TENSORS = 10_000
 
 
 def reopen(
@@ -30,6 +40,7 @@ def reopen(
     backbone: nn.Module | None,
     observers: Sequence[object],
     heads: dict[str, Any],
+    trust: bool,
 ) -> SSLModule:
     """Build the model that a checkpoint describes and load its weights; see `Registry.load`."""
     checkpoint = read_checkpoint(path)
@@ -39,42 +50,67 @@ def reopen(
     network: str | nn.Module
     if backbone is not None:
         network = backbone
-    elif built.name is not None:
-        _check_backbone(built, path)
-        network = built.name
-    else:
+    elif built.name is None:
         raise CheckpointError(f"{path} was trained on a module, {built.class_name}; build it and give it as backbone=")
+    else:
+        require_trust([deed_of_backbone(built.name, built.kwargs)], where=path, trust=trust)
+        own = ".py:" in built.name
+        network = own_backbone(built.name, built.kwargs, record.seed) if own else built.name
     if missing := sorted(set(record.overridden) - heads.keys()):
         raise CheckpointError(f"{path} was trained with your own {missing[0]}; build it and give it as {missing[0]}=")
-    model = registry.create(
-        info.qualified,
-        backbone=network,
-        input_shape=built.input_shape,
-        low_resolution=built.low_resolution and backbone is None,
-        pooling=built.pooling,
-        backbone_kwargs=built.kwargs if backbone is None else None,
-        view_policy=record.view_policy,
-        observers=observers,
-        seed=record.seed,
-        **(_migrated(registry, info, record, path) | heads),
-    )
+    given = isinstance(network, nn.Module)
+    options = _migrated(registry, info, record, path) | heads
     try:
+        with _no_larger_than(checkpoint):
+            model = registry.create(
+                info.qualified,
+                backbone=network,
+                input_shape=built.input_shape,
+                low_resolution=built.low_resolution and not given,
+                pooling=built.pooling,
+                backbone_kwargs=None if given else built.kwargs,
+                view_policy=record.view_policy,
+                num_samples=record.num_samples,
+                observers=observers,
+                seed=record.seed,
+                **options,
+            )
         model.load_state_dict(checkpoint.state_dict)
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())
+    except SSLRegistryError:
+        raise
+    except Exception as error:  # constructors raise nearly anything for arguments that do not fit
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
         raise CheckpointError(f"{path} does not fit the model it describes: {problem[:500]}") from error
     return model
 
 
-def _check_backbone(built: BackboneRecord, path: Path) -> None:
-    """Refuse a backbone that building would fetch, read from elsewhere or run a file for."""
-    sources = sorted(WEIGHT_SOURCES & built.kwargs.keys())
-    if not re.fullmatch(r"[\w.]*", built.name or "") or sources:
-        what = f"backbone_kwargs {sources[0]}" if sources else f"the backbone {built.name!r}"
-        raise CheckpointError(
-            f"{path} names {what}, which reopening would have to fetch or read from elsewhere; build the backbone "
-            "and give it as backbone="
-        )
+@contextmanager
+def _no_larger_than(checkpoint: Checkpoint) -> Iterator[None]:
+    """Stop building a model whose parameters are more than the file can hold, before they are filled.
+
+    Raises:
+        CheckpointError: saying so.
+    """
+    numbers = sum(value.numel() for value in checkpoint.state_dict.values())
+    left = {"numbers": SPARE_NUMBERS + 2 * numbers, "tensors": SPARE_TENSORS + 2 * len(checkpoint.state_dict)}
+
+    def count(module: nn.Module, name: str, value: Tensor | None) -> None:
+        if value is None:
+            return
+        left["numbers"] -= value.numel()
+        left["tensors"] -= 1
+        if min(left.values()) < 0:
+            raise CheckpointError(
+                f"{checkpoint.file} describes a model of many more parameters than it holds; it is damaged, or was "
+                "made to fill the memory"
+            )
+
+    hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _find_method(registry: Registry, record: Record, path: Path) -> MethodInfo:

@@ -102,7 +102,7 @@ def block_mask(
     """Mask rectangular blocks, one after the other, until exactly the wanted number of patches is masked.
 
     A block has at least ``min_patches`` patches and at most the number that is wanted, and an aspect ratio between
-    ``aspect`` and its inverse. The last block is cut where it would mask too many: its first rows remain.
+    ``aspect`` and its inverse. The last block is cut where it would mask too many, at its top or its bottom.
 
     Source: BEiT (Bao et al., 2021, arXiv:2106.08254, section 2.3, algorithm 1); iBOT (Zhou et al., 2021,
     arXiv:2111.07832) and DINOv2 (Oquab et al., 2023, arXiv:2304.07193) take the same. There the number differs a
@@ -139,9 +139,10 @@ def block_mask(
     inside = _rectangles(rows, columns, height, width, top, left)  # [B, blocks, rows, columns]
     order = torch.arange(blocks, device=device).view(-1, 1, 1)
     first = torch.where(inside, order, blocks).amin(1).flatten(1)  # the first block over each patch, [B, N]
-    # Within a block row by row; and what no block covers, if it must be, at random.
-    within = torch.arange(number, device=device) / number
-    noise = torch.rand(batch_size, number, generator=generator, device=device)
+    # Within a block row by row, from its top or from its bottom; what no block covers, if it must be, at random.
+    coin, noise = torch.rand(batch_size, 1 + number, generator=generator, device=device).split([1, number], 1)
+    place = torch.arange(number, device=device) / number
+    within = torch.where(coin < 0.5, place, 1 - place - 1 / number)  # [B, N], in [0, 1) as the noise
     return _split(_smallest(first + torch.where(first < blocks, within, noise), count), count)
 
 
@@ -207,6 +208,7 @@ def multi_block_masks(
     # At least so high that the width does not exceed the grid's, and so wide that K patches are inside.
     height = (size * ratios).sqrt().round().clamp(math.ceil(size / columns), rows)
     width = (size / height).ceil()
+    height = (size / width).ceil()
     inside = _rectangles(rows, columns, height, width, *draw(2, batch_size, num_targets)).flatten(2)  # [B, T, N]
     everywhere = torch.arange(number, device=device)
     targets = torch.where(inside, everywhere, number).topk(size, largest=False, sorted=True).indices  # row by row

@@ -70,7 +70,7 @@ def tokens(
         >>> tokens(vit, images, keep=torch.tensor([[0], [3]])).patches.shape
         torch.Size([2, 1, 192])
     """
-    with _forward(network, _reader(network)):
+    with _forward(network, partial(_answer, _reader(network))):
         found: Tokens = network(x, keep=keep, mask=mask, mask_token=mask_token, layers=tuple(layers))
     return found
 
@@ -121,6 +121,15 @@ def _is_plain_transformer(network: nn.Module) -> bool:
 
     known = (VisionTransformer.forward_features, Eva.forward_features)
     return getattr(type(network), "forward_features", None) in known
+
+
+def _answer(read: Callable[..., Tokens], network: nn.Module, x: Tensor, **request: Any) -> Tokens:
+    """Do what runs in place of ``forward``."""
+    found = read(network, x, **request)
+    parts = (found.prefix, found.patches, *found.layers)
+    # Copies, as they are parts of larger tensors: FSDP2 hooks into what a module returns, and loses a view's hook.
+    prefix, patches, *layers = (part.clone(memory_format=torch.contiguous_format) for part in parts)
+    return Tokens(prefix, patches, found.grid, tuple(layers))
 
 
 def _own_tokens(network: Any, x: Tensor, **request: Any) -> Tokens:

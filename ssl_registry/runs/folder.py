@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ssl_registry._system.atomic import write_beside
-from ssl_registry._system.locking import locked
-from ssl_registry._system.yaml_files import flatten
+from ssl_registry._system.locking import lock_folder
+from ssl_registry._system.yaml_files import flatten, to_yaml
 from ssl_registry._version import __version__
 from ssl_registry.errors import CheckpointError, ConfigError, RunError
+from ssl_registry.runs.contents import RunResults, RunSettings, read_provenance, read_results, read_settings
 
 if TYPE_CHECKING:
     from ssl_registry.model.module import SSLModule
@@ -44,6 +45,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.settings = folder / SETTINGS
+        self.results = folder / "results.json"
         self.checkpoints = folder / "checkpoints"
         self.last_checkpoint = self.checkpoints / "last.ckpt"
         self.broken = folder / "broken.txt"
@@ -80,7 +82,7 @@ class Run:
         """
         check = self.check_resumable if resume else self.check_free
         check()
-        with locked(self.folder):
+        with lock_folder(self.folder):
             check()  # another process may have been faster
             try:
                 yield
@@ -118,21 +120,39 @@ class Run:
 
     def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
         """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""
-        write_beside(self.settings, yaml.safe_dump(dict(settings), sort_keys=False))
+        write_beside(self.settings, to_yaml(settings))
         if origins is not None:
             known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
             write_beside(self.folder / ORIGINS, json.dumps(known, indent=2))
 
+    def read_settings(self) -> RunSettings:
+        """Read ``config.yaml``.
+
+        Raises:
+            ConfigError: if it cannot be read, or is damaged.
+        """
+        return read_settings(self.settings)
+
+    def read_results(self) -> RunResults:
+        """Read ``results.json``; empty while the run has not ended.
+
+        Raises:
+            ConfigError: if it cannot be read, or is damaged.
+        """
+        return read_results(self.results)
+
     def provenance(self) -> dict[str, str]:
-        """Return where the values of ``config.yaml`` came from, as far as that was recorded."""
-        record = self.folder / ORIGINS
-        found: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-        return found
+        """Return where the values of ``config.yaml`` came from, as far as that was recorded.
+
+        Raises:
+            ConfigError: if the record of it cannot be read, or is damaged.
+        """
+        return read_provenance(self.folder / ORIGINS)
 
     def write_results(self, results: Mapping[str, Any], model: SSLModule) -> None:
         """Write ``results.json``: figures, the versions of what matters, and the command."""
         facts = {**results, "versions": _versions(model), "command": sys.argv}
-        write_beside(self.folder / "results.json", json.dumps(facts, indent=2))
+        write_beside(self.results, json.dumps(facts, indent=2))
 
 
 def plain_values(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,15 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.yaml_files import read_yaml
 from ssl_registry.checkpoint.io import find_checkpoint
 from ssl_registry.data import Source, open_source
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import ConfigError, DataError
-from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
+from ssl_registry.model.backbones import Backbone, BackboneSpec
 from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
+from ssl_registry.run_options import RunOptions
+from ssl_registry.runs.contents import RunSettings
 from ssl_registry.runs.folder import Run
 from ssl_registry.views import ViewPolicy
 
@@ -31,7 +31,7 @@ class RawNetwork(nn.Module):
 
     Args:
         backbone: maps [batch, *input_shape] to features.
-        recipe: prepares the samples.
+        view_policy: prepares the samples.
         input_shape: of one sample.
         feature_dim: the width of a feature vector.
     """
@@ -60,18 +60,25 @@ class OpenedRun:
         model: with the weights of the checkpoint.
         checkpoint: its file.
         run: the run that the checkpoint lies in, or None.
-        settings: the run's ``config.yaml``; empty without a run.
+        settings: of the run's ``config.yaml``; None without a run.
+        trust: whether what the settings name may be run or fetched.
     """
 
     model: SSLModule
     checkpoint: Path
     run: Run | None
-    settings: Mapping[str, Any]
+    settings: RunSettings | None
+    trust: bool = False
 
     @property
     def name(self) -> str:
         """Method and backbone in a few words."""
         return f"{self.model.info.name} on {self.model.backbone_record.title}"
+
+    @property
+    def data(self) -> str | None:
+        """What it was trained on, as the run was told; None without a run, and for a `Source` of Python."""
+        return None if self.settings is None else self.settings.run.data
 
     def trained(self) -> RawNetwork:
         """Return the backbone as it was trained."""
@@ -87,8 +94,8 @@ class OpenedRun:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.model.seed)
                 built = self._build(record.name, record.kwargs)
-        elif _names_a_file(self.settings):
-            built = self._build(self._own_backbone(), {})
+        elif self.settings is not None and self.settings.names_a_file:
+            built = self._build(self.settings.build_backbone(self.model.seed, trust=self.trust), {})
         else:
             return None
         return self._raw(built.module)
@@ -100,7 +107,7 @@ class OpenedRun:
         image_size: int | None = None,
         data_root: str | None = None,
         modality: str | None = None,
-        holdout: float = 0.2,
+        holdout: float | None = None,
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
 
@@ -110,25 +117,28 @@ class OpenedRun:
             data: see `ssl_registry.data.open_source`; None for what the run was trained on.
             image_size: side of the images; default: what the model was trained with.
             data_root, modality: see `open_source`; default: as the run was told.
-            holdout: see `open_source`.
+            holdout: see `open_source`; default: as the run was told.
 
         Raises:
             ConfigError: if neither ``data`` nor a run's settings name a source.
             DataError: as `open_source`, or if samples are of another shape than the model takes.
+            TrustError: if the run's settings name a command or an address, without ``data`` or trust.
         """
-        if data is None and "data" not in self.settings:
+        settings = RunOptions(data=None) if self.settings is None else self.settings.run
+        if data is None and settings.data is None:
             raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
-        own = data is None or data == self.settings.get("data")
+        if data is None and self.settings is not None:
+            self.settings.require_trust("data", trust=self.trust)
+        own = data is None or data == settings.data
         *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
         square = width if len(self.model.input_shape) == 3 and height == width else None
-        size = self.settings.get("image_size") if own else square
         source = open_source(
-            data if data is not None else self.settings["data"],
-            image_size=image_size if image_size is not None else size,
-            data_root=data_root if data_root is not None else self.settings.get("data_root"),
-            modality=modality if modality is not None else (self.settings.get("modality") if own else None),
-            holdout=holdout,
-            seed=self.settings.get("seed", 0),
+            data if data is not None else str(settings.data),
+            image_size=image_size if image_size is not None else square,
+            data_root=data_root if data_root is not None else settings.data_root,
+            modality=modality if modality is not None else (settings.modality if own else None),
+            holdout=holdout if holdout is not None else settings.holdout,
+            seed=settings.seed,
             standardize=self.model.view_policy.standardized or True,
         )
         # Images are resized to what is taken; of signals and tables the length matters too.
@@ -152,34 +162,33 @@ class OpenedRun:
         )
         return spec.build()
 
-    def _own_backbone(self) -> nn.Module:
-        return own_backbone(self.settings["backbone"], self.settings.get("backbone_kwargs"), self.model.seed)
-
 
 def open_run(
-    path: str | Path, *, backbone: nn.Module | None = None, registry: Registry = default_registry
+    path: str | Path,
+    *,
+    backbone: nn.Module | None = None,
+    trust: bool = False,
+    registry: Registry = default_registry,
 ) -> OpenedRun:
     """Reopen a run's folder or a checkpoint, with a network of one's own if the run's settings name its file.
 
     Args:
         path: the folder or the file.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name: the Python file of a network, a command that gives samples.
         registry: where the method is looked up.
 
     Raises:
-        CheckpointError, MethodNotFoundError, PluginError: as `Registry.load`.
+        CheckpointError, MethodNotFoundError, PluginError, TrustError: as `Registry.load`.
+        ConfigError: if the run's settings are damaged.
     """
     checkpoint = find_checkpoint(Path(path))
     run = Run(checkpoint.parent.parent) if checkpoint.parent.name == "checkpoints" else None
-    config = None if run is None else run.folder / "config.yaml"
-    settings = read_yaml(config) if config is not None and config.is_file() else {}
-    if backbone is None and _names_a_file(settings):
-        backbone = own_backbone(settings["backbone"], settings.get("backbone_kwargs"), settings.get("seed", 0))
-    return OpenedRun(registry.load(checkpoint, backbone=backbone), checkpoint, run, settings)
-
-
-def _names_a_file(settings: Mapping[str, Any]) -> bool:
-    return ".py:" in str(settings.get("backbone"))
+    settings = run.read_settings() if run is not None and run.settings.exists() else None
+    if backbone is None and settings is not None and settings.names_a_file:
+        backbone = settings.build_backbone(settings.run.seed, trust=trust)
+    model = registry.load(checkpoint, backbone=backbone, trust=trust)
+    return OpenedRun(model, checkpoint, run, settings, trust)
 
 
 def loading_workers(source: Source, told: int | None) -> int:

@@ -66,6 +66,7 @@ def decide(
     Raises:
         ConfigError: if the method does not take samples of this modality, or ``epochs`` and ``trainer`` disagree.
         CheckpointError: if the weights to start from cannot be read.
+        TrustError: if they name a backbone that would be run or fetched, without trust.
         MethodNotFoundError, PluginError: if there is no such method.
     """
     deciders: dict[str, str] = {}
@@ -80,6 +81,7 @@ def decide(
     if run.backbone is None and run.start_from is not None:
         origin = load_backbone_weights(run.start_from)
         if origin.backbone is not None:
+            origin.check_trust(trust=run.trust)
             kwargs = dict(origin.kwargs or {})
             stem = origin.low_resolution
             run = fill(run, "weights", backbone=origin.backbone, backbone_kwargs=kwargs, low_resolution=stem)
@@ -122,6 +124,7 @@ def build_model(
         weights=run.start_from,
         low_resolution=bool(run.low_resolution),
         backbone_kwargs=None if own else run.backbone_kwargs,
+        num_samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
         seed=run.seed,
         **options,
     )

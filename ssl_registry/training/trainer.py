@@ -15,7 +15,6 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.runs.folder import Run
 from ssl_registry.training.callbacks import NameBroken, SaveOnInterrupt
 from ssl_registry.training.loggers import make_loggers
-from ssl_registry.training.memory import keep_freed_memory
 
 __all__ = ["count_processes", "epochs_of", "make_trainer"]
 
@@ -42,7 +41,7 @@ def make_trainer(
     logger: str | None = None,
     checkpoint_every: int | None = None,
 ) -> Trainer:
-    """Build the Trainer of a run; on a CPU this process keeps freed memory from then on.
+    """Build the Trainer of a run.
 
     Args:
         arguments: Lightning's own; those that are None count as not given.
@@ -80,10 +79,7 @@ def make_trainer(
     given.setdefault("enable_model_summary", False)
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
     given.setdefault("limit_val_batches", 0)
-    trainer = Trainer(callbacks=callbacks, **given)
-    if trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
-    return trainer
+    return Trainer(callbacks=callbacks, **given)
 
 
 def count_processes(arguments: Mapping[str, Any]) -> int:

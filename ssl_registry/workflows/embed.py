@@ -62,6 +62,7 @@ def embed(
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     backbone: nn.Module | None = None,
+    trust: bool = False,
     registry: Registry = default_registry,
 ) -> EmbedResult:
     """Map every sample of a source to its features and write them to a Parquet file.
@@ -79,10 +80,11 @@ def embed(
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
     Raises:
-        CheckpointError, DataError: for what cannot be opened.
+        CheckpointError, DataError, TrustError: for what cannot be opened.
         ConfigError: if ``out`` is a folder, or no name of a Parquet file.
         MissingExtraError: if pyarrow is not installed.
         SSLRegistryError: if the file cannot be written, on a full disk for instance; finished pieces stay.
@@ -93,7 +95,7 @@ def embed(
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
-    pretrained = open_run(path, backbone=backbone, registry=registry)
+    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality, holdout=0.0)
     network = pretrained.trained()
     parts = [part for part in (source.train, source.test) if part is not None]

@@ -92,5 +92,5 @@ def test_damaged_export(tmp_path, content):
 def test_damaged_configuration(exported):
     """So is a configuration that is none."""
     (exported / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match="not the configuration"):
+    with pytest.raises(CheckpointError, match=r"config\.json is damaged"):
         load_backbone_weights(exported)

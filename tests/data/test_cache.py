@@ -16,8 +16,7 @@ from PIL import Image
 
 from ssl_registry.data import SSLDataModule, broken_samples, open_source
 from ssl_registry.data.images import cache
-from ssl_registry.data.images.cache import cache_source
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data.images.cache import CachedImages, cache_source
 from ssl_registry.errors import DataError
 
 # Python 3.12 warns of every fork of a process with threads, and torch has threads.

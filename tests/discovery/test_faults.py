@@ -230,3 +230,19 @@ def test_five_hundred_distributions(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(f"[{group}]\ncrowd{number} = crowd_{number}:Method\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert len([info for info in discover_methods() if info.name.startswith("crowd")]) == 50
+
+
+@pytest.mark.parametrize("name", ["od\x1b[2Jd", "od\u202ed", "od\u200bd"])
+@pytest.mark.parametrize("place", ["method", "distribution"])
+def test_names_cannot_steer_the_terminal(name, place, tmp_path, monkeypatch, capsys):
+    """A name of an entry or a distribution with an escape or a mark of direction is broken, and shown written out."""
+    info = tmp_path / "site" / "odd-1.0.dist-info"
+    info.mkdir(parents=True)
+    method, distribution = ("odd", name) if place == "distribution" else (name, "odd")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[ssl_registry.methods]\n{method} = odd:Method\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    main(["list"])
+    shown = capsys.readouterr().out
+    assert "broken" in shown
+    assert not set(name) & set(shown) - set("od[2J")

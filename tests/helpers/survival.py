@@ -71,8 +71,8 @@ def timed(folder: Path, *argv: str) -> float:
 
 def hold(folder: Path, seconds: float) -> None:
     """Hold a folder, and write the file ``held`` into it once it is held."""
-    from ssl_registry._system.locking import locked
+    from ssl_registry._system.locking import lock_folder
 
-    with locked(folder):
+    with lock_folder(folder):
         (folder / "held").write_text("")
         time.sleep(seconds)

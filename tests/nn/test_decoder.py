@@ -84,10 +84,10 @@ def test_positions_of_one_axis_are_the_formula():
 
 @pytest.mark.parametrize("grid", [(3, 4), (5, 2)])
 def test_positions_are_those_of_timm(grid):
-    """On rectangles too: timm has the columns first, as MAE's authors."""
-    found = sine_cosine_positions(grid, 16)
+    """On rectangles too; timm has the sines of both axes before the cosines."""
+    rows_sin, rows_cos, columns_sin, columns_cos = sine_cosine_positions(grid, 16).chunk(4, dim=1)
     theirs = build_sincos2d_pos_embed(list(grid), dim=16)
-    torch.testing.assert_close(torch.cat([found[:, 8:], found[:, :8]], 1), theirs)
+    torch.testing.assert_close(torch.cat([rows_sin, columns_sin, rows_cos, columns_cos], 1), theirs)
 
 
 def test_width_must_fit():
@@ -105,7 +105,7 @@ def test_half_precision():
 
 def test_nothing_stays_on_the_host():
     """On fake CUDA tensors all is on the device, and nothing waits for it."""
-    with FakeTensorMode():
-        net = decoder().to("cuda")
+    with FakeTensorMode(), torch.device("cuda"):
+        net = decoder()
         keep, masked, _ = random_mask(2, (3, 4), 0.5, device="cuda")
         assert net(torch.randn(2, 6, 6, device="cuda"), keep, masked).device.type == "cuda"

@@ -90,11 +90,12 @@ def test_a_block_has_at_least_the_least_patches():
     assert one_block.float().mean() > 0.7
 
 
-def test_block_masks_reach_every_patch():
-    """No corner of a rectangular grid stays visible for ever."""
-    share = block_mask(4000, (4, 9), 0.4, generator=generator()).mask.float().mean(0)
+def test_blocks_lie_evenly():
+    """Every corner is masked at times, and no side of a rectangle more than the other."""
+    share = block_mask(20_000, (6, 9), 0.4, generator=generator()).mask.float().mean(0).view(6, 9)
     assert share.min() > 0.1
-    assert share.max() < 0.7
+    assert share.sub(share.flip(0)).abs().max() < 0.02
+    assert share.sub(share.flip(1)).abs().max() < 0.02
 
 
 def test_targets_are_rectangles():
@@ -109,7 +110,7 @@ def test_targets_are_rectangles():
     assert (widths * heights >= size).all()
     assert (heights / widths).min() > 0.75 * 0.7  # whole patches make the ratio a little wrong
     assert (heights / widths).max() < 1.5 * 1.4
-    assert len({(h, w) for h, w in zip(heights.flatten().tolist(), widths.flatten().tolist(), strict=True)}) > 2
+    assert len(heights.unique()) > 1  # wide ones and high ones
 
 
 @pytest.mark.parametrize("grid", [(14, 14), (8, 20), (5, 5)])

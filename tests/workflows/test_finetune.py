@@ -16,7 +16,7 @@ from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.views import ViewPolicy
 from ssl_registry.workflows.finetune import FineTuning
-from ssl_registry.workflows.finetune.layers import layer_groups
+from ssl_registry.workflows.finetune.module import layer_groups
 
 CPU = {"accelerator": "cpu"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -10,8 +9,6 @@ import os
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +18,69 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry._system.locking import lock_file
 from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.samples import Batch
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
-__all__ = ["cache_source"]
+__all__ = ["CachedImages", "cache_source"]
 
 log = logging.getLogger(__name__)
 
-CHECKED = 64  # images of a cache whose bytes are looked at when it is opened
+CHECKED = 64  # images of a cache whose bytes are compared with their checksums when it is opened
 BATCH = 64  # images written at a time
 PART = ".part"
+
+
+class CachedImages(Dataset[Any]):
+    """Images of a cache as a data set: uint8 [channels, size, size], mapped from the disk, not read into memory.
+
+    Args:
+        place: a folder that `cache_source` wrote.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.facts: dict[str, Any] = json.loads((place / "facts.json").read_text(encoding="utf-8"))
+        labels = place / "labels.npy"
+        self.labels = torch.from_numpy(np.load(labels)) if labels.exists() else None
+        self._open()
+
+    def _open(self) -> None:
+        self.images = np.memmap(self.place / "images.u8", np.uint8, "r", shape=tuple(self.facts["shape"]))
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return tuple(self.facts["shape"][1:])
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The images that could not be read when the cache was made: their names, and why."""
+        broken: dict[str, str] = self.facts["broken"]
+        return broken
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        image = torch.from_numpy(np.array(self.images[index]))
+        return image if self.labels is None else (image, self.labels[index])
+
+    def __getitems__(self, indices: list[int]) -> list[Batch]:
+        """Return one entry that holds all ``indices``, as `Samples` does."""
+        rows = np.asarray(indices)
+        return [Batch(torch.from_numpy(self.images[rows]), None if self.labels is None else self.labels[rows])]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the map behind: pickling it would copy the whole file."""
+        return {key: value for key, value in self.__dict__.items() if key != "images"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the file again."""
+        self.__dict__.update(state)
+        self._open()
 
 
 def cache_source(source: Source, folder: str | Path, *, workers: int = 0) -> Source:
@@ -66,7 +114,7 @@ def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
     stamps = np.array([images.stamp(index) for index in range(len(images))], np.int64)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(place.with_suffix(".lock")):
+        with lock_file(place.with_suffix(".lock")):
             if place.is_dir() and _holds(place, images, stamps):
                 log.info(f"{len(images)} images from the cache {place}")
             else:
@@ -82,14 +130,6 @@ def _key(images: EncodedImages) -> str:
     for index in range(len(images)):
         key.update(images.name(index).encode() + b"\0")
     return key.hexdigest()[:24]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process, however that ends."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _holds(place: Path, images: EncodedImages, stamps: NDArray[np.int64]) -> bool:

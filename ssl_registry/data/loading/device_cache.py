@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data.images.cache import CachedImages
 from ssl_registry.data.samples import Samples
 
 __all__ = ["on_device"]

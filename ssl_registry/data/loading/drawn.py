@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from ssl_registry.data.images.cached_images import CachedImages
+from ssl_registry.data.images.cache import CachedImages
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
 from ssl_registry.data.samples import Samples

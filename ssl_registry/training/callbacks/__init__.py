@@ -3,10 +3,9 @@
 - `best`: `BestEpoch`, a checkpoint of the best epoch by a part of the training samples
 - `broken`: `NameBroken`, images that could not be read are named in the run's folder
 - `interrupt`: `SaveOnInterrupt`, Ctrl-C ends a run with a checkpoint that resumes exactly
-- `guard`: `CollapseGuard`, warns of a collapse; with `looks` (what it sees and how it judges), `blind` (the trivial
-  value of a loss) and `causes` (why it may be)
+- `guard`: `CollapseGuard`, warns of a collapse; `diagnosis` tells what its snapshots mean and the likely causes
+- `recompute`: a batch's loss a second time and its trivial value, without a trace
 - `probe`: `OnlineProbe`, k-NN and a linear probe within a budget of time
-- `strategies`: what a callback may do under which of Lightning's strategies
 - `throughput`: `Throughput`, samples a second
 """
 

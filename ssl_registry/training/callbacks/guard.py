@@ -14,42 +14,45 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
 from ssl_registry.run_options import GuardMode
-from ssl_registry.training.callbacks.causes import likely_causes
-from ssl_registry.training.callbacks.snapshots import Look, judge
-from ssl_registry.training.callbacks.strategies import keeps_weights_whole
-from ssl_registry.training.callbacks.trivial_loss import is_compiled, recompute_loss, trivial_loss
+from ssl_registry.training.callbacks.diagnosis import Snapshot, judge, likely_causes
+from ssl_registry.training.callbacks.recompute import (
+    is_compiled,
+    keeps_weights_whole,
+    recompute_loss,
+    trivial_loss,
+)
 
 __all__ = ["CollapseGuard", "GuardMode"]
 
 log = logging.getLogger(__name__)
 
-# Optimizer steps between two looks: often at first, when runs collapse, and seldom later.
-EARLY_EVERY, EARLY, EVERY = 10, 100, 100
-# The trivial loss costs a forward pass: every so many looks.
-BLIND_EVERY = 3
-# An output is judged on at most so many samples: the SVD of more costs more than a step.
-ROWS = 256
-# With fewer rows or columns two vectors are soon alike.
-LEAST = 8
+# Optimizer steps between two snapshots: more often in the first steps, when runs collapse.
+EARLY_EVERY, EARLY_STEPS, EVERY = 10, 100, 100
+# The trivial loss costs a forward pass: it is computed for every third snapshot.
+TRIVIAL_LOSS_EVERY = 3
+# An output is judged on at most this many samples: the SVD of more costs more than a step.
+MAX_SAMPLES = 256
+# An output with fewer samples or features is not judged: two short vectors are often alike by chance.
+MIN_SAMPLES_AND_FEATURES = 8
 
 
 class CollapseGuard(Callback):
-    """Look at backbone and heads now and then; log a warning once, or stop the run, when they have collapsed.
+    """Take snapshots of backbone and heads; when they have collapsed, log a warning once, or stop the run.
 
     Signs, on the batch at hand: an output that trains and is the same for every sample (`feature_spread`); a loss that
     is no better than with a backbone that gives every sample the same, its trivial value; a loss that is not finite.
     ``spread`` and ``rank`` (RankMe) of the backbone are logged.
 
-    The network is hooked at the steps of a look alone. No random number that training sees is drawn, and buffers
-    are left as they were: weights are bit-identical with and without it.
+    The network has hooks during the steps of a snapshot alone. No random number that training sees is drawn, and
+    buffers are left as they were: weights are bit-identical with and without it.
 
     Args:
-        mode: ``warn``, ``stop`` (the run ends behind this step as if it were its last), or ``off``.
+        mode: ``warn``, ``stop`` (the run ends after this step as if it were its last), or ``off``.
 
     Attributes:
         message: what was said; None while all is well.
-        looks: what was seen so far.
-        seconds: that it took.
+        snapshots: what was seen so far.
+        seconds: that the guard took.
 
     Raises:
         ConfigError: for another mode.
@@ -60,23 +63,23 @@ class CollapseGuard(Callback):
             raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
         self.mode = mode
         self.message: str | None = None
-        self.looks: list[Look] = []
+        self.snapshots: list[Snapshot] = []
         self.seconds = 0.0
         self._handles: list[Any] = []
         self._outputs: dict[str, Tensor] = {}
         self._inputs: Tensor | None = None
         self._last_step = 0
-        self._looks = False  # whether a look is due at the end of the batch at hand
+        self._is_due = False  # whether this batch's end takes a snapshot
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Put hooks on the network for this batch, if a look is due."""
+        """Put hooks on the network for this batch, if a snapshot is due."""
         step = trainer.global_step
-        due = step > 0 and step % (EARLY_EVERY if step <= EARLY else EVERY) == 0
-        # With accumulated gradients several batches begin at one step; the first is looked at.
+        due = step > 0 and step % (EARLY_EVERY if step <= EARLY_STEPS else EVERY) == 0
+        # With accumulated gradients several batches begin at one step; the first one counts.
         if self.mode == "off" or not due or step == self._last_step or not isinstance(pl_module, SSLModule):
             return
         self._last_step = step
-        self._looks = True
+        self._is_due = True
         if not is_compiled(pl_module):
             self._hook(pl_module)
 
@@ -88,10 +91,11 @@ class CollapseGuard(Callback):
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
             if name == "backbone" and self._inputs is None:
                 self._inputs = inputs[0]
-            # What does not train, such as a target, is not to blame.
+            # What does not train, such as a moving average, cannot be the cause.
             trains = isinstance(output, Tensor) and output.requires_grad
-            if trains and name not in self._outputs and output.ndim == 2 and min(output.shape) >= LEAST:
-                self._outputs[name] = output.detach()[:ROWS]
+            large = trains and output.ndim == 2 and min(output.shape) >= MIN_SAMPLES_AND_FEATURES
+            if large and name not in self._outputs:
+                self._outputs[name] = output.detach()[:MAX_SAMPLES]
 
         return keep
 
@@ -99,28 +103,28 @@ class CollapseGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Judge what the hooks saw."""
-        if not self._looks or not isinstance(pl_module, SSLModule):
+        if not self._is_due or not isinstance(pl_module, SSLModule):
             return
         started = time.perf_counter()
         with trainer.precision_plugin.train_step_context():
             if is_compiled(pl_module) and keeps_weights_whole(trainer):
-                # A compiled network runs no hook that came later: the batch goes through it once more, uncompiled.
+                # A compiled network does not run hooks that are added later: recompute, uncompiled.
                 self._hook(pl_module)
                 recompute_loss(pl_module, batch, batch_idx)
             seen, inputs = self._outputs, self._inputs
             self._release()
-            blind = None
-            if len(self.looks) % BLIND_EVERY == BLIND_EVERY - 1 and keeps_weights_whole(trainer):
-                blind = float(trivial_loss(pl_module, batch, batch_idx))
-        look = Look(
+            trivial = None
+            if (len(self.snapshots) + 1) % TRIVIAL_LOSS_EVERY == 0 and keeps_weights_whole(trainer):
+                trivial = float(trivial_loss(pl_module, batch, batch_idx))
+        snapshot = Snapshot(
             step=trainer.global_step,
             loss=float(outputs["loss"]) * trainer.accumulate_grad_batches,  # Lightning hands it out divided
             spread={name: float(feature_spread(output)) for name, output in seen.items()},
             rank={name: float(effective_rank(output)) for name, output in seen.items()},
-            trivial_loss=blind,
+            trivial_loss=trivial,
         )
-        self.looks.append(look)
-        self._log(trainer, look)
+        self.snapshots.append(snapshot)
+        self._log(trainer, snapshot)
         self._tell(trainer, pl_module, inputs)
         self.seconds += time.perf_counter() - started
 
@@ -131,21 +135,21 @@ class CollapseGuard(Callback):
     def _release(self) -> None:
         for handle in self._handles:
             handle.remove()
-        self._handles, self._outputs, self._inputs, self._looks = [], {}, None, False
+        self._handles, self._outputs, self._inputs, self._is_due = [], {}, None, False
 
-    def _log(self, trainer: Trainer, look: Look) -> None:
+    def _log(self, trainer: Trainer, snapshot: Snapshot) -> None:
         values = {
-            "spread": look.spread.get("backbone"),
-            "rank": look.rank.get("backbone"),
-            "trivial_loss": look.trivial_loss,
+            "spread": snapshot.spread.get("backbone"),
+            "rank": snapshot.rank.get("backbone"),
+            "trivial_loss": snapshot.trivial_loss,
         }
         known = {name: value for name, value in values.items() if value is not None}
         for logger in trainer.loggers:
             logger.log_metrics(known, step=trainer.global_step - 1)  # Lightning's rows carry the step just made
 
     def _tell(self, trainer: Trainer, model: SSLModule, inputs: Tensor | None) -> None:
-        """Warn once; every rank looks at its own batch, and rank 0 decides for all."""
-        finding = judge(self.looks) if self.message is None else None
+        """Warn once; every rank judges its own batch, and rank 0 decides for all."""
+        finding = judge(self.snapshots) if self.message is None else None
         if finding is not None:
             causes = likely_causes(model, finding.constant, inputs)
             numbered = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))

@@ -10,7 +10,7 @@ from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.quick import QuickProbe, can_probe, quick_probe
 from ssl_registry.model.module import SSLModule
-from ssl_registry.training.callbacks.strategies import keeps_weights_whole
+from ssl_registry.training.callbacks.recompute import keeps_weights_whole
 
 __all__ = ["OnlineProbe"]
 

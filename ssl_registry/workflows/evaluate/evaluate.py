@@ -49,6 +49,7 @@ def evaluate(
     devices: str | Sequence[str] | None = None,
     cache: bool = True,
     backbone: nn.Module | None = None,
+    trust: bool = False,
     registry: Registry = default_registry,
 ) -> EvaluateResult:
     """Measure a trained backbone on labelled data, beside the untrained one and timm's supervised one.
@@ -70,16 +71,17 @@ def evaluate(
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         cache: keep features.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
     Returns:
         A row for each backbone and protocol. In a run's folder they are added to ``evaluations.jsonl`` too.
 
     Raises:
-        CheckpointError, DataError, ConfigError: for what cannot be opened, or has no labels or test part.
+        CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
     """
     _check(protocols, seeds)
-    pretrained = open_run(path, backbone=backbone, registry=registry)
+    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")

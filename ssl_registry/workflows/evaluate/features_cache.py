@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -24,10 +25,12 @@ Features = tuple[Tensor, Tensor | None]
 
 
 def cache_folder() -> Path:
-    """Return where features are kept: ``$SSL_REGISTRY_CACHE``, or ``ssl-registry/features`` in the user's cache."""
-    said = os.environ.get("SSL_REGISTRY_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(said) if said else base / "ssl-registry" / "features"
+    """Return where features are kept: ``$SSL_REGISTRY_CACHE``, or a folder in the system's one for caches.
+
+    On Linux that is ``~/.cache/ssl-registry/features``, or below ``$XDG_CACHE_HOME``.
+    """
+    told = os.environ.get("SSL_REGISTRY_CACHE")
+    return Path(told) if told else user_cache_path("ssl-registry", appauthor=False) / "features"
 
 
 def cached(folder: Path | None, key: str | None, compute: Callable[[], Features]) -> Features:

@@ -1,7 +1,7 @@
 """Going on with labels: `finetune`.
 
 - `run`: the sequence of it all
-- `module`: `FineTuning`, with its rates and frozen layers; `layers`: a backbone's layers in order
+- `module`: `FineTuning`, with its rates and frozen layers; a backbone's layers in order
 - `few_labels`: which samples keep their label
 """
 

@@ -10,15 +10,15 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_registry.errors import ConfigError
-from ssl_registry.model.optimizers import lr_factor
+from ssl_registry.model.backbones import FeaturePool
+from ssl_registry.model.optimizers import lr_factor, without_decay
 from ssl_registry.model.supervised import SupervisedModule
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.views import View
-from ssl_registry.workflows.finetune.layers import layer_groups
 
-__all__ = ["FineTuning"]
+__all__ = ["FineTuning", "layer_groups"]
 
-WARMUP = 0.05
+WARMUP = 0.05  # of all steps
 
 
 class FineTuning(SupervisedModule):
@@ -30,7 +30,7 @@ class FineTuning(SupervisedModule):
         layers: how many of the backbone's last layers train; None for all.
         learning_rate: of the head; each layer below has ``layer_decay`` times the rate of the one above.
         layer_decay: see there; 1 gives all the same rate.
-        weight_decay: AdamW's; biases and norms are excluded.
+        weight_decay: AdamW's; biases, norms, position embeddings and tokens are excluded.
         view: drawn from each training sample; None leaves them plain.
     """
 
@@ -77,21 +77,48 @@ class FineTuning(SupervisedModule):
 
     def configure_optimizers(self) -> Any:
         """Build AdamW with a rate for each layer, and a cosine over the run behind a short warm-up."""
-        groups = [_decayed(self.head.parameters(), self.learning_rate, self.weight_decay)]
+        excluded = without_decay(self)
+        groups = [_decayed(self.head.parameters(), excluded, self.learning_rate, self.weight_decay)]
         for depth, parts in enumerate(reversed(self._groups), start=1):
             trained = [p for part in parts for p in part.parameters(recurse=False) if p.requires_grad]
-            groups.append(_decayed(trained, self.learning_rate * self.layer_decay**depth, self.weight_decay))
+            groups.append(_decayed(trained, excluded, self.learning_rate * self.layer_decay**depth, self.weight_decay))
         optimizer = torch.optim.AdamW([group for pair in groups for group in pair if group["params"]])
         steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(lr_factor, schedule="cosine", warmup_steps=round(WARMUP * steps), max_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 
-def _decayed(parameters: Any, rate: float, weight_decay: float) -> list[dict[str, Any]]:
+def _decayed(parameters: Any, excluded: set[int], rate: float, weight_decay: float) -> list[dict[str, Any]]:
     """Split into parameters with and without weight decay, at one rate."""
     found = list(parameters)
-    decay, rest = [p for p in found if p.ndim > 1], [p for p in found if p.ndim <= 1]
+    decay, rest = [p for p in found if id(p) not in excluded], [p for p in found if id(p) in excluded]
     return [
         {"params": decay, "lr": rate, "weight_decay": weight_decay},
         {"params": rest, "lr": rate, "weight_decay": 0.0},
     ]
+
+
+def layer_groups(backbone: nn.Module) -> list[list[nn.Module]]:
+    """Return the modules with parameters of their own, layer by layer.
+
+    timm's models say themselves what belongs to one layer (their ``group_matcher``: a stem, a residual block, a
+    transformer block); of other networks each such module is a layer.
+
+    Example:
+        >>> [len(group) for group in layer_groups(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)))]
+        [1, 1]
+    """
+    inner = backbone.module if isinstance(backbone, FeaturePool) else backbone
+    owners = {name: part for name, part in inner.named_modules() if any(True for _ in part.parameters(recurse=False))}
+    matcher = getattr(inner, "group_matcher", None)
+    if matcher is None:
+        return [[part] for part in owners.values()]
+    from timm.models import group_parameters
+
+    layers: dict[str, int] = group_parameters(inner, matcher(coarse=False), reverse=True)
+    # A module follows its deepest parameter; a ViT's own ones (tokens, positions) lie in its first layer.
+    depth = {
+        name: max(layers[f"{name}.{key}" if name else key] for key, _ in part.named_parameters(recurse=False))
+        for name, part in owners.items()
+    }
+    return [[owners[name] for name in owners if depth[name] == layer] for layer in sorted(set(depth.values()))]

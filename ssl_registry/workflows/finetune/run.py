@@ -56,6 +56,7 @@ def finetune(
     modality: str | None = None,
     workers: int | None = None,
     backbone: nn.Module | None = None,
+    trust: bool = False,
     trainer: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
 ) -> EvaluateResult:
@@ -77,6 +78,7 @@ def finetune(
         image_size, data_root, modality: see `open_source`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python.
+        trust: run and fetch what the run's files name, such as the Python file of a network.
         trainer: arguments of Lightning's Trainer.
         registry: where the method is looked up.
 
@@ -84,11 +86,12 @@ def finetune(
         Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``.
 
     Raises:
-        CheckpointError, DataError, ConfigError: for what cannot be opened, has no labels, or is out of range.
+        CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, has no labels, or is out of
+            range.
     """
     if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
         raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
-    pretrained = open_run(path, backbone=backbone, registry=registry)
+    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}

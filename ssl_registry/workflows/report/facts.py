@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from ssl_registry._system.small_files import read_text
 from ssl_registry._system.yaml_files import flatten
 from ssl_registry.errors import ConfigError
+from ssl_registry.runs.contents import RunResults, RunSettings
+from ssl_registry.runs.folder import Run
 
 __all__ = ["RunFacts", "Series", "read_facts"]
 
 # A curve on a screen has no use for more points; each stands for the mean of its neighbours.
 POINTS = 400
+# Of a table of values: half a million logged steps.
+MOST_BYTES = 2**26
 
 Series = list[tuple[float, float]]
 
@@ -29,22 +32,27 @@ class RunFacts:
 
     Args:
         folder: of the run.
-        settings: of ``config.yaml``, with dotted names for what is nested.
+        settings: of ``config.yaml``.
         origins: where each setting came from, by name; empty for a run that did not record it.
         results: of ``results.json``; empty while the run has not ended.
         curves: (optimizer step, value) by the name it was logged under.
     """
 
     folder: Path
-    settings: dict[str, Any]
+    settings: RunSettings
     origins: dict[str, str]
-    results: dict[str, Any]
+    results: RunResults
     curves: dict[str, Series]
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.folder.resolve().name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option, with dotted names for what is nested."""
+        return dict(flatten(self.settings.values))
 
 
 def read_facts(folder: Path) -> RunFacts:
@@ -53,35 +61,11 @@ def read_facts(folder: Path) -> RunFacts:
     Raises:
         ConfigError: if it is not a run's, or a file in it is damaged.
     """
-    config = folder / "config.yaml"
-    if not config.is_file():
+    run = Run(folder)
+    if not run.settings.exists():
         what = "has no config.yaml" if folder.is_dir() else "is no folder"
         raise ConfigError(f"{folder} {what}; give the folder that `ssl-registry train` named at its end")
-    try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config} is damaged: {error}") from error
-    if not isinstance(settings, dict):
-        raise ConfigError(f"{config} is damaged: it holds no settings by name")
-    return RunFacts(
-        folder,
-        dict(flatten(settings)),
-        _read_json(folder / "origins.json"),
-        _read_json(folder / "results.json"),
-        _read_curves(folder / "metrics"),
-    )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} is damaged: it holds no values by name")
-    return value
+    return RunFacts(folder, run.read_settings(), run.provenance(), run.read_results(), _read_curves(folder / "metrics"))
 
 
 def _read_curves(folder: Path) -> dict[str, Series]:
@@ -89,21 +73,24 @@ def _read_curves(folder: Path) -> dict[str, Series]:
     values: dict[str, dict[int, float]] = defaultdict(dict)
     # A sitting has a number in its folder's name, and the later one wins.
     for path in sorted(folder.glob("*/metrics.csv"), key=lambda path: (len(path.parent.name), path.parent.name)):
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        text = read_text(path, most=MOST_BYTES, newline="")
+        try:
+            for row in csv.DictReader(io.StringIO(text, newline="")):
                 step = _number(row.get("step"))
-                for name, text in row.items():
-                    value = _number(text)
-                    if step is not None and value is not None and name not in ("step", "epoch"):
+                for name, cell in row.items():
+                    value = _number(cell)
+                    if step is not None and value is not None and name not in (None, "step", "epoch"):
                         values[name][int(step)] = value
+        except csv.Error as error:
+            raise ConfigError(f"{path} is damaged: {error}") from None
     return {name: _thinned(sorted(points.items())) for name, points in values.items()}
 
 
-def _number(text: str | None) -> float | None:
-    """Return the number in a cell; None for an empty one, a NaN, or a row that was cut short."""
+def _number(cell: Any) -> float | None:
+    """Return the number in a cell; None for an empty one, a NaN, or a row that was cut short or is too long."""
     try:
-        value = float(text or "nan")
-    except ValueError:
+        value = float(cell or "nan")
+    except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None
 

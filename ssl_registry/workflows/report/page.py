@@ -52,7 +52,7 @@ def render(runs: Sequence[RunPage]) -> str:
 
 
 def _subtitle(runs: Sequence[RunPage]) -> str:
-    settings = runs[0].facts.settings
+    settings = runs[0].facts.options
     if len(runs) > 1:
         return f"{len(runs)} runs side by side"
     # Of a file's function, or a folder of data, the last part tells enough here.
@@ -62,10 +62,10 @@ def _subtitle(runs: Sequence[RunPage]) -> str:
 
 def _options(runs: Sequence[RunPage]) -> list[dict[str, Any]]:
     """Rows of the configuration; `shown` tells those that somebody chose, or in which the runs differ."""
-    names = dict.fromkeys(name for run in runs for name in run.facts.settings)
+    names = dict.fromkeys(name for run in runs for name in run.facts.options)
     rows = []
     for name in names:
-        values = [_words(run.facts.settings.get(name)) for run in runs]
+        values = [_words(run.facts.options.get(name)) for run in runs]
         origins = [run.facts.origins.get(name, "") for run in runs]
         shown = len(set(values)) > 1 if len(runs) > 1 else origins[0] != "default"
         rows.append({"name": name, "cells": values, "origins": origins, "shown": shown})

@@ -60,10 +60,10 @@ def draw_panels(runs: Sequence[RunFacts]) -> list[Panel]:
 def _with_ends(run: RunFacts, name: str) -> Series:
     """Add the accuracies that were measured before and after training to the curve of those in between."""
     points = run.curves.get(name, [])
-    measured = run.results.get({"knn_accuracy": "knn", "linear_accuracy": "linear"}.get(name, ""), {})
+    measured = {"knn_accuracy": run.results.knn, "linear_accuracy": run.results.linear}.get(name, {})
     if "untrained" in measured:
         points = [(0.0, measured["untrained"]), *points]
     if "trained" in measured:
-        end = float(run.results.get("steps", 0))
+        end = float(run.results.steps or 0)
         points = [*(point for point in points if point[0] < end - 1), (end, measured["trained"])]
     return points

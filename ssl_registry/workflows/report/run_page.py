@@ -47,24 +47,24 @@ class RunPage:
     @property
     def alarm(self) -> str | None:
         """What the guard said."""
-        return self.facts.results.get("guard")
+        return self.facts.results.guard
 
     @property
     def versions(self) -> dict[str, str]:
         """Of what trained it."""
-        return dict(self.facts.results.get("versions", {}))
+        return dict(self.facts.results.versions)
 
     @property
     def again(self) -> str:
         """The command that repeats the run."""
-        method = str(self.facts.settings.get("method", "METHOD"))
+        method = self.facts.settings.method or "METHOD"
         config = str(self.facts.folder / "config.yaml")
         return shlex.join(["ssl-registry", "train", method, "--config", config, "--out", f"{self.facts.folder}-again"])
 
     @property
     def command(self) -> str | None:
         """The command that started it; None for a run that was started from Python."""
-        words = self.facts.results.get("command") or []
+        words = self.facts.results.command
         is_ours = len(words) > 1 and words[1] == "train"
         return shlex.join(["ssl-registry", *words[1:]]) if is_ours else None
 
@@ -75,17 +75,17 @@ class RunPage:
         rate = [value for _, value in self.facts.curves.get("samples_per_second", [])]
         rank = self.facts.curves.get("rank", [])
         found = {
-            "k-NN accuracy": _percent(_latest(results.get("knn", {}))),
-            "linear probe": _percent(_latest(results.get("linear", {}))),
-            "on raw input (k-NN)": _percent(results.get("knn", {}).get("pixels")),
+            "k-NN accuracy": _percent(_latest(results.knn)),
+            "linear probe": _percent(_latest(results.linear)),
+            "on raw input (k-NN)": _percent(results.knn.get("pixels")),
             "effective rank": f"{rank[-1][1]:.1f}" if rank else None,
-            "optimizer steps": f"{results['steps']:,}" if "steps" in results else None,
-            "training time": _duration(results["seconds"]) if "seconds" in results else None,
+            "optimizer steps": None if results.steps is None else f"{results.steps:,}",
+            "training time": None if results.seconds is None else _duration(results.seconds),
             "samples a second": f"{sorted(rate)[len(rate) // 2]:,.0f}" if rate else None,
         }
         before = {
-            "k-NN accuracy": _percent(results.get("knn", {}).get("untrained")),
-            "linear probe": _percent(results.get("linear", {}).get("untrained")),
+            "k-NN accuracy": _percent(results.knn.get("untrained")),
+            "linear probe": _percent(results.linear.get("untrained")),
         }
         return [{"name": name, "value": value, "before": before.get(name)} for name, value in found.items() if value]
 

@@ -21,12 +21,16 @@ __all__ = ["write_report", "write_run_report"]
 NAME = "report.html"
 
 
-def write_report(*runs: str | Path, out: str | Path | None = None, registry: Registry = default_registry) -> Path:
+def write_report(
+    *runs: str | Path, out: str | Path | None = None, trust: bool = False, registry: Registry = default_registry
+) -> Path:
     """Write the report of one run, or of several side by side.
 
     Args:
         runs: folders that `ssl_registry.train` wrote.
         out: the file; default: ``report.html`` in the run's folder, or in the current one for several.
+        trust: run and fetch what the runs' files name, such as the Python file of a network; without it such a run has
+            no pictures.
         registry: where methods are looked up.
 
     Returns:
@@ -43,7 +47,7 @@ def write_report(*runs: str | Path, out: str | Path | None = None, registry: Reg
         path = path / NAME
     pages = []
     for index, facts in enumerate(read):
-        gallery, problem = _reopened(facts, registry)
+        gallery, problem = _reopened(facts, trust, registry)
         pages.append(RunPage(index, facts, gallery, problem))
     write_beside(path, render(pages))
     return path
@@ -56,10 +60,10 @@ def write_run_report(folder: Path, model: SSLModule, source: Source) -> Path:
     return folder / NAME
 
 
-def _reopened(facts: RunFacts, registry: Registry) -> tuple[Gallery | None, str]:
+def _reopened(facts: RunFacts, trust: bool, registry: Registry) -> tuple[Gallery | None, str]:
     """Return the pictures, or why there can be none: the rest of a report does not depend on them."""
     try:
-        opened = open_run(facts.folder, registry=registry)
+        opened = open_run(facts.folder, trust=trust, registry=registry)
         model, source = opened.model, opened.open_data()
     except SSLRegistryError as error:
         return None, str(error)
@@ -67,4 +71,4 @@ def _reopened(facts: RunFacts, registry: Registry) -> tuple[Gallery | None, str]
 
 
 def _seed(facts: RunFacts) -> int:
-    return int(facts.settings.get("seed", 0))
+    return facts.settings.run.seed

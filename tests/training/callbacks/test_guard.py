@@ -55,12 +55,12 @@ def test_fires_on_simclr_with_a_constant_head(fit, constant_head):
     ("method", "options"), [("byol", {"momentum": 0.9}), ("byol", {}), ("simclr", {}), ("lfr", {})]
 )
 def test_is_silent_on_healthy_runs(fit, method, options, seed):
-    """Five epochs of each method, two seeds; it did look."""
+    """Five epochs of each method, two seeds; it did take snapshots."""
     guard, lines = watched()
     fit(method, guard, steps=101, seed=seed, **options)
     assert lines == []
-    assert len(guard.looks) == 10
-    assert sum(look.trivial_loss is not None for look in guard.looks) == 3
+    assert len(guard.snapshots) == 10
+    assert sum(snapshot.trivial_loss is not None for snapshot in guard.snapshots) == 3
 
 
 def test_stop_ends_the_run_cleanly(fit, constant_head, tmp_path):
@@ -73,7 +73,7 @@ def test_stop_ends_the_run_cleanly(fit, constant_head, tmp_path):
         projection_head=constant_head,
         trainer={"enable_checkpointing": True, "default_root_dir": tmp_path},
     )
-    assert trainer.global_step == guard.looks[-1].step < 50
+    assert trainer.global_step == guard.snapshots[-1].step < 50
     assert len(lines) == 1
     assert list(tmp_path.rglob("*.ckpt"))
 
@@ -84,12 +84,12 @@ def test_weights_are_bit_identical_with_and_without_it(fit, method):
     guard, _ = watched()
     first, _ = fit(method, guard, steps=34)
     second, _ = fit(method, steps=34)
-    assert any(look.trivial_loss is not None for look in guard.looks)
+    assert any(snapshot.trivial_loss is not None for snapshot in guard.snapshots)
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
 
 
-def test_network_is_hooked_at_looks_alone(fit, monkeypatch):
-    """Between two looks it runs no code of its own in the network, and afterwards none is left."""
+def test_network_is_hooked_at_snapshots_alone(fit, monkeypatch):
+    """Between two snapshots it runs no code of its own in the network, and afterwards none is left."""
     monkeypatch.setattr(guard_module, "EARLY_EVERY", 7)
     guard, _ = watched()
     hooked = []
@@ -104,19 +104,19 @@ def test_network_is_hooked_at_looks_alone(fit, monkeypatch):
     assert not any(part._forward_hooks for part in model.modules())
 
 
-def test_off_looks_at_nothing(fit, constant_head):
-    """No look, no word."""
+def test_off_takes_no_snapshot(fit, constant_head):
+    """No snapshot, no warning."""
     guard, lines = watched("off")
     fit("simclr", guard, steps=31, projection_head=constant_head)
-    assert (guard.looks, lines) == ([], [])
+    assert (guard.snapshots, lines) == ([], [])
 
 
 def test_accumulated_batches_are_one_step(fit):
     """With accumulation it looks at one batch of a step, and at the loss as the method gave it."""
     guard, lines = watched()
     fit("simclr", guard, steps=21, trainer={"accumulate_grad_batches": 2})
-    assert [look.step for look in guard.looks] == [10, 20]
-    assert all(3 < look.loss < 5 for look in guard.looks)
+    assert [snapshot.step for snapshot in guard.snapshots] == [10, 20]
+    assert all(3 < snapshot.loss < 5 for snapshot in guard.snapshots)
     assert lines == []
 
 
@@ -136,5 +136,5 @@ def test_compiled_networks_are_looked_at_too(fit, constant_head):
 
     guard, lines = watched()
     fit("simclr", guard, Compile(), steps=40, projection_head=constant_head)
-    assert guard.looks[-1].spread.keys() == {"backbone", "projection_head"}
+    assert guard.snapshots[-1].spread.keys() == {"backbone", "projection_head"}
     assert len(lines) == 1

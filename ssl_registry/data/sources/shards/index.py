@@ -13,6 +13,8 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from ssl_registry._system.atomic import write_beside
 from ssl_registry._system.optional import require
 from ssl_registry.errors import DataError, SSLRegistryError
@@ -124,7 +126,7 @@ def _state(url: str) -> tuple[int, ...]:
 
 
 def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ssl-registry" / "shards"
+    return user_cache_path("ssl-registry", appauthor=False) / "shards"
 
 
 def _recall(memory: Path) -> Shard | None:

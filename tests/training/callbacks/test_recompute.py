@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, SingleDevice
 from ssl_registry.training.callbacks import CollapseGuard, OnlineProbe
 from ssl_registry.training.callbacks import guard as guard_module
 from ssl_registry.training.callbacks import probe as probe_module
-from ssl_registry.training.callbacks.strategies import keeps_weights_whole
+from ssl_registry.training.callbacks.recompute import keeps_weights_whole
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ def test_sharded_weights_are_not_run_apart(fit, monkeypatch):
     guard, probe = CollapseGuard(), OnlineProbe(budget=1e9)
     fit("simclr", guard, probe, steps=31)
     assert probe.last is None
-    assert [look.trivial_loss for look in guard.looks] == [None] * 3
-    assert all("projection_head" in look.spread for look in guard.looks)
+    assert [snapshot.trivial_loss for snapshot in guard.snapshots] == [None] * 3
+    assert all("projection_head" in snapshot.spread for snapshot in guard.snapshots)

@@ -1,6 +1,6 @@
-"""A training batch's loss once more, without a trace; and its trivial value, for any method.
+"""A training batch's loss computed a second time, without a trace; and its trivial value, for any method.
 
-The trivial value is what a batch costs when the backbone tells no sample from another.
+The trivial value is what a batch costs when the backbone gives every sample the same.
 """
 
 from __future__ import annotations
@@ -10,11 +10,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from ssl_registry.model.module import SSLModule
 
-__all__ = ["is_compiled", "recompute_loss", "trivial_loss"]
+__all__ = ["is_compiled", "keeps_weights_whole", "recompute_loss", "trivial_loss"]
+
+
+def keeps_weights_whole(trainer: Trainer) -> bool:
+    """Tell whether a rank has all weights and can run the network by itself: not where they are sharded (FSDP)."""
+    return isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
 
 
 def recompute_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:

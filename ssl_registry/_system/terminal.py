@@ -1,0 +1,32 @@
+"""Text of files on a terminal: it may have any letters, and must not steer."""
+
+from __future__ import annotations
+
+__all__ = ["one_line", "printable", "tell"]
+
+
+def printable(text: str) -> str:
+    r"""Return a text with every character that a terminal would act on written out: escapes, controls, bidi marks.
+
+    Line breaks and tabs stay.
+
+    >>> print(printable("a\x1b[2Jb\u202ec"))
+    a\x1b[2Jb\u202ec
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def tell(line: str) -> None:
+    """Print a line of which parts may come from files."""
+    print(printable(line))
+
+
+def one_line(text: object) -> str:
+    r"""Return a text as one printable line.
+
+    >>> one_line("a\n  b\x07")
+    'a b\\x07'
+    """
+    return printable(" ".join(str(text).split()))
