@@ -24,7 +24,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 
 from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
-from ssl_registry.contract.context import Context, mix_seed
+from ssl_registry.contract.context import Context
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BatchError, ContractError
@@ -33,6 +33,7 @@ from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
 from ssl_registry.views import ViewPolicy, sample_keys
+from ssl_registry.views.keys import mix_seed
 
 __all__ = ["SSLModule"]
 
@@ -244,15 +245,13 @@ class SSLModule(LightningModule):
             self._check_range(given[0])
             if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
                 keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
-            return self.view_policy.draw(given[0], ctx.generator, keys=keys)
+            return self.view_policy.views_of({"x": given[0], "keys": keys})
         if len(given) != self.view_policy.num_views:
             raise BatchError(
                 f"{self.info.name} takes {self.view_policy.num_views} view(s), the batch holds {len(given)}; "
                 "give that many, or a single one and let the recipe draw them"
             )
-        if keys is not None:
-            return self.view_policy.finish(given, keys)
-        return [self.view_policy.ready(view) for view in given]
+        return self.view_policy.views_of({"views": given, "keys": keys})
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
