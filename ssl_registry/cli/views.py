@@ -75,10 +75,7 @@ def _draw(view_policy: ViewPolicy, source: Source, run: RunOptions, count: int) 
     told = view_policy.notes(source.input_shape)
     samples = [source.train[index] for index in indices]
     originals = view_policy.prepare(torch.stack([x[0] if isinstance(x, list | tuple) else x for x in samples]))
-    if drawing is None:
-        views = view_policy.draw(originals, torch.Generator().manual_seed(run.seed))
-    else:
+    if drawing.engine is not None:
         told.append(str(drawing.engine))
-        batch = DrawnViews(source.train, drawing.host, seed=run.seed).batch(indices)
-        views = view_policy.views_of(batch)
+    views = view_policy.views_of(DrawnViews(source.train, drawing, seed=run.seed).batch(indices))
     return [list(row) for row in zip(originals, *views, strict=True)], told

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
-from ssl_registry.contract.context import Context, mix_seed
+from ssl_registry.contract.context import Context
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BatchError, ContractError
@@ -37,6 +37,7 @@ from ssl_registry.model.product import NetworkName, check_network, find_product
 from ssl_registry.model.step_values import StepValues
 from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
 from ssl_registry.views import ViewPolicy, sample_keys
+from ssl_registry.views.keys import mix_seed
 
 __all__ = ["SSLModule"]
 
@@ -283,15 +284,13 @@ class SSLModule(LightningModule):
             self._check_range(given[0])
             if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
                 keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
-            return self.view_policy.draw(given[0], ctx.generator, keys=keys)
+            return self.view_policy.views_of({"x": given[0], "keys": keys})
         if len(given) != self.view_policy.num_views:
             raise BatchError(
                 f"{self.info.name} takes {self.view_policy.num_views} view(s), the batch holds {len(given)}; "
                 "give that many, or a single one and let the recipe draw them"
             )
-        if keys is not None:
-            return self.view_policy.finish(given, keys)
-        return [self.view_policy.ready(view) for view in given]
+        return self.view_policy.views_of({"views": given, "keys": keys})
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
