@@ -85,8 +85,9 @@ def decide(
             kwargs = dict(origin.kwargs or {})
             stem = origin.low_resolution
             run = fill(run, "weights", backbone=origin.backbone, backbone_kwargs=kwargs, low_resolution=stem)
-    name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
-    run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
+    name, arguments = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
+    decider = "method" if name == needs.backbone else "source"
+    run = fill(run, decider, backbone=name, backbone_kwargs=arguments or None)
     run = fill(
         run,
         "source",
