@@ -15,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from ssl_registry.model.module import SSLModule
+from ssl_registry.nn import not_collecting
 
 __all__ = ["is_compiled", "keeps_weights_whole", "recompute_loss", "trivial_loss"]
 
@@ -27,13 +28,14 @@ def keeps_weights_whole(trainer: Trainer) -> bool:
 def recompute_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
     """Compute the loss of a training batch, from the views that training drew, uncompiled.
 
-    Buffers, such as BatchNorm's statistics, are left as they were found, and nothing is logged.
+    Buffers, such as BatchNorm's statistics, are left as they were found, no `StepCollector` keeps anything, and nothing
+    is logged.
 
     Args:
         model: in a trainer's hands, in train mode.
         batch, batch_idx: as `training_step` had them.
     """
-    with _restored_buffers(model), _uncompiled(model):
+    with _restored_buffers(model), _uncompiled(model), not_collecting():
         return model.batch_loss(batch, batch_idx, quiet=True)[0]
 
 
