@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from typing import Any, NoReturn
 
 from ssl_registry.data.sources import SOURCES
@@ -20,6 +21,13 @@ class QuickParser(argparse.ArgumentParser):
 
     def __init__(self, command: str, description: str, **kwargs: Any) -> None:
         super().__init__(prog=f"ssl-registry {command}", description=description, allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse, and refuse an empty ``--out``: a shell's variable that is not set is not the current folder."""
+        words = list(args or [])
+        if "--out=" in words or ("--out", "") in itertools.pairwise(words):
+            self.error("--out is empty; give a path")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise what `main` prints."""

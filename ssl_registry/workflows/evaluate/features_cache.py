@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from platformdirs import user_cache_path
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from ssl_registry._system.atomic import whole_file
+from ssl_registry._system.terminal import one_line
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.samples import Samples
 
 __all__ = ["cache_folder", "cached", "features_key", "fingerprint"]
+
+log = logging.getLogger(__name__)
 
 Features = tuple[Tensor, Tensor | None]
 
@@ -48,15 +53,35 @@ def cached(folder: Path | None, key: str | None, compute: Callable[[], Features]
     path = folder / f"{key}.safetensors"
     if path.is_file():
         try:
-            kept = load_file(path)
-            return kept["features"], kept.get("labels")
-        except (SafetensorError, KeyError, OSError):
+            return _read(path)
+        except Exception as error:  # safetensors raises several kinds for a damaged header
+            log.info(f"{path} is damaged ({one_line(error)[:200]}): its features are computed again")
             path.unlink(missing_ok=True)
     features, labels = compute()
     tensors = {"features": features} | ({} if labels is None else {"labels": labels})
     with whole_file(path) as file:
-        file.write(save(tensors))
+        file.write(save(tensors, metadata={"checksum": _checksum(tensors)}))
     return features, labels
+
+
+def _read(path: Path) -> Features:
+    with safe_open(path, framework="pt") as file:
+        checksum = (file.metadata() or {}).get("checksum")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+    if checksum != _checksum(tensors):
+        raise ValueError("its checksum is another one")
+    return tensors["features"], tensors.get("labels")
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    """Return the CRC-32 of names, types, shapes and numbers."""
+    found = 0
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
+        if tensor.numel():
+            numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            found = zlib.crc32(memoryview(numbers), found)
+    return f"{found:08x}"
 
 
 def features_key(network: nn.Module, about: Any, dataset: Any) -> str | None:
