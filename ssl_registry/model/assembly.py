@@ -1,4 +1,4 @@
-"""Putting a model together: backbone, heads, recipe."""
+"""Putting a model together: backbone, heads, view policy."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ def assemble(
     *,
     overrides: dict[str, nn.Module],
     view_policy: ViewPolicy | None,
+    num_samples: int | None,
     observers: Sequence[object],
     seed: int | None,
 ) -> SSLModule:
-    """Build backbone, heads and recipe, and put them together; what `Registry.create` does after its checks.
+    """Build backbone, heads and views, and put them together; what `Registry.create` does after its checks.
 
     Raises:
         BackboneError, ConfigError, ContractError: as `Registry.create`.
@@ -47,7 +48,7 @@ def assemble(
         built = spec.build()
         if needs_of(method).tokens:
             _check_tokens(info, built)
-        heads = _build_heads(hooks, info, built, overrides)
+        heads = _build_heads(hooks, info, built, overrides, num_samples)
     if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
         view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
@@ -65,6 +66,7 @@ def assemble(
         view_policy=view_policy,
         record=built.record,
         overridden=list(overrides),
+        num_samples=num_samples,
         observers=observers,
         seed=torch.initial_seed() % 2**63 if seed is None else seed,
     )
@@ -86,7 +88,7 @@ def _check_tokens(info: MethodInfo, built: Backbone) -> None:
 
 
 def _build_heads(
-    hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module]
+    hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module], num_samples: int | None
 ) -> dict[str, nn.Module]:
     given = Overrides(overrides)
     heads = hooks.build_heads(
@@ -94,6 +96,7 @@ def _build_heads(
         feature_dim=built.feature_dim,
         input_shape=built.input_shape,
         overrides=given,
+        num_samples=num_samples,
     )
     if not isinstance(heads, dict) or not all(isinstance(head, nn.Module) for head in heads.values()):
         raise ContractError(

@@ -17,7 +17,7 @@ import yaml
 
 from ssl_registry._system.atomic import given_path, write_beside
 from ssl_registry._system.locking import lock_folder
-from ssl_registry._system.yaml_files import flatten
+from ssl_registry._system.yaml_files import flatten, to_yaml
 from ssl_registry._version import __version__
 from ssl_registry.errors import CheckpointError, ConfigError, RunError
 from ssl_registry.runs.contents import RunResults, RunSettings, read_provenance, read_results, read_settings
@@ -151,7 +151,7 @@ class Run:
             # First, since a folder with a configuration alone is not known for a run's.
             known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
             write_beside(self.folder / ORIGINS, json.dumps(known, indent=2))
-        write_beside(self.settings, yaml.safe_dump(dict(settings), sort_keys=False))
+        write_beside(self.settings, to_yaml(settings))
 
     def read_settings(self) -> RunSettings:
         """Read ``config.yaml``.

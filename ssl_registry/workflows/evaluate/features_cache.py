@@ -79,8 +79,8 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
         if tensor.numel():
-            numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            found = zlib.crc32(memoryview(numbers), found)
+            numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            found = zlib.crc32(numbers, found)
     return f"{found:08x}"
 
 
