@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from typing import Any, NoReturn, get_args
 
@@ -32,6 +33,9 @@ class QuickParser(argparse.ArgumentParser):
         for word in args or ():
             flag, equals, value = word.partition("=")
             words.append(spelt.get(flag.replace("-", "_"), flag) + equals + value if word.startswith("--") else word)
+        # A shell's variable that is not set is not the current folder.
+        if "--out=" in words or ("--out", "") in itertools.pairwise(words):
+            self.error("--out is empty; give a path")
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:

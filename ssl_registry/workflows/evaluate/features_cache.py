@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import Any
 
 import torch
 from platformdirs import user_cache_path
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ssl_registry._system.atomic import whole_file
+from ssl_registry._system.terminal import one_line
 from ssl_registry.data.sample_set import SampleSet, content_hash
 
 __all__ = ["cache_folder", "cached", "features_key"]
+
+log = logging.getLogger(__name__)
 
 Features = tuple[Tensor, Tensor | None]
 
@@ -45,14 +48,14 @@ def cached(folder: Path | None, key: str | None, compute: Callable[[], Features]
     path = folder / f"{key}.safetensors"
     if path.is_file():
         try:
-            kept = load_file(path)
-            return kept["features"], kept.get("labels")
-        except (SafetensorError, KeyError, OSError):
+            return _read(path)
+        except Exception as error:  # safetensors raises several kinds for a damaged header
+            log.info(f"{path} is damaged ({one_line(error)[:200]}): its features are computed again")
             path.unlink(missing_ok=True)
     features, labels = compute()
     tensors = {"features": features} | ({} if labels is None else {"labels": labels})
     with whole_file(path) as file:
-        file.write(save(tensors))
+        file.write(save(tensors, metadata={"checksum": _checksum(tensors)}))
     return features, labels
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import Subset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.atomic import whole_file
+from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.sample_set import sample_set
 from ssl_registry.errors import ConfigError, DataError
@@ -172,7 +172,7 @@ def _fit(
 
 def _place(out: str | Path | None, run: Run | None, labels: float) -> Path | None:
     if out is not None:
-        return Path(out)
+        return given_path(out)
     return None if run is None else run.folder / f"finetuned-{100 * labels:g}.safetensors"
 
 
