@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from platformdirs import user_cache_path
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -57,6 +59,26 @@ def cached(folder: Path | None, key: str | None, compute: Callable[[], Features]
     with whole_file(path) as file:
         file.write(save(tensors, metadata={"checksum": _checksum(tensors)}))
     return features, labels
+
+
+def _read(path: Path) -> Features:
+    with safe_open(path, framework="pt") as file:
+        checksum = (file.metadata() or {}).get("checksum")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+    if checksum != _checksum(tensors):
+        raise ValueError("its checksum is another one")
+    return tensors["features"], tensors.get("labels")
+
+
+def _checksum(tensors: dict[str, Tensor]) -> str:
+    """Return the CRC-32 of names, types, shapes and numbers."""
+    found = 0
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), found)
+        if tensor.numel():
+            numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            found = zlib.crc32(numbers, found)
+    return f"{found:08x}"
 
 
 def features_key(network: nn.Module, about: Any, dataset: SampleSet) -> str | None:
