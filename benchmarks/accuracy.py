@@ -33,6 +33,7 @@ from ssl_registry import SSLModule, registry
 from ssl_registry.data import Source, SSLDataModule, open_source
 from ssl_registry.data.loading.drawn import choose_view_plan
 from ssl_registry.data.samples import Samples
+from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.training.building import build_model
 
@@ -57,14 +58,16 @@ def make(method: str, source: Source, seed: int, options: argparse.Namespace) ->
         "byol": {"hidden_dim": 1024, "momentum": options.momentum, "final_momentum": options.momentum},
         "simclr": {"jitter_strength": 0.5},
     }
+    settings = RunOptions(
+        backbone=options.backbone,
+        low_resolution=options.low_resolution,
+        backbone_kwargs={"channels": [options.width << stage for stage in range(4)]} if options.width else None,
+        seed=seed,
+    )
     return build_model(
         method,
         source,
-        backbone=options.backbone,
-        low_resolution=options.low_resolution,
-        pretrained=False,
-        backbone_kwargs={"channels": [options.width << stage for stage in range(4)]} if options.width else None,
-        seed=seed,
+        settings,
         registry=registry,
         options={
             "optimizer": "momentum",

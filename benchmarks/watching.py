@@ -16,6 +16,7 @@ from lightning.pytorch import Callback, Trainer
 from ssl_registry import SSLModule, registry
 from ssl_registry.data import SSLDataModule, open_source
 from ssl_registry.measures.quick import quick_probe
+from ssl_registry.run_options import RunOptions
 from ssl_registry.training.building import build_model
 from ssl_registry.training.callbacks import CollapseGuard, OnlineProbe, Throughput
 
@@ -28,17 +29,9 @@ def main() -> None:
     data = SSLDataModule(source, batch_size=64)
 
     def build() -> SSLModule:
-        return build_model(
-            "byol",
-            source,
-            backbone="resnet18",
-            low_resolution=None,
-            pretrained=False,
-            backbone_kwargs=None,
-            seed=0,
-            options={"hidden_dim": 512, "projection_dim": 128},
-            registry=registry,
-        )
+        settings = RunOptions(backbone="resnet18", low_resolution=True)
+        heads = {"hidden_dim": 512, "projection_dim": 128}
+        return build_model("byol", source, settings, options=heads, registry=registry)
 
     def fit(callbacks: Callable[[], Sequence[Callback]]) -> Callable[[], None]:
         model = build()

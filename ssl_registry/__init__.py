@@ -33,7 +33,7 @@ _HOME = {
     "evaluate": "ssl_registry.workflows.evaluate.evaluate",
     "finetune": "ssl_registry.workflows.finetune",
     "embed": "ssl_registry.workflows.embed",
-    "export": "ssl_registry.workflows.export",
+    "export": "ssl_registry.workflows.export.writing",
 }
 
 __all__ = [
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from ssl_registry.model.supervised import SupervisedModule
     from ssl_registry.workflows.embed import embed
     from ssl_registry.workflows.evaluate.evaluate import evaluate
-    from ssl_registry.workflows.export import export
+    from ssl_registry.workflows.export.writing import export
     from ssl_registry.workflows.finetune import finetune
     from ssl_registry.workflows.train import train
 

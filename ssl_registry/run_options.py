@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ssl_registry.data.options import DataOptions
 
-__all__ = ["GuardMode", "RunOptions"]
+__all__ = ["RESERVED", "GuardMode", "RunOptions"]
 
 GuardMode = Literal["warn", "stop", "off"]
 
@@ -110,3 +110,10 @@ class RunOptions(DataOptions):
     def view_changes(self) -> dict[str, Any]:
         """Return the changes to the fields of views."""
         return {name: value for name, value in self.views.items() if name != "engine"}
+
+
+# Names that `train` or its command line takes: a method's option of the same name could never be reached.
+RESERVED = frozenset(RunOptions.model_fields) | {
+    *("method", "options", "origins", "registry", "trainer"),
+    *("config", "debug", "from", "help", "plugin", "print_config", "recipe"),
+}

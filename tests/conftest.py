@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -13,8 +14,9 @@ import pytest
 
 
 @pytest.fixture
-def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
     """Install a distribution by hand: a module and its metadata, in a folder of its own on sys.path."""
+    modules: list[str] = []
 
     def make(
         distribution: str,
@@ -28,6 +30,7 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     ) -> Path:
         site = tmp_path / f"site-{distribution}"
         module = distribution.replace("-", "_")
+        modules.append(module)
         info = site / f"{module}-{version}.dist-info"
         info.mkdir(parents=True)
         metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\nSummary: {summary}\n"
@@ -40,7 +43,9 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         monkeypatch.syspath_prepend(site)
         return site
 
-    return make
+    yield make
+    for module in modules:  # another test may make a module of this name
+        sys.modules.pop(module, None)
 
 
 @pytest.fixture

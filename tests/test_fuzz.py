@@ -161,7 +161,7 @@ QUICK = {
 def test_quick_commands(data, tmp_path, monkeypatch):
     """Commands with right and wrong words in any order."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ssl_registry.cli.listing.import_problem", lambda info, timeout: "")
+    monkeypatch.setattr("ssl_registry.cli.entries.import_problem", lambda info, timeout: "")
     command = data.draw(st.sampled_from([*QUICK]) | WORD)
     words = st.one_of(st.sampled_from(QUICK.get(command, ["--help"])), WORD)
     check([command, *data.draw(st.lists(words, max_size=4))])

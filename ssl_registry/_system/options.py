@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -61,7 +63,6 @@ def allowed_values(cls: type[BaseModel], key: str) -> str:
     'float > 0'
     """
     field = cls.model_fields[key]
-    words = _type_name(field.annotation)
     signs = {
         "gt": ">",
         "ge": ">=",
@@ -70,19 +71,30 @@ def allowed_values(cls: type[BaseModel], key: str) -> str:
         "min_length": "length >=",
         "max_length": "length <=",
     }
-    for constraint in field.metadata:
-        for attribute, sign in signs.items():
-            bound = getattr(constraint, attribute, None)
-            if bound is not None:
-                words += f" {sign} {bound}"
-    return words
+    bounds = [
+        f" {sign} {bound}"
+        for constraint in field.metadata
+        for attribute, sign in signs.items()
+        if (bound := getattr(constraint, attribute, None)) is not None
+    ]
+    types = _types(field.annotation)
+    plain = " | ".join(_type_name(one) for one in types if one is not NoneType)
+    return plain + "".join(bounds) + " | None" * (NoneType in types)
+
+
+def _types(annotation: Any) -> tuple[Any, ...]:
+    """Return the alternatives of a union, or the type alone."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
 
 
 def _type_name(annotation: Any) -> str:
-    text = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    return re.sub(r"\b(typing|builtins)\.", "", text).replace("NoneType", "None")
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if annotation is Path:
+        return "path"
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation.__name__
+    return re.sub(r"\b(typing|builtins)\.", "", str(annotation))
 
 
 def takes_options(model: type[BaseModel]) -> Callable[[FunctionT], FunctionT]:

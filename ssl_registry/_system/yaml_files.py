@@ -9,7 +9,7 @@ from typing import Any
 from ssl_registry._system.small_files import read_text
 from ssl_registry.errors import ConfigError
 
-__all__ = ["flatten", "read_yaml"]
+__all__ = ["flatten", "read_yaml", "to_yaml"]
 
 # PyYAML reads about 100 kB a second; a configuration has 3 kB.
 MOST_BYTES = 2**18
@@ -73,6 +73,36 @@ def _check_size(text: str) -> None:
         open_parts[-1] = (outer, before + count)
         if before + count > MOST_VALUES:
             raise ValueError(f"it stands for more than {MOST_VALUES:,} values, which no configuration has")
+
+
+def to_yaml(content: Mapping[str, Any]) -> str:
+    """Return plain values as YAML that `read_yaml` reads back as they are.
+
+    PyYAML writes a text such as ``1e2`` without quotes, since YAML 1.1 takes it for text; `read_yaml` takes it for a
+    number.
+
+    >>> to_yaml({"data": "1e2", "epochs": 3})
+    "data: '1e2'\\nepochs: 3\\n"
+
+    Raises:
+        yaml.representer.RepresenterError: for a value that a file cannot hold.
+    """
+    import yaml
+    from jsonargparse import get_loader
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes every text that would be read as something else."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        tag = "tag:yaml.org,2002:str"
+        try:
+            plain = get_loader("yaml")(value) == value
+        except yaml.YAMLError:
+            return dumper.represent_scalar(tag, value)  # PyYAML quotes what has a meaning in YAML
+        return dumper.represent_scalar(tag, value, style=None if plain else "'")
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(dict(content), Dumper=Dumper, sort_keys=False)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

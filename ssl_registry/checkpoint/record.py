@@ -117,6 +117,8 @@ class Record(BaseModel):
         backbone: what rebuilds the backbone.
         view_policy: how views are drawn.
         overridden: heads that the user gave as modules, by name.
+        num_samples: of the training source; None where it is not known.
+        product: name of the network that is evaluated and exported: ``backbone``, or a part of a head.
         seed: of every random draw.
     """
 
@@ -132,6 +134,8 @@ class Record(BaseModel):
     backbone: BackboneRecord
     view_policy: Annotated[ViewPolicy, AfterValidator(_views)]
     overridden: tuple[StrictStr, ...] = ()
+    num_samples: Annotated[StrictInt, Field(ge=1)] | None = None
+    product: StrictStr = "backbone"
     # What torch's generators take as a seed.
     seed: Annotated[StrictInt, Field(ge=-(2**63), lt=2**64)]
 

@@ -11,7 +11,7 @@ __all__ = ["run"]
 
 
 def run(argv: list[str]) -> int:
-    """Print the names that match."""
+    """Print the names that match, and where each comes from."""
     parser = QuickParser("backbones", "List names of backbones.")
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern in quotes, such as 'resnet*'")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -21,5 +21,10 @@ def run(argv: list[str]) -> int:
     names = list_backbones(options.pattern)
     if not names:
         raise BackboneError(f"no backbone matches {options.pattern!r}; '*' lists all {len(list_backbones())}")
-    print(json.dumps(names) if options.json else "\n".join(names))
+    if options.json:
+        print(json.dumps(names, indent=2))
+        return 0
+    width = max(map(len, names))
+    for name, origin in names.items():
+        print(f"{name:<{width}}  {origin}")
     return 0

@@ -80,7 +80,7 @@ def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: i
             for seed in range(seeds):
                 words = [*recipe, *rest, "--data", source, "--seed", str(seed)]
                 settings = resolve(method, cls.Config, words, suite=held)
-                planned.append((method, source, seed, settings.as_arguments(cls.Config)))
+                planned.append((method, source, seed, settings.as_arguments()))
     cells = []
     for number, (method, source, seed, arguments) in enumerate(planned, 1):
         folder = out / method.replace(":", "-") / Path(source).stem / f"seed-{seed}"

@@ -24,12 +24,22 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("check", "Check a method against the contract and the mistakes that toolboxes shipped.")
     parser.add_argument("method", help="its name, as `ssl-registry list` gives it")
     parser.add_argument("--all", action="store_true", help="also the checks that take a minute: processes, compiling")
-    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="these checks alone")
+    parser.add_argument("--only", nargs="+", action="extend", default=[], metavar="CHECK", help="these checks alone")
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="OPTION=VALUE", help="options of the method, such as hidden_dim=64"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="options of the method, such as hidden_dim=64",
     )
     parser.add_argument(
-        "--expect", nargs="+", default=[], metavar="CHECK=REASON", help="checks that it fails, each with the reason"
+        "--expect",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="CHECK=REASON",
+        help="checks that it fails, each with the reason",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)

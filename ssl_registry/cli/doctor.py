@@ -14,8 +14,8 @@ from typing import Any
 import importlib_metadata
 from packaging.requirements import Requirement
 
-from ssl_registry._registry import registry
-from ssl_registry.cli.listing import add_timeout, checked
+from ssl_registry.cli.entries import checked, list_entries
+from ssl_registry.cli.listing import add_timeout
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.errors import ConfigError
 
@@ -51,7 +51,7 @@ def examine(timeout: float) -> dict[str, Any]:
     Args:
         timeout: seconds that each plugin's import may take.
     """
-    plugins = [asdict(checked(info, timeout)) for info in registry.methods()]
+    plugins = [asdict(checked(info, timeout)) for info in list_entries()]
     facts = {
         "system": {"platform": platform.platform(), "python": sys.version.split()[0], "cores": os.cpu_count()},
         "versions": _versions(),
@@ -118,7 +118,7 @@ def _as_text(facts: dict[str, Any]) -> str:
     for plugin in facts["plugins"]:
         origin = f"{plugin['distribution']} {plugin['version']}" if plugin["distribution"] else "this process"
         problem = f": {plugin['problem']}" if plugin["problem"] else ""
-        lines.append(f"{plugin['name']} ({origin}): {plugin['status']}{problem}")
+        lines.append(f"{plugin['kind']} {plugin['name']} ({origin}): {plugin['status']}{problem}")
     if not facts["plugins"]:
         lines.append("none installed")
     return "\n".join(lines)

@@ -14,7 +14,8 @@ __all__ = ["run"]
 HELP = """usage: ssl-registry explain RUN [--json]
        ssl-registry explain METHOD [OPTIONS OF TRAIN] [--json]
 
-Show every option with its value and where that comes from: default, recipe (with its source), file or flag.
+Show every option with its value and where that comes from: default, recipe (with its source), file or flag; and what
+the samples, the method or the weights to start from decide where nothing is said.
 
   ssl-registry explain runs/byol-resnet18
   ssl-registry explain byol --recipe cifar10 --batch-size 512"""
@@ -52,21 +53,19 @@ def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     from ssl_registry._system.yaml_files import flatten
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
-    from ssl_registry.contract.needs import needs_of
+    from ssl_registry.training.building import decide, read_options
 
     quieten()
-    cls = registry.method_class(method)
-    settings = resolve(method, cls.Config, rest)
-    needs = needs_of(cls)
-    # With several modalities the samples decide, which are not opened here.
-    if settings.values["backbone"] is None and needs.backbone and len(needs.modalities) == 1:
-        settings.values.update(backbone=needs.backbone, backbone_kwargs=dict(needs.backbone_kwargs) or None)
-        settings.origins.setdefault("backbone", "method")
-    # None of the Trainer's stands for what `train` and Lightning decide.
+    settings = resolve(method, registry.method_class(method).Config, rest)
+    asked, source = read_options(dict(settings.run), owner="train")
+    run, deciders = decide(method, asked, source, settings.trainer, registry=registry)
+    origins = {**deciders, **settings.origins}
+    values = {**run.model_dump(mode="json"), "trainer": settings.trainer, **settings.options}
+    # What is not given of the Trainer's is decided by `train` and Lightning.
     return [
-        (option, value, settings.origins.get(option, "default"))
-        for option, value in flatten(settings.values)
-        if not (option.startswith("trainer.") and option not in settings.origins)
+        (option, value, origins.get(option, "default"))
+        for option, value in flatten(values)
+        if not (option.startswith("trainer.") and option not in origins)
     ]
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 
 from ssl_registry.cli.parsing import QuickParser, add_trust
+from ssl_registry.workflows.export.formats import FORMATS
 
 __all__ = ["run"]
 
@@ -14,12 +15,12 @@ def run(argv: list[str]) -> int:
     """Write, check, and print how to load it."""
     parser = QuickParser("export", "Write a trained backbone for timm, torch, ONNX or the Hugging Face hub.")
     parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
-    parser.add_argument("--format", default="timm", help="timm, hf, torch or onnx (default: timm)")
+    parser.add_argument("--format", default="timm", help=f"{_formats()} (default: timm)".replace("%", "%%"))
     parser.add_argument("--out", help="the folder (default: export-FORMAT in the run)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_trust(parser)
     options = parser.parse_args(argv)
-    from ssl_registry.workflows.export import export
+    from ssl_registry.workflows.export.writing import export
 
     result = export(options.path, format=options.format, out=options.out, trust=options.trust)
     if options.json:
@@ -29,3 +30,10 @@ def run(argv: list[str]) -> int:
     print(f"Loaded in a fresh process; largest difference of its outputs: {result.difference:.2g}\n")
     print(result.code)
     return 0
+
+
+def _formats() -> str:
+    """List every format and what it is; of plugins by their metadata alone."""
+    own = [f"{name} ({format.help})" for name, format in FORMATS.own.items()]
+    plugins = [f"{info.name} ({info.summary}; {info.origin})" for info in FORMATS.entries() if info.status == "ok"]
+    return ", ".join([*own, *plugins])

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
-from ssl_registry._registry import FIRST_PARTY, registry
+from ssl_registry._registry import FIRST_PARTY
+from ssl_registry.cli.entries import checked, list_entries
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.discovery.entry_points import MethodInfo
-from ssl_registry.discovery.health import DEFAULT_TIMEOUT, import_problem
+from ssl_registry.discovery.entry_points import EntryInfo
+from ssl_registry.discovery.health import DEFAULT_TIMEOUT
 
-__all__ = ["add_timeout", "checked", "run"]
+__all__ = ["add_timeout", "run"]
 
-COLOURS = {"ok": "green", "local": "cyan", "blocked": "yellow"}
+COLORS = {"ok": "green", "local": "cyan", "blocked": "yellow"}
 
 
 def run(argv: list[str]) -> int:
-    """Print a row for each method; exit code 1 when ``--check`` finds a broken one."""
-    parser = QuickParser("list", "List the installed methods.")
+    """Print a row for each entry; exit code 1 when ``--check`` finds a broken one."""
+    parser = QuickParser(
+        "list", "List the installed methods, and the sources, export formats and backbones that plugins add."
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="import each plugin, apart, and tell which are broken")
     add_timeout(parser)
     options = parser.parse_args(argv)
-    found = registry.methods()
+    found = list_entries()
     if options.check:
         found = [checked(info, options.timeout) for info in found]
-    rows = [asdict(info) for info in found]
     if options.json:
-        print(json.dumps(rows, indent=2))
-    elif rows:
-        _print_table(rows)
+        print(json.dumps([asdict(info) for info in found], indent=2))
     else:
-        print(f"No method is installed. Methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}")
+        _print(found)
     return int(options.check and any(info.status == "broken" for info in found))
 
 
@@ -53,31 +53,37 @@ def _seconds(word: str) -> float:
     return seconds
 
 
-def checked(info: MethodInfo, timeout: float) -> MethodInfo:
-    """Import one method in a process of its own, and mark it as broken if that fails."""
-    if info.status not in ("ok", "conflict"):
-        return info
-    problem = import_problem(info, timeout=timeout)
-    return replace(info, status="broken", problem=problem) if problem else info
+def _print(found: list[EntryInfo]) -> None:
+    """Print the methods, and below them what else plugins add."""
+    methods = [info for info in found if info.kind == "method"]
+    others = [info for info in found if info.kind != "method"]
+    if methods:
+        _print_table(methods, "method")
+    else:
+        print(f"No method is installed. Methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}")
+    if others:
+        print("\nPlugins also add:")
+        _print_table(others, "name", with_kind=True)
 
 
-def _print_table(rows: list[dict[str, str]]) -> None:
+def _print_table(rows: list[EntryInfo], title: str, *, with_kind: bool = False) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("method", "package", "version", "status"):
+    for column in (title, *["kind"] * with_kind, "package", "version", "status"):
         table.add_column(column, no_wrap=True)
     table.add_column("summary")
-    for row in rows:
-        color = COLOURS.get(row["status"], "red")
-        summary = escape(row["summary"]) + (f"\n[{color}]{escape(row['problem'])}[/]" if row["problem"] else "")
+    for info in rows:
+        color = COLORS.get(info.status, "red")
+        problem = f"\n[{color}]{escape(info.problem)}[/]" if info.problem else ""
         table.add_row(
-            escape(row["name"]),
-            escape(row["distribution"] or "(this process)"),
-            escape(row["version"]),
-            f"[{color}]{row['status']}[/]",
-            summary,
+            escape(info.name),
+            *[info.kind] * with_kind,
+            escape(info.distribution or "(this process)"),
+            escape(info.version),
+            f"[{color}]{info.status}[/]",
+            escape(info.summary) + problem,
         )
     Console().print(table)

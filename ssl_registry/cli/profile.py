@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["run"]
 
+DESCRIPTION = """Tell where the time of a training goes. METHOD and options are those of `train`: write `profile` in its
+place."""
+
+
 STAGES = {
     "read": "read",
     "decode": "decode",
@@ -25,23 +29,15 @@ STAGES = {
 
 def run(argv: list[str]) -> int:
     """Measure, and print a table and one line of advice."""
-    parser = QuickParser("profile", "Tell where the time of a training goes. METHOD and options are those of `train`.")
-    add = parser.add_argument
-    add("method", metavar="METHOD")
-    add("--data", default="digits", help="what to train on, as for train (default: digits)")
-    add("--backbone", help="timm name, signal_encoder, table_encoder, or file.py:Name")
-    add("--batch-size", type=int, default=256, help="samples a step (default: 256)")
-    add("--image-size", type=int, help="side of the images in pixels")
-    add("--data-root", help="where torchvision's data sets lie")
-    add("--cache", help="folder for images decoded and resized once")
-    add("--workers", type=int, help="processes that load samples (default: as train)")
-    add("--steps", type=int, default=20, help="steps that are measured for each setting (default: 20)")
-    add("--accelerator", default="auto", help="cpu, cuda, ... (default: the best there is)")
-    add("--json", action="store_true", help="print JSON")
-    options = vars(parser.parse_args(argv))
-    as_json, accelerator = options.pop("json"), options.pop("accelerator")
+    parser = QuickParser("profile", DESCRIPTION)
+    parser.add_argument("method", metavar="METHOD")
+    parser.add_argument("--steps", type=int, default=20, help="steps measured for each setting (default: 20)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    own, words = parser.parse_known_args(argv)
 
+    from ssl_registry._registry import registry
     from ssl_registry._system.memory import keep_freed_memory
+    from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.profile import profile
 
@@ -49,9 +45,11 @@ def run(argv: list[str]) -> int:
     keep_freed_memory()
     # More workers than cores is one of the things that are tried.
     warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
+    arguments = resolve(own.method, registry.method_class(own.method).Config, words).as_arguments()
+    del arguments["origins"]
     with show_messages(stream="stderr", prefix="... "):
-        found = profile(**options, trainer={"accelerator": accelerator})
-    if as_json:
+        found = profile(own.method, steps=own.steps, **arguments)
+    if own.json:
         print(json.dumps(_plain(found), indent=2))
     else:
         _print_table(found)

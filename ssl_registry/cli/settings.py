@@ -1,29 +1,35 @@
 """What a ``train`` command comes to: every option's value, and where it came from.
 
-Default < recipe < ``--config`` file < flag, whatever their order on the command line. Where ``--resume`` goes on with a
-run, its own ``config.yaml`` stands below the files, so that nothing needs to be said again; who names the recipe says
-all of it again.
+Default < recipe < suite < ``--config`` file < flag, whatever their order on the command line. Where ``--resume`` goes
+on with a run, its own ``config.yaml`` stands below the files, so that nothing needs to be said again; who names the
+recipe says all of it again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from ssl_registry._system.options import allowed_values, parse_options
 from ssl_registry._system.yaml_files import flatten, read_yaml
-from ssl_registry.cli.train_options import make_parser
-from ssl_registry.cli.view_options import one_word_a_view
+from ssl_registry.cli.train_options import check_known, make_parser, parse
+from ssl_registry.cli.words import normalized_words, take
 from ssl_registry.contract.config import MethodConfig
-from ssl_registry.errors import ConfigError, did_you_mean
+from ssl_registry.errors import ConfigError
 from ssl_registry.recipes.adapting import adapt
 from ssl_registry.recipes.finding import load_recipe
 from ssl_registry.recipes.reading import TrainingRecipe
+from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.folder import Run
 
 __all__ = ["Settings", "resolve"]
+
+# Two options for one thing: the one from the more important place counts.
+RIVALS = (("epochs", "max_epochs"), ("logger", "logger"))  # ours, and the Trainer's
 
 
 @dataclass(frozen=True)
@@ -31,19 +37,20 @@ class Settings:
     """The options of one ``train`` command.
 
     Args:
-        values: nested, as the parser gives them.
-        origins: where each came from, in words, by dotted option; an option that is missing has its default.
+        run: the run's.
+        options: the method's, those of every method among them.
+        trainer: arguments of Lightning's Trainer; none of them is None.
+        origins: where each option came from, in words, by dotted name; one that is missing has its default.
     """
 
-    values: dict[str, Any]
+    run: RunOptions
+    options: dict[str, Any]
+    trainer: dict[str, Any]
     origins: dict[str, str]
 
-    def as_arguments(self, config_class: type[MethodConfig]) -> dict[str, Any]:
-        """Return the arguments of `ssl_registry.training.train`: the method's options and the Trainer's apart."""
-        arguments = dict(self.values)
-        options = {name: arguments.pop(name) for name in config_class.model_fields}
-        trainer = {key: value for key, value in arguments.pop("trainer").items() if value is not None}
-        return {**arguments, "options": options, "trainer": trainer, "origins": self.origins}
+    def as_arguments(self) -> dict[str, Any]:
+        """Return the arguments of `ssl_registry.train`."""
+        return {**dict(self.run), "options": self.options, "trainer": self.trainer, "origins": self.origins}
 
 
 def resolve(
@@ -64,98 +71,66 @@ def resolve(
     Raises:
         ConfigError: about an option, a file or a recipe.
     """
-    words = one_word_a_view([_underscored(word) for word in argv])
+    models: list[type[BaseModel]] = [RunOptions, config_class]
+    optional = {name for model in models for name in model.model_fields if allowed_values(model, name).endswith("None")}
+    words = normalized_words(argv, optional=optional)
     parser = make_parser(method, config_class)
     known = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
     flags = {word[2:].partition("=")[0].rstrip("+") for word in words if word.startswith("--")}
-    _check_known(method, flags, known)
+    check_known(method, flags, known)
     # A recipe that is named again shares its batch out among the processes of today.
     resumed = _resumed(words) if "resume" in flags and "recipe" not in flags else None
-    paths, words = _take(words, "--config")
+    paths, words = take(words, "--config")
     if resumed:
         paths = [str(resumed.settings), *paths]
-    names, words = _take(words, "--recipe")
-    files = [(f"file {path}", read_yaml(path)) for path in paths]
+    names, words = take(words, "--recipe")
+    files = [(f"file {path}", _read_file(path, method)) for path in paths]
     if suite:
         given = flags.union(*(content for _, content in files))
         # Arguments of a backbone belong to the backbone that they were written for.
         kept = {key: value for key, value in suite[1].items() if key != "backbone_kwargs" or "backbone" not in given}
         files = [(suite[0], kept), *files]
     for path, content in files:
-        _check_known(f"{path.removeprefix('file ')}: {method}", content, known)
+        check_known(f"{path.removeprefix('file ')}: {method}", content, known)
     names = names or [str(content["recipe"]) for _, content in files if content.get("recipe")]
     recipe = load_recipe(method, names[-1]) if names else None
     layers = [word for _, content in files for word in ("--config", json.dumps(content, default=str))]
     if recipe:
-        _check_known(f"{recipe.path}: {method}", recipe.settings, known)
-        _parse(parser, ["--config", json.dumps(recipe.settings)], where=f"{recipe.path}: ")
+        check_known(f"{recipe.path}: {method}", recipe.settings, known)
+        parse(parser, models, ["--config", json.dumps(recipe.settings)], where=f"{recipe.path}: ")
         layers = ["--config", json.dumps(recipe.settings), *layers]
-    values = _parse(parser, [*layers, *words])
-    values.pop("config", None)
-    values.pop("recipe", None)
-    said = values.pop("method", None)
-    if said not in (None, method):
-        raise ConfigError(f"the configuration is {said}'s, not {method}'s: ssl-registry train {said} --config ...")
+    values = parse(parser, models, [*layers, *words])
     origins = _origins(values, flags, files, recipe)
+    _settle_rivals(values, origins, [*(place for place, _ in files), "flag"])
     if resumed:
         recorded = resumed.provenance()
         taken = [option for option, place in origins.items() if place == f"file {resumed.settings}"]
         origins |= {option: recorded[option] for option in taken if option in recorded}
     if recipe:
         _adapt(recipe, values, origins)
-    return Settings(values, origins)
+    run = {name: values[name] for name in RunOptions.model_fields}
+    options = {name: values[name] for name in config_class.model_fields}
+    parse_options(config_class, options, owner=method)  # a mistake is told before anything is loaded
+    trainer = {name: value for name, value in values["trainer"].items() if value is not None}
+    return Settings(parse_options(RunOptions, run, owner="train"), options, trainer, origins)
 
 
-def _underscored(word: str) -> str:
-    """Accept ``--data-root`` for ``--data_root``; values stay as they are."""
-    if not word.startswith("--"):
-        return word
-    flag, equals, value = word.partition("=")
-    return "--" + flag[2:].replace("-", "_") + equals + value
+def _read_file(path: str, method: str) -> dict[str, Any]:
+    """Read a file of options, which may name its method."""
+    content = read_yaml(path)
+    named = content.pop("method", None)
+    if named not in (None, method):
+        raise ConfigError(
+            f"{path} is a configuration of {named}, not {method}: ssl-registry train {named} --config ..."
+        )
+    return content
 
 
 def _resumed(words: list[str]) -> Run | None:
     """Find the run that ``--out`` names, if it has a configuration."""
-    folders, _ = _take(words, "--out")
+    folders, _ = take(words, "--out")
     run = Run(Path(folders[-1])) if folders else None
     return run if run and run.settings.is_file() else None
-
-
-def _take(words: list[str], flag: str) -> tuple[list[str], list[str]]:
-    """Split a command line into the values of ``flag`` and all other words."""
-    values, rest = [], []
-    left = iter(words)
-    for word in left:
-        name, equals, value = word.partition("=")
-        if name != flag:
-            rest.append(word)
-            continue
-        value = value if equals else next(left, "")
-        if not value:
-            raise ConfigError(f"{flag} needs a value")
-        values.append(value)
-    return values, rest
-
-
-def _check_known(owner: str, options: Iterable[str], known: list[str]) -> None:
-    """Find the first option that the parser does not have; jsonargparse's own message buries it."""
-    roots = {option.partition(".")[0] for option in known}
-    for option in options:
-        if str(option).partition(".")[0] not in roots:
-            raise ConfigError(
-                f"{owner} has no option --{option}.{did_you_mean(str(option), known)} "
-                f"See: ssl-registry train {owner.rpartition(' ')[2]} --help"
-            )
-
-
-def _parse(parser: Any, argv: list[str], *, where: str = "") -> dict[str, Any]:
-    from jsonargparse import ArgumentError
-
-    try:
-        values: dict[str, Any] = parser.parse_args(argv).as_dict()
-    except ArgumentError as error:
-        raise ConfigError(f"{where}{error}") from error
-    return values
 
 
 def _origins(
@@ -174,6 +149,29 @@ def _origins(
         elif recipe and option in recipe.sources:
             origins[option] = f"recipe {recipe.name}: {recipe.sources[option]}"
     return origins
+
+
+def _settle_rivals(values: dict[str, Any], origins: dict[str, str], places: list[str]) -> None:
+    """Of two options for one thing, forget the one from the less important place.
+
+    Args:
+        values: of all options.
+        origins: of those that are not defaults.
+        places: the more important ones behind the others.
+    """
+    for option, lightnings in RIVALS:
+        if values[option] is None or values["trainer"][lightnings] is None:
+            continue
+        here, there = (
+            places.index(place) if (place := origins.get(name)) in places else -1
+            for name in (option, f"trainer.{lightnings}")
+        )
+        if here > there:
+            values["trainer"][lightnings] = None
+            origins.pop(f"trainer.{lightnings}", None)
+        elif there > here:
+            values[option] = None
+            origins.pop(option, None)
 
 
 def _adapt(recipe: TrainingRecipe, values: dict[str, Any], origins: dict[str, str]) -> None:

@@ -12,9 +12,6 @@ import warnings
 
 from ssl_registry._registry import registry
 from ssl_registry.cli.messages import show_messages
-from ssl_registry.cli.settings import Settings, resolve
-from ssl_registry.cli.train_options import make_parser
-from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError
 
 __all__ = ["quieten", "run"]
@@ -42,32 +39,29 @@ def run(argv: list[str]) -> int:
         raise ConfigError(f"the method comes first: ssl-registry train METHOD {' '.join(argv)}")
     config_class = registry.method_class(method).Config
     if asked := {"-h", "--help", "--trainer.help"}.intersection(argv):
+        from ssl_registry.cli.train_options import make_parser
+
         make_parser(method, config_class, trainer="--trainer.help" in asked).print_help()
         return 0
+    from ssl_registry.cli.settings import resolve
+
     quieten()
-    return _train(method, config_class, resolve(method, config_class, argv[1:]))
-
-
-def _train(method: str, config_class: type[MethodConfig], settings: Settings) -> int:
+    settings = resolve(method, config_class, argv[1:])
     from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.training.callbacks.interrupt import TERMINATED
     from ssl_registry.workflows.train import train
 
     keep_freed_memory()
-    arguments = settings.as_arguments(config_class)
     try:
         with show_messages():
-            result = train(method, **arguments)
+            result = train(method, **settings.as_arguments())
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.
-        out = arguments["out"]
-        print(
-            f"Stopped. Go on with the same command and --resume{'' if out else ' --out FOLDER'}.",
-            file=sys.stderr,
-        )
+        where = "" if settings.run.out else " --out FOLDER"
+        print(f"Stopped. Go on with the same command and --resume{where}.", file=sys.stderr)
         return TERMINATED if stop.code == TERMINATED else 130
     # A script that goes on to evaluate must hear of it.
-    return int(arguments["guard"] == "stop" and result.warning is not None)
+    return int(settings.run.guard == "stop" and result.warning is not None)
 
 
 def quieten() -> None:

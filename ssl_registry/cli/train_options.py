@@ -1,152 +1,166 @@
-"""The options of ``ssl-registry train METHOD``: the run's, the method's own, every method's, Lightning's Trainer's."""
+"""The parser of ``ssl-registry train METHOD``: options of the run, the method's own, every method's, Lightning's."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from argparse import SUPPRESS, Action
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
+from pydantic import BaseModel
 
 from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.parsing import data_help
+from ssl_registry.cli.words import dashed
 from ssl_registry.contract.config import MethodConfig
-from ssl_registry.run_options import RunOptions
+from ssl_registry.data.options import DataOptions
+from ssl_registry.errors import ConfigError, ContractError, did_you_mean
+from ssl_registry.run_options import RESERVED, RunOptions
 
-__all__ = ["make_parser"]
+__all__ = ["check_known", "make_parser", "parse"]
 
-# Set by `train` itself, from its own options.
-NOT_OURS = {"callbacks", "plugins", "profiler", "fast_dev_run"}
+PYTHON_ONLY = "is a Python object, so it can be given in Python alone: train(..., trainer={{'{0}': ...}})"
+# Arguments of Lightning's Trainer, and why they are no options.
+NOT_ON_THE_COMMAND_LINE = {
+    **{name: PYTHON_ONLY.format(name) for name in ("callbacks", "plugins", "profiler")},
+    "fast_dev_run": "leaves neither metrics nor a checkpoint; --trainer.max_steps 5 makes a short run",
+}
 
 
 def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool = True) -> Any:
-    """Build the parser of ``train METHOD``: run, method's own, every method's, Trainer's options.
+    """Build the parser of ``train METHOD`` from `RunOptions`, the method's config and Lightning's Trainer.
 
     Args:
         method: its name.
         config_class: its options.
         trainer: False leaves the Trainer's out, and Lightning unimported: half of the seconds that help would take.
-    """
-    from jsonargparse import ArgumentParser
 
+    Raises:
+        ContractError: if an option of the method has a name that ``train`` takes.
+    """
+    if taken := sorted(RESERVED & config_class.model_fields.keys()):
+        raise ContractError(f"{method}: its option {taken[0]} has a name that train takes; its author must rename it")
     parser = ArgumentParser(
         prog=f"ssl-registry train {method}",
+        usage=f"ssl-registry train {method} [--data SOURCE] [--backbone NAME] [--epochs N] [--out FOLDER] ...",
         description=f"Train {method}. What it is: ssl-registry show {method}",
         exit_on_error=False,
         default_env=False,
         allow_abbrev=False,
+        formatter_class=_Help,
     )
     parser.add_argument("--config", action="config", help="YAML file with any of these options.")
-    add = parser.add_argument_group("run").add_argument
-    add(
-        "--recipe",
-        type=str | None,
-        default=None,
-        help="A recipe that the method ships (see `ssl-registry show`), or the path of your own .yaml.",
-    )
-    add(
-        "--data",
-        type=str,
-        default="digits",
-        help=data_help(),
-    )
-    add(
-        "--backbone",
-        type=str | None,
-        default=None,
-        help="timm name, signal_encoder, table_encoder, or file.py:Name.",
-    )
-    add(
-        "--epochs",
-        type=int | None,
-        default=None,
-        help="Passes over the data (100 unless the trainer has a limit).",
-    )
-    add("--batch_size", type=int, default=256, help="Samples a step and process.")
-    add("--out", type=str | None, default=None, help="The run's folder (default: runs/METHOD-BACKBONE).")
-    add("--resume", action="store_true", help="Go on from the last checkpoint in --out.")
-    add("--trust", action="store_true", help=RunOptions.model_fields["trust"].description)
-    add("--seed", type=int, default=0, help="Of weights, order, views and everything random.")
-    add("--image_size", type=int | None, default=None, help="Side of the images in pixels.")
-    add("--data_root", type=str | None, default=None, help="Where torchvision's data sets lie.")
-    add(
-        "--modality",
-        type=str | None,
-        default=None,
-        help="image, signal or table, where an array leaves it open.",
-    )
-    add("--standardize", type=bool, default=True, help="Bring signals and tables to mean 0 and std 1.")
-    add("--cache", type=str | None, default=None, help="Folder for images decoded and resized once.")
-    add("--workers", type=int | None, default=None, help="Processes that load samples (default: for files only).")
-    add(
-        "--low_resolution",
-        type=bool | None,
-        default=None,
-        help="3x3 stem (default: ResNets at 64 pixels and fewer).",
-    )
-    add("--pretrained", type=bool, default=False, help="Start from timm's pretrained weights.")
-    add(
-        "--start_from",
-        "--from",
-        type=str | None,
-        default=None,
-        help="Start from the backbone of a run, a checkpoint or an export.",
-    )
-    add(
-        "--backbone_kwargs",
-        type=dict[str, Any] | None,
-        default=None,
-        help="Further arguments of the backbone.",
-    )
-    add("--compile", type=bool, default=False, help="torch.compile backbone and heads; for long runs.")
-    add(
-        "--knn",
-        type=bool,
-        default=True,
-        help="Measure k-NN and a linear probe before, while and after training, when there are labels.",
-    )
-    add("--probe_every", type=int, default=1, help="Epochs between two measurements while it trains; 0: none.")
-    add("--probe_budget", type=float, default=0.03, help="Share of the training time that they may take.")
-    add("--guard", type=str, default="warn", help="About a collapse: warn, stop, or off.")
-    add(
-        "--logger",
-        type=str | None,
-        default=None,
-        help="csv, tensorboard, wandb, mlflow, with commas (default: csv, and tensorboard if installed).",
-    )
-    add("--report", type=bool, default=True, help="Write report.html at the end.")
-    add(
-        "--checkpoint_every",
-        type=int | None,
-        default=None,
-        help="Steps between two checkpoints inside an epoch (default: at its end only).",
-    )
-    add(
-        "--method",
-        type=str | None,
-        default=None,
-        help="Ignored but for its value; a run's configuration names it.",
-    )
-    add(
-        "--views",
-        type=dict[str, Any],
-        default={},
-        help="--views.blur 0 changes a field of every view, --views.1.blur 0 of one; "
-        "--views.engine auto, host, device or split.",
-    )
+    recipe = "Published values: a recipe of the method (see `ssl-registry show`), or the path of your own .yaml."
+    parser.add_argument("--recipe", type=str | None, default=None, help=recipe)
+    of_data = ["data", *(name for name in DataOptions.model_fields if name != "seed")]
+    _add(parser, "data", RunOptions, of_data)
+    _add(parser, "run", RunOptions, [name for name in RunOptions.model_fields if name not in of_data])
     own = [name for name in config_class.model_fields if name not in MethodConfig.model_fields]
-    for title, names in ((f"{method}'s own", own), ("every method's", list(MethodConfig.model_fields))):
-        group = parser.add_argument_group(title)
-        for name in names:
-            field = config_class.model_fields[name]
-            group.add_argument(
-                f"--{name}",
-                type=field.annotation,
-                default=field.get_default(call_default_factory=True),
-                help=f"{field.description or ''} [{allowed_values(config_class, name)}]".replace("%", "%%"),
-            )
+    _add(parser, f"{method}'s own", config_class, own)
+    _add(parser, "every method's", config_class, MethodConfig.model_fields)
     if not trainer:
         parser.epilog = "--trainer.NAME is every argument of Lightning's Trainer; --trainer.help lists them."
         return parser
     from lightning.pytorch import Trainer
 
-    parser.add_class_arguments(Trainer, "trainer", skip=NOT_OURS, instantiate=False)
+    parser.add_class_arguments(Trainer, "trainer", skip=set(NOT_ON_THE_COMMAND_LINE), instantiate=False)
     # None means "as `train` sets it"; the Trainer's own default applies where it sets nothing.
     parser.set_defaults({"trainer.logger": None})
     return parser
+
+
+def _add(parser: ArgumentParser, title: str, model: type[BaseModel], names: Iterable[str]) -> None:
+    """Add fields of a model as a group of options."""
+    group = parser.add_argument_group(title)
+    for name in names:
+        field = model.model_fields[name]
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        words = data_help() if name == "data" else field.description or ""
+        # `--report` is as good as `--report true`.
+        is_switch = bool in (field.annotation, *get_args(field.annotation))
+        switch: dict[str, Any] = {"nargs": "?", "const": True} if is_switch else {}
+        group.add_argument(
+            f"--{name}",
+            *extra.get("flags", ()),  # type: ignore[misc]  # a list of names, by `RunOptions`
+            type=field.annotation,
+            default=field.get_default(call_default_factory=True),
+            help=f"{words} [{allowed_values(model, name)}]".replace("%", "%%"),
+            **switch,
+        )
+
+
+def check_known(owner: str, options: Iterable[str], known: list[str]) -> None:
+    """Refuse the first option that the parser does not have; jsonargparse's own message buries it.
+
+    Args:
+        owner: whose options they are, for the message; the method is its last word.
+        options: dotted names.
+        known: those of the parser.
+
+    Raises:
+        ConfigError: with the nearest right name.
+    """
+    for option in map(str, options):
+        root, dot, name = option.partition(".")
+        name = name.partition(".")[0]
+        if root == "trainer" and name in NOT_ON_THE_COMMAND_LINE:
+            raise ConfigError(f"{owner} has no option {dashed(option)}: {name} {NOT_ON_THE_COMMAND_LINE[name]}")
+        # Of a mapping, such as optimizer_kwargs, any key will do.
+        if (f"trainer.{name}" if root == "trainer" and dot else root) not in known:
+            raise ConfigError(
+                f"{owner} has no option {dashed(option)}.{did_you_mean(option, known)} "
+                f"See: ssl-registry train {owner.rpartition(' ')[2]} --help"
+            )
+
+
+def parse(parser: Any, models: list[type[BaseModel]], argv: list[str], *, where: str = "") -> dict[str, Any]:
+    """Return the values of all options.
+
+    Args:
+        parser: from `make_parser`.
+        models: that its options were made from.
+        argv: words, as `normalized_words` gives them.
+        where: they stand, for messages.
+
+    Raises:
+        ConfigError: naming the option and what it takes.
+    """
+    try:
+        values: dict[str, Any] = parser.parse_args(argv).as_dict()
+    except ArgumentError as error:
+        raise ConfigError(f"{where}{_in_words(str(error), models)}") from error
+    return values
+
+
+def _in_words(message: str, models: list[type[BaseModel]]) -> str:
+    """Say what jsonargparse found in words that name the option and what it takes.
+
+    >>> _in_words('Parser key "epochs":\\n  Expected a <int>. Got value: many', [RunOptions])
+    "--epochs 'many' is not accepted (allowed: int >= 1 | None)"
+    >>> _in_words("unrecognized arguments: photos/", [RunOptions])
+    'photos/ stands behind no option; options begin with --, such as --data photos/'
+    """
+    key = re.search(r'key "(\w+)', message)
+    value = re.search(r"(?:Got value|Given value): (.*)", message)
+    model = next((model for model in models if key and key[1] in model.model_fields), None)
+    if model and key and value:
+        return f"{dashed(key[1])} {value[1]!r} is not accepted (allowed: {allowed_values(model, key[1])})"
+    if stray := re.fullmatch(r"unrecognized arguments: (?!--)(\S+).*", message):
+        return f"{stray[1]} stands behind no option; options begin with --, such as --data {stray[1]}"
+    if empty := re.fullmatch(r"argument (\S+?)(?:/\S+)?: expected one argument", message):
+        return f"{dashed(empty[1].lstrip('-'))} needs a value"
+    return message
+
+
+class _Help(DefaultHelpFormatter):
+    """Options with dashes; what they take is in our own words, so jsonargparse's types are left out."""
+
+    def _format_action_invocation(self, action: Action) -> str:
+        text: str = super()._format_action_invocation(action)
+        return re.sub(r"(?<!\w)--([\w.]+)", lambda found: dashed(found[1]), text)
+
+    def _get_help_string(self, action: Action) -> str:
+        text = action.help or ""
+        told = "(default: " in text or action.default in (None, SUPPRESS, {}) or not action.option_strings
+        return text if told else f"{text.removesuffix(']')}, default: %(default)s]"

@@ -17,6 +17,8 @@ DEFAULTS_OF_CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
     "SGD": ("momentum", {"momentum": 0.0}),
     "RMSprop": ("rmsprop", {"momentum": 0.0, "alpha": 0.99}),
 }
+# What torch's optimizers call the options that a config has by another name or by the same.
+RATES = {"lr": "learning_rate", "weight_decay": "weight_decay"}
 
 
 class MethodConfig(BaseModel):
@@ -26,11 +28,18 @@ class MethodConfig(BaseModel):
 
     Args:
         learning_rate: peak learning rate of the optimizer.
-        weight_decay: decoupled or L2, as the optimizer defines it; never applied to biases and norms.
+        weight_decay: decoupled or L2, as the optimizer defines it; not applied to biases, norms, position embeddings
+            and class, mask or register tokens.
+        final_weight_decay: lets the weight decay follow half a cosine over the run's optimizer steps, from
+            ``weight_decay`` to this (as DINO's rises, Caron et al., 2021, arXiv:2104.14294, section 3); None keeps it.
         optimizer: a name that timm knows (``adamw``, ``sgd``, ``lars``, ...), with timm's defaults (``sgd`` is
             Nesterov's with a momentum of 0.9), or a class of torch.optim, with torch's.
-        optimizer_kwargs: further arguments of the optimizer, such as ``{"momentum": 0.9}``.
-        lr_schedule: ``constant``, or ``cosine`` to zero over the run; stepped once per optimizer step.
+        optimizer_kwargs: further arguments of the optimizer, such as ``{"momentum": 0.9}``. ``lr`` and
+            ``weight_decay`` among them are taken as ``learning_rate`` and ``weight_decay``.
+        lr_schedule: ``constant``, or ``cosine`` to ``final_learning_rate`` over the run; stepped once per optimizer
+            step.
+        final_learning_rate: where the cosine ends; parameter groups with a rate of their own end at the same share
+            of it.
         warmup_steps: optimizer steps of linear warm-up from zero before the schedule begins.
 
     Example:
@@ -45,11 +54,15 @@ class MethodConfig(BaseModel):
 
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(0.0, ge=0, description="Weight decay; biases and norms are excluded.")
+    final_weight_decay: float | None = Field(
+        None, ge=0, description="Weight decay at the run's end, along a cosine; None: it stays."
+    )
     optimizer: str = Field("adamw", min_length=1, description="A timm optimizer name: adamw, sgd, lars, ...")
     optimizer_kwargs: dict[str, Any] = Field(default_factory=dict, description="Further optimizer arguments.")
     lr_schedule: Literal["constant", "cosine"] = Field(
         "constant", description="Learning rate over the run's optimizer steps."
     )
+    final_learning_rate: float = Field(0.0, ge=0, description="Learning rate at the end of the cosine.")
     warmup_steps: int = Field(0, ge=0, description="Optimizer steps of linear warm-up.")
 
     @model_validator(mode="before")
@@ -64,6 +77,22 @@ class MethodConfig(BaseModel):
             return options
         name, defaults = DEFAULTS_OF_CLASSES[found.__name__]
         return {**options, "optimizer": name, "optimizer_kwargs": {**defaults, **given}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rates_among_arguments(cls, options: Any) -> Any:
+        """Take ``lr`` and ``weight_decay`` out of the optimizer's arguments: they are options of their own."""
+        arguments = options.get("optimizer_kwargs") if isinstance(options, dict) else None
+        if not isinstance(arguments, Mapping) or not arguments.keys() & RATES.keys():
+            return options
+        found = {option: arguments[key] for key, option in RATES.items() if key in arguments}
+        for option, value in found.items():
+            if options.get(option, value) != value:
+                raise ValueError(
+                    f"optimizer_kwargs says {value!r} and {option}={options[option]!r}; give it once, as {option}"
+                )
+        rest = {key: value for key, value in arguments.items() if key not in RATES}
+        return {**options, **found, "optimizer_kwargs": rest}
 
     @field_validator("optimizer", mode="before")
     @classmethod

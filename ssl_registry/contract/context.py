@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_registry.nn import gather
 
-__all__ = ["Context", "mix_seed"]
+__all__ = ["Context"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,3 @@ class Context:
     def gather(self, x: Tensor) -> Tensor:
         """Concatenate [batch, ...] of all ranks to [world_size * batch, ...], with gradient."""
         return gather(x)
-
-
-def mix_seed(*numbers: int) -> int:
-    """Mix whole numbers into one seed; neighbouring inputs give unrelated outputs (SplitMix64's finaliser)."""
-    state = 0
-    for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
-        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
-        state ^= state >> 31
-    return state >> 1  # torch's CPU and CUDA generators both take 63 bits

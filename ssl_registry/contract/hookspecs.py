@@ -14,7 +14,7 @@ the others are also called on observers (``registry.create(..., observers=[...])
 # Annotations name classes of torch without importing it: the contract must load in milliseconds.
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -47,6 +47,7 @@ class MethodSpec:
         overrides: Overrides,
         token_dim: int,
         token_grid: tuple[int, ...],
+        num_samples: int | None,
     ) -> dict[str, nn.Module]:
         """Build every module besides the backbone. Required; first result; called once, at construction.
 
@@ -60,6 +61,8 @@ class MethodSpec:
                 or for ``token_grid``, refuses backbones that have none.
             token_grid: their positions along each axis: (rows, columns), or (steps,) for signals; also
                 ``model.token_grid``.
+            num_samples: of the training source, which ``ctx.indices`` count; None where it is not known. `train` gives
+                it, and ``registry.create(..., num_samples=...)``; a checkpoint remembers it.
 
         Returns:
             Modules by name; they become ``model.heads[name]`` and are saved with the model.
@@ -91,7 +94,25 @@ class MethodSpec:
     def param_groups(self, model: SSLModule, config: MethodConfig) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups. First result.
 
-        Default: every trainable parameter, biases and norms in a group without weight decay.
+        Default: every trainable parameter, in the groups ``decay`` and ``no_decay``: biases, norms, position embeddings
+        and class, mask or register tokens are without weight decay.
+
+        Returns:
+            As torch's optimizers take them. ``lr`` and ``weight_decay`` of a group win over the config's: the learning
+            rate still follows the schedule, in proportion; the weight decay stays. With a ``name``, `optimizer_values`
+            can set them.
+        """
+
+    @hookspec(firstresult=True)
+    def optimizer_values(self, ctx: Context) -> Mapping[str, Mapping[str, float]]:
+        """Set numbers of the optimizer before each of its steps, where the config's schedules do not do. First result.
+
+        They hold until they are set again. Return a function of ``ctx.step`` (steps done), and a resumed run has the
+        same values.
+
+        Returns:
+            By the name of a parameter group, ``{"lr": ..., "weight_decay": ...}``: what is set in it. ``"all"`` stands
+            for every group, but for values that a group itself stated in `param_groups`.
         """
 
     @hookspec
@@ -105,14 +126,27 @@ class MethodSpec:
             ctx: where the run stands.
         """
 
+    @hookspec
+    def on_epoch_start(self, model: SSLModule, sample: Callable[[int], Tensor], ctx: Context) -> None:
+        """Prepare an epoch, before its first batch; a clustering lives here.
+
+        Called once for each epoch, after a checkpoint has been restored. A run that is resumed inside an epoch has had
+        its call: keep what comes of it in buffers. The model is in train mode; see `ssl_registry.nn.evaluating`.
+
+        Args:
+            model, sample, ctx: as in `on_fit_start`.
+        """
+
     @hookspec(firstresult=True)
-    def frozen_modules(self, model: SSLModule, ctx: Context) -> set[str]:
-        """Name what does not train in this epoch. First result; called at each epoch's start.
+    def frozen_modules(self, model: SSLModule, ctx: Context) -> set[str] | Mapping[str, str]:
+        """Name what does not train in this epoch. First result; called at each epoch's start, after `on_epoch_start`.
 
         Returns:
             Names among ``"backbone"``, the keys of ``model.heads``, and parts inside of heads with dots
             (``"prototypes.last_layer"``). The core turns their gradients off, puts them in eval mode, and later gives
-            back exactly what it took.
+            back exactly what it took. A dict says the mode of each: ``{"predictors": "train"}`` stops their gradients
+            alone, and BatchNorm's statistics and dropout go on; ``"eval"`` is what a name alone means. A part inside of
+            one in eval mode is in eval mode.
         """
 
     @hookspec
@@ -126,6 +160,15 @@ class MethodSpec:
     @hookspec(firstresult=True)
     def should_stop(self, model: SSLModule, ctx: Context) -> bool:
         """Return True to end training (not the epoch) after this optimizer step. First result."""
+
+    @hookspec(firstresult=True)
+    def product(self, model: SSLModule) -> nn.Module:
+        """Return the network that is evaluated, embedded, probed and exported. First result; default: the backbone.
+
+        For methods whose paper evaluates another one than the trained: a teacher's backbone, for instance
+        ``model.heads["target"][0]``. It must be a part of ``model`` of the backbone's architecture, with the same names
+        and shapes in its state dict; ``model.product`` gives it.
+        """
 
     @hookspec(firstresult=True)
     def migrate_config(self, config: dict[str, Any], saved_version: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pluggy
@@ -18,7 +18,7 @@ __all__ = ["bind", "check_method_class", "implemented_hooks"]
 # Names that `registry.create` takes for itself; a method's option of the same name could never be reached.
 RESERVED = frozenset(
     {"backbone", "image_size", "in_chans", "input_shape", "pretrained", "low_resolution", "pooling"}
-    | {"backbone_kwargs", "view_policy", "observers", "seed", "name"}
+    | {"backbone_kwargs", "view_policy", "observers", "seed", "name", "weights"}
 )
 
 
@@ -31,12 +31,13 @@ def _specs() -> dict[str, Any]:
 _SPECS = _specs()
 
 
-def check_method_class(cls: object, *, source: str) -> type[Any]:
+def check_method_class(cls: object, *, source: str, reserved: Collection[str] = ()) -> type[Any]:
     """Check everything about a method that can be seen without building it.
 
     Args:
         cls: what an entry point or `Registry.register` gave.
         source: where it came from, for messages: ``"ssl-registry-byol 1.0"`` or ``"registered here"``.
+        reserved: names that its options cannot have, beside those that `registry.create` takes.
 
     Raises:
         ContractError: naming the class, its source and the nearest right name.
@@ -57,9 +58,9 @@ def check_method_class(cls: object, *, source: str) -> type[Any]:
     required = [name for name, field in config.model_fields.items() if field.is_required()]
     if required:
         raise ContractError(f"{where}: give Config.{', Config.'.join(required)} a default; every option needs one")
-    if taken := RESERVED & config.model_fields.keys():
+    if taken := RESERVED.union(reserved) & config.model_fields.keys():
         raise ContractError(
-            f"{where}: rename Config.{', Config.'.join(sorted(taken))}; registry.create takes that name"
+            f"{where}: rename Config.{', Config.'.join(sorted(taken))}; registry.create or train takes that name"
         )
     needs = getattr(cls, "needs", Needs())
     if not isinstance(needs, Needs):

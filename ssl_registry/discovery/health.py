@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from ssl_registry.discovery.entry_points import MethodInfo
+from ssl_registry.discovery.entry_points import EntryInfo
 
 __all__ = ["DEFAULT_TIMEOUT", "import_problem"]
 
@@ -18,23 +18,23 @@ DEFAULT_TIMEOUT = 60.0
 # What runs in that process. Its last line is the outcome: the plugin may have printed before it.
 PROGRAM = """
 import json, sys
-from ssl_registry import registry
+from ssl_registry.cli.entries import load_entry
 from ssl_registry.errors import SSLRegistryError
 
 problem = ""
 try:
-    registry.method_class(sys.argv[1])
+    load_entry(*sys.argv[1:])
 except SSLRegistryError as error:
     problem = " ".join(str(error).split())
 print("\\n" + json.dumps({"problem": problem}), flush=True)
 """
 
 
-def import_problem(info: MethodInfo, *, timeout: float = DEFAULT_TIMEOUT) -> str:
-    """Import a method's class apart from this process, and say in one line what is wrong.
+def import_problem(info: EntryInfo, *, timeout: float = DEFAULT_TIMEOUT) -> str:
+    """Import an entry of a plugin apart from this process, and say in one line what is wrong.
 
     Args:
-        info: an installed method whose status is ``ok`` or ``conflict``.
+        info: an entry whose status is ``ok``, or a method whose status is ``conflict``.
         timeout: seconds after which the import counts as hanging.
 
     Returns:
@@ -43,7 +43,7 @@ def import_problem(info: MethodInfo, *, timeout: float = DEFAULT_TIMEOUT) -> str
     source = f"{info.distribution} {info.version}"
     try:
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, info.qualified],
+            [sys.executable, "-c", PROGRAM, info.kind, info.qualified],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

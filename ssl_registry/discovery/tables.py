@@ -81,7 +81,7 @@ class PluginTable(Generic[T]):
 
     def entries(self) -> list[EntryInfo]:
         """List what plugins add, with what stands in its way; nothing is imported."""
-        return [self._beside_own(info) for info in discover([self.kind])]
+        return [self.beside_own(info) for info in discover([self.kind])]
 
     def names(self) -> list[str]:
         """List the names that can be asked for: the core's, then those of plugins."""
@@ -116,7 +116,8 @@ class PluginTable(Generic[T]):
             raise PluginError(f"{info.name}: {info.target} of {info.origin} calls itself {own_name!r}; tell its author")
         return entry
 
-    def _beside_own(self, info: EntryInfo) -> EntryInfo:
+    def beside_own(self, info: EntryInfo) -> EntryInfo:
+        """Mark an entry that `discover` found as a conflict, if its name is the core's."""
         if info.status != "ok" or (info.name not in self.own and info.name not in self._reserved):
             return info
         problem = f"the core has a {self.kind} of this name, which is used; the plugin needs another name"

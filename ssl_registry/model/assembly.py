@@ -1,4 +1,4 @@
-"""Putting a model together: backbone, heads, recipe."""
+"""Putting a model together: backbone, heads, view policy."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def assemble(
     *,
     overrides: dict[str, nn.Module],
     view_policy: ViewPolicy | None,
+    num_samples: int | None,
     observers: Sequence[object],
     seed: int | None,
 ) -> SSLModule:
-    """Build backbone, heads and recipe, and put them together; what `Registry.create` does after its checks.
+    """Build backbone, heads and views, and put them together; what `Registry.create` does after its checks.
 
     Raises:
         BackboneError, ConfigError, ContractError: as `Registry.create`.
@@ -49,7 +50,8 @@ def assemble(
         if needs_of(method).tokens:
             _check_tokens(info, built)
         token_dim, token_grid = _measured_tokens(method, hooks, info, built)
-        heads = _build_heads(hooks, info, built, overrides, token_dim=token_dim, token_grid=token_grid)
+        measured = {"token_dim": token_dim, "token_grid": token_grid, "num_samples": num_samples}
+        heads = _build_heads(hooks, info, built, overrides, **measured)
     if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
         view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
@@ -69,6 +71,7 @@ def assemble(
         token_dim=token_dim,
         token_grid=token_grid,
         overridden=list(overrides),
+        num_samples=num_samples,
         observers=observers,
         seed=torch.initial_seed() % 2**63 if seed is None else seed,
     )

@@ -14,10 +14,11 @@ from torch import nn
 from ssl_registry._system.plain import is_plain
 from ssl_registry._system.python_files import load_object
 from ssl_registry._system.trust import WEIGHT_SOURCES
+from ssl_registry._version import __version__
 from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
+from ssl_registry.model.encoders import ENCODERS
 from ssl_registry.model.feature_dim import FeaturePool, measure
-from ssl_registry.nn import SignalEncoder, TableEncoder
 from ssl_registry.nn.tokens import has_method, is_plain_transformer
 
 __all__ = [
@@ -26,12 +27,10 @@ __all__ = [
     "FeaturePool",
     "check_sizes",
     "has_tokens",
+    "is_timm_name",
     "list_backbones",
     "own_backbone",
 ]
-
-# The core's own small encoders for what timm has none for; each takes the number of input channels.
-ENCODERS: dict[str, type[nn.Module]] = {"signal_encoder": SignalEncoder, "table_encoder": TableEncoder}
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,10 @@ class BackboneSpec:
             )
         if isinstance(self.backbone, nn.Module):
             module, shape = self.backbone, self._shape_for_module(self.backbone)
-        elif self.backbone in ENCODERS:
-            module, shape = self._build_encoder(self.backbone)
-        else:
+        elif self.backbone not in ENCODERS.own and is_timm_name(self.backbone):
             module, shape = self._build_timm(self.backbone)
+        else:
+            module, shape = self._build_encoder(self.backbone)
         if self.low_resolution:
             _use_low_resolution_stem(module)
         module, feature_dim = measure(module, shape, self.pooling)
@@ -131,22 +130,28 @@ class BackboneSpec:
         return (self.in_chans or (made_for[0] if made_for else 3), size, size)
 
     def _build_encoder(self, name: str) -> tuple[nn.Module, tuple[int, ...]]:
-        axes = {"signal_encoder": 2, "table_encoder": 1}[name]
-        if self.input_shape is None or len(self.input_shape) != axes:
+        encoder = ENCODERS.get(name)
+        if encoder is None:
+            near = did_you_mean(name, list_backbones())
+            raise BackboneError(f"there is no backbone {name!r}.{near} List them: ssl-registry backbones 'resnet*'")
+        shape = self.input_shape
+        if shape is None and self.image_size is not None:
+            shape = (self.in_chans or 3, self.image_size, self.image_size)
+        if shape is None:
             raise BackboneError(
-                f"{name} takes {'(channels, time)' if axes == 2 else '(features,)'}; give that as input_shape, "
-                f"not {self.input_shape}"
+                f"{name} is built for samples of one shape; give input_shape=(channels, time) for signals, "
+                "input_shape=(features,) for tables, or image_size for images"
             )
         if self.pretrained:
             raise BackboneError(f"{name} has no pretrained weights; leave pretrained out")
-        return _call(ENCODERS[name], name, self.input_shape[0], **self.kwargs), self.input_shape
+        module = _call(encoder, name, input_shape=shape, **self.kwargs)
+        if not isinstance(module, nn.Module):
+            raise BackboneError(f"the encoder {name} gives a {type(module).__name__}, not an nn.Module")
+        return module, shape
 
     def _build_timm(self, name: str) -> tuple[nn.Module, tuple[int, ...]]:
         import timm
 
-        if not timm.is_model(name.partition(".")[0]) and ":" not in name:
-            near = did_you_mean(name, [*timm.list_models(), *ENCODERS])
-            raise BackboneError(f"there is no backbone {name!r}.{near} List them: ssl-registry backbones 'resnet*'")
         if self.input_shape is not None and len(self.input_shape) != 3:
             encoder = "signal_encoder" if len(self.input_shape) == 2 else "table_encoder"
             raise BackboneError(
@@ -172,6 +177,8 @@ def _call(factory: Any, name: str, /, *args: Any, **kwargs: Any) -> nn.Module:
     """Build a model; what its constructor says against the arguments becomes an error with the name."""
     try:
         module: nn.Module = factory(*args, **kwargs)
+    except BackboneError:
+        raise
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise BackboneError(f"{name} cannot be built with {kwargs}: {error}") from error
     return module
@@ -223,11 +230,28 @@ def has_tokens(module: nn.Module) -> bool:
     return has_method(inner) or is_plain_transformer(inner)
 
 
-def list_backbones(pattern: str = "*") -> list[str]:
-    """Return the names of backbones that match a shell pattern, such as ``resnet*``."""
+def is_timm_name(name: str) -> bool:
+    """Tell whether timm builds a backbone of this name.
+
+    >>> is_timm_name("resnet18"), is_timm_name("hf-hub:timm/resnet18.a1_in1k"), is_timm_name("signal_encoder")
+    (True, True, False)
+    """
     import timm
 
-    return sorted(fnmatch.filter([*timm.list_models(), *ENCODERS], pattern))
+    return ":" in name or bool(timm.is_model(name.partition(".")[0]))
+
+
+def list_backbones(pattern: str = "*") -> dict[str, str]:
+    """Return the backbones that match a shell pattern, such as ``resnet*``, and where each comes from.
+
+    A plugin's encoder of a name that timm has is left out: timm's is used.
+    """
+    import timm
+
+    origins = {info.name: info.origin for info in ENCODERS.entries() if info.status == "ok"}
+    origins |= dict.fromkeys(ENCODERS.own, f"ssl-registry {__version__}")
+    origins |= dict.fromkeys(timm.list_models(), f"timm {timm.__version__}")
+    return {name: origins[name] for name in sorted(fnmatch.filter(origins, pattern))}
 
 
 def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:

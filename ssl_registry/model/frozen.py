@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
+from typing import Literal
 
 from torch import nn
 
@@ -11,49 +12,61 @@ from ssl_registry.nn import Frozen, freeze
 
 __all__ = ["FrozenParts"]
 
+Mode = Literal["eval", "train"]
+
 
 class FrozenParts:
     """The parts of a model that a method's `frozen_modules` named, with what gives each back as it was found."""
 
     def __init__(self) -> None:
-        self._held: dict[str, tuple[nn.Module, Frozen]] = {}
+        self._held: dict[str, tuple[nn.Module, Mode, Frozen]] = {}
 
     @property
     def names(self) -> frozenset[str]:
         """What is held now."""
         return frozenset(self._held)
 
-    def hold(self, names: Set[str], backbone: nn.Module, heads: nn.ModuleDict, *, owner: str) -> None:
+    def hold(
+        self, named: Set[str] | Mapping[str, str], backbone: nn.Module, heads: nn.ModuleDict, *, owner: str
+    ) -> None:
         """Freeze what is named, and nothing else.
 
         Args:
-            names: ``"backbone"``, keys of ``heads``, or parts of a head as ``"head.part"``.
+            named: ``"backbone"``, keys of ``heads``, or parts of a head as ``"head.part"``; or these with their modes,
+                ``"eval"`` or ``"train"``. A name alone means ``"eval"``.
             backbone, heads: where they are looked up.
             owner: the method's name, for messages.
 
         Raises:
-            ContractError: for a name that leads nowhere.
+            ContractError: for a name that leads nowhere, or another mode.
         """
+        modes = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, "eval")
+        names = modes.keys()
+        if wrong := sorted(name for name, mode in modes.items() if mode not in ("eval", "train")):
+            raise ContractError(
+                f"{owner}: frozen_modules says {modes[wrong[0]]!r} of {wrong[0]!r}; modes are 'eval' and 'train'"
+            )
         parts = {name for name, _ in heads.named_modules() if name} | {"backbone"}
         if unknown := sorted(names - parts):
             raise ContractError(
                 f"{owner}: frozen_modules names {unknown[0]!r}.{did_you_mean(unknown[0], parts)} "
                 f"There are: {', '.join(sorted({'backbone', *heads}))}, and what is inside of heads: head.part"
             )
-        if names == self._held.keys():
+        if modes == {name: mode for name, (_, mode, _) in self._held.items()}:
             return
         self.release()
-        for name in sorted(names):
+        for name, mode in sorted(modes.items()):
             part = backbone if name == "backbone" else heads.get_submodule(name)
-            self._held[name] = part, freeze(part)
+            self._held[name] = part, mode, freeze(part, mode)
 
     def rest(self) -> None:
-        """Put what is held back into evaluation mode, after the whole model was set to train."""
-        for part, _ in self._held.values():
-            part.eval()
+        """Put what rests in evaluation mode back into it, after the whole model was set to train."""
+        for part, mode, _ in self._held.values():
+            if mode == "eval":
+                part.eval()
 
     def release(self) -> None:
         """Give everything back exactly as it was found."""
-        for _, token in self._held.values():
+        for _, _, token in self._held.values():
             token.restore()
         self._held = {}

@@ -12,6 +12,7 @@ What it takes care of, so that no method has to:
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,22 +23,26 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
-from ssl_registry.contract.context import Context, mix_seed
+from ssl_registry.contract.context import Context
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import describe, read_batch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
+from ssl_registry.model.product import NetworkName, check_network, find_product
+from ssl_registry.model.step_values import StepValues
 from ssl_registry.nn import FrozenModuleList, MomentumTeacher, Tokens, evaluating, tokens
 from ssl_registry.views import ViewPolicy, sample_keys
+from ssl_registry.views.keys import mix_seed
 
 __all__ = ["SSLModule"]
 
 # Streams of random numbers that must not meet, whatever the epoch.
-TRAIN, EVALUATE, FIT_START = 0, 1, 2
+TRAIN, EVALUATE, FIT_START, EPOCH_START = range(4)
 
 
 class Heads(nn.ModuleDict):
@@ -51,8 +56,8 @@ class Heads(nn.ModuleDict):
 class SSLModule(LightningModule):
     """A method on a backbone. Make one with ``registry.create``.
 
-    Calling it maps [batch, *input_shape], as the backbone takes it, to features [batch, feature_dim];
-    `embed` does the same from raw images and for single samples.
+    Calling it maps [batch, *input_shape], as the backbone takes it, to the backbone's features [batch, feature_dim];
+    `embed` gives those of the `product`, from raw images and for single samples.
 
     Args:
         method: the method's instance; only its hooks and ``config`` are used.
@@ -61,11 +66,12 @@ class SSLModule(LightningModule):
         feature_dim: the width of its output.
         input_shape: of one sample.
         heads: every other module by name.
-        recipe: how views are drawn.
+        view_policy: how views are drawn.
         record: what rebuilds the backbone.
         token_dim: the width of the backbone's tokens, and
         token_grid: their positions along each axis; both None for a method that does not work on tokens.
         overridden: names of the heads that the user gave.
+        num_samples: of the training source; None where it is not known.
         observers: objects whose hooks are called beside the method's.
         seed: of every random draw of training.
     """
@@ -84,6 +90,7 @@ class SSLModule(LightningModule):
         token_dim: int | None = None,
         token_grid: tuple[int, ...] | None = None,
         overridden: Sequence[str] = (),
+        num_samples: int | None = None,
         observers: Sequence[object] = (),
         seed: int = 0,
     ) -> None:
@@ -99,10 +106,13 @@ class SSLModule(LightningModule):
         self.token_dim = token_dim
         self.token_grid = token_grid
         self.overridden = tuple(sorted(overridden))
+        self.num_samples = num_samples
         self.observers = list(observers)
         self.seed = seed
         self._hooks = bind(method, self.observers)
         self._frozen = FrozenParts()
+        self._values: StepValues | None = None
+        self._product_name = "backbone"
         self._max_steps: int | None = None
         self._generator: torch.Generator | None = None
         self._checked_range = False
@@ -117,10 +127,34 @@ class SSLModule(LightningModule):
         """pluggy's callers: ``model.hook.compute_loss(model=..., views=..., ctx=...)``."""
         return self._hooks.hook
 
-    # --- features -----------------------------------------------------------------------------------------
+    # --- networks and features ----------------------------------------------------------------------------
+
+    @property
+    def product_name(self) -> str:
+        """Where the `product` lies in this module, as a dotted name: ``backbone``, ``heads.target.0``.
+
+        Raises:
+            ContractError: if what the method's hook `product` returns cannot be one.
+        """
+        self._product_name = find_product(self, self._product_name)
+        return self._product_name
+
+    @property
+    def product(self) -> nn.Module:
+        """The network that is evaluated, embedded and exported: the backbone, unless the method names another."""
+        return self.get_submodule(self.product_name)
+
+    def network(self, name: NetworkName = "product") -> nn.Module:
+        """Return the `product`, or the backbone, which the gradient trains.
+
+        Raises:
+            ConfigError: for another name.
+        """
+        check_network(name)
+        return self.backbone if name == "backbone" else self.product
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map prepared inputs [batch, *input_shape] to features [batch, feature_dim]."""
+        """Map prepared inputs [batch, *input_shape] to the backbone's features [batch, feature_dim]."""
         features: Tensor = self.backbone(x)
         return features
 
@@ -141,20 +175,22 @@ class SSLModule(LightningModule):
         return tokens(self.backbone, x, keep=keep, mask=mask, mask_token=mask_token, layers=layers)
 
     @torch.no_grad()
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor, *, network: NetworkName = "product") -> Tensor:
         """Map raw inputs to features, in evaluation mode and without gradient.
 
         Args:
             x: [batch, *input_shape] or one sample of input_shape; images as uint8 or as floats in [0, 1], which
-                the recipe resizes and normalises as in training.
+                the view policy resizes and normalises as in training.
+            network: ``product``, or ``backbone`` where that is another.
 
         Returns:
             [batch, feature_dim], or [feature_dim] for one sample, in float32.
         """
         single = x.ndim == len(self.input_shape)
         (batch,) = read_batch(x.unsqueeze(0) if single else x, self.input_shape)
-        with evaluating(self.backbone), torch.compiler.set_stance("force_eager"):
-            features: Tensor = self.backbone(self._cast(self.view_policy.prepare(batch.to(self.device)))).float()
+        chosen = self.network(network)
+        with evaluating(chosen), torch.compiler.set_stance("force_eager"):
+            features: Tensor = chosen(self._cast(self.view_policy.prepare(batch.to(self.device)))).float()
         return features[0] if single else features
 
     def compile_networks(self) -> None:
@@ -179,10 +215,14 @@ class SSLModule(LightningModule):
             )
         # Lightning writes every n steps and spends a millisecond on each call: call only when it writes.
         if self.logs_this_step:
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({**values, "learning_rate": rate, **self._data_wait()})
+            self.log_dict({**values, **self._rates(), **self._data_wait()})
             self.log("train_loss", loss.detach(), prog_bar=True)
         return loss
+
+    def _rates(self) -> dict[str, float]:
+        group = self.trainer.optimizers[0].param_groups[0]
+        rates = {"learning_rate": group["lr"]}
+        return rates if self.config.final_weight_decay is None else {**rates, "weight_decay": group["weight_decay"]}
 
     def _data_wait(self) -> dict[str, float]:
         """Return the share of the time since the last call that was spent waiting for a batch, where it is known."""
@@ -266,15 +306,13 @@ class SSLModule(LightningModule):
             self._check_range(given[0])
             if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
                 keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
-            return self.view_policy.draw(given[0], ctx.generator, keys=keys)
+            return self.view_policy.views_of({"x": given[0], "keys": keys})
         if len(given) != self.view_policy.num_views:
             raise BatchError(
                 f"{self.info.name} takes {self.view_policy.num_views} view(s), the batch holds {len(given)}; "
                 "give that many, or a single one and let the recipe draw them"
             )
-        if keys is not None:
-            return self.view_policy.finish(given, keys)
-        return [self.view_policy.ready(view) for view in given]
+        return self.view_policy.views_of({"views": given, "keys": keys})
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
@@ -353,6 +391,7 @@ class SSLModule(LightningModule):
         groups = self.hook.param_groups(model=self, config=self.config)
         if groups is None:
             groups = default_param_groups([self.backbone, self.heads])
+        self._values = StepValues(groups, self.config)
         optimizer = build_optimizer(groups, self.config, fused=self._allows_fused)
         # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.
         scheduler = build_scheduler(optimizer, self.config, lambda: self._max_steps)
@@ -380,7 +419,8 @@ class SSLModule(LightningModule):
         self._freeze_for_epoch()
 
     def on_train_epoch_start(self) -> None:
-        """Freeze what the method wants frozen in this epoch."""
+        """Call the method's `on_epoch_start`, and freeze what it wants frozen in this epoch."""
+        self.hook.on_epoch_start(model=self, sample=self._sample, ctx=self._context(EPOCH_START))
         self._freeze_for_epoch()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -394,13 +434,24 @@ class SSLModule(LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Make the step, then tell the method: this is the one place where an optimizer step ends."""
-        super().optimizer_step(*args, **kwargs)
         batch_idx = args[1] if len(args) > 1 else kwargs["batch_idx"]
+        self._set_values(batch_idx)
+        super().optimizer_step(*args, **kwargs)
         # Lightning counts the step only after this returns.
         ctx = self._context(TRAIN, batch_idx, steps_more=1)
         self.hook.on_step_end(model=self, ctx=ctx)
         if self.hook.should_stop(model=self, ctx=ctx):
             self.trainer.should_stop = True
+
+    def _set_values(self, batch_idx: int) -> None:
+        """Set what the optimizer's groups are to have in the coming step, beside the learning-rate schedule."""
+        assert self._values is not None  # there is an optimizer to step
+        (optimizer,) = self.trainer.optimizers
+        self._values.schedule(optimizer, self.global_step, self._max_steps)
+        if self.hook.optimizer_values.get_hookimpls():
+            told = self.hook.optimizer_values(ctx=self._context(TRAIN, batch_idx))
+            if told is not None:
+                self._values.override(optimizer, told, owner=self.info.name)
 
     def on_train_end(self) -> None:
         """Give back what was frozen."""
@@ -412,7 +463,7 @@ class SSLModule(LightningModule):
         if self.global_rank == 0:
             # The user's loader may draw from the global generators: training must not notice this look at it.
             with torch.random.fork_rng():
-                for batch in self.trainer.train_dataloader or ():
+                for batch in _apart(self.trainer.train_dataloader):
                     found.append(read_batch(batch, self.input_shape)[0])
                     if sum(map(len, found)) >= count:
                         break
@@ -462,6 +513,15 @@ class SSLModule(LightningModule):
         self._hooks = bind(self.method, self.observers)
 
 
+def _apart(loader: Any) -> Any:
+    """Return the loader with workers of its own: those that persist would hand out the batches of training."""
+    if not isinstance(loader, DataLoader) or not loader.persistent_workers:
+        return () if loader is None else loader
+    twin = copy.copy(loader)
+    twin._iterator = None
+    return twin
+
+
 def make_record(model: SSLModule) -> Record:
     """Describe a model: what `reopen` needs to build it again."""
     return Record(
@@ -472,5 +532,7 @@ def make_record(model: SSLModule) -> Record:
         backbone=model.backbone_record,
         view_policy=model.view_policy,
         overridden=model.overridden,
+        num_samples=model.num_samples,
+        product=model.product_name,
         seed=model.seed,
     )

@@ -70,6 +70,7 @@ def reopen(
                 pooling=built.pooling,
                 backbone_kwargs=None if given else built.kwargs,
                 view_policy=record.view_policy,
+                num_samples=record.num_samples,
                 observers=observers,
                 seed=record.seed,
                 **options,

@@ -46,14 +46,14 @@ class SupervisedModule(LightningModule):
             statistics stay, also after ``.train()``), no place in the optimizer. `unfreeze_backbone` undoes
             it.
         optimizer: the class.
-        optimizer_kwargs: its arguments beside parameters and learning rate.
+        optimizer_kwargs: its arguments beside parameters and learning rate, such as ``{"weight_decay": 1e-6}``.
         lr_scheduler: a class, stepped at the end of each epoch; None keeps the rate. ``ReduceLROnPlateau``
             sees ``val_loss`` after each epoch with a validation, and ``train_loss`` where there is none.
         lr_scheduler_kwargs: its arguments beside the optimizer.
 
     Raises:
-        ConfigError: for metrics that are none; when fitting starts, for arguments that optimizer or scheduler
-            do not take, or if nothing is left to train.
+        ConfigError: for metrics that are none, or an ``lr`` in ``optimizer_kwargs``; when fitting starts, for
+            arguments that optimizer or scheduler do not take, or if nothing is left to train.
         TypeError: if ``loss_fn`` or ``adapter`` is a class or cannot be called.
 
     Example:
@@ -91,6 +91,8 @@ class SupervisedModule(LightningModule):
         lr_scheduler_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if "lr" in (optimizer_kwargs or {}):
+            raise ConfigError("optimizer_kwargs holds lr; give it as learning_rate")
         self.backbone = backbone
         self.adapter = None if adapter is None else as_module(adapter)
         self.flatten = flatten

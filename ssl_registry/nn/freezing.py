@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 from weakref import WeakKeyDictionary
 
 from torch import nn
@@ -70,8 +70,8 @@ class Frozen:
             _holds.setdefault(part, _Hold(training, trainable)).count += 1
 
 
-def freeze(module: nn.Module) -> Frozen:
-    """Turn off the gradients of ``module`` and put it in eval mode, until the token's `Frozen.restore`.
+def freeze(module: nn.Module, mode: Literal["eval", "train"] = "eval") -> Frozen:
+    """Turn off the gradients of ``module``, and by default put it in eval mode, until the token's `Frozen.restore`.
 
     Freezes may overlap and repeat: a submodule stays frozen as long as any token holds it, and then
     every flag is as before the first, so what the user froze stays frozen. Both are set once; a later
@@ -79,6 +79,7 @@ def freeze(module: nn.Module) -> Frozen:
 
     Args:
         module: with all its submodules.
+        mode: ``train`` leaves modes as they are, so that BatchNorm's statistics and dropout go on.
 
     Returns:
         The token. As a context manager it restores at the end of the block.
@@ -100,7 +101,8 @@ def freeze(module: nn.Module) -> Frozen:
             _holds[part] = _Hold(part.training, tuple(trainable))
         _holds[part].count += 1
     for part in parts:
-        part.training = False
+        if mode == "eval":
+            part.training = False
         for parameter in part._parameters.values():
             if parameter is not None:
                 parameter.requires_grad_(False)

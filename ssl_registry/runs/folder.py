@@ -16,7 +16,7 @@ import yaml
 
 from ssl_registry._system.atomic import write_beside
 from ssl_registry._system.locking import lock_folder
-from ssl_registry._system.yaml_files import flatten
+from ssl_registry._system.yaml_files import flatten, to_yaml
 from ssl_registry._version import __version__
 from ssl_registry.errors import CheckpointError, ConfigError, RunError
 from ssl_registry.runs.contents import RunResults, RunSettings, read_provenance, read_results, read_settings
@@ -120,7 +120,7 @@ class Run:
 
     def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
         """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""
-        write_beside(self.settings, yaml.safe_dump(dict(settings), sort_keys=False))
+        write_beside(self.settings, to_yaml(settings))
         if origins is not None:
             known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
             write_beside(self.folder / ORIGINS, json.dumps(known, indent=2))

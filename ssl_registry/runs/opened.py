@@ -107,7 +107,7 @@ class OpenedRun:
         image_size: int | None = None,
         data_root: str | None = None,
         modality: str | None = None,
-        holdout: float = 0.2,
+        holdout: float | None = None,
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
 
@@ -117,7 +117,7 @@ class OpenedRun:
             data: see `ssl_registry.data.open_source`; None for what the run was trained on.
             image_size: side of the images; default: what the model was trained with.
             data_root, modality: see `open_source`; default: as the run was told.
-            holdout: see `open_source`.
+            holdout: see `open_source`; default: as the run was told.
 
         Raises:
             ConfigError: if neither ``data`` nor a run's settings name a source.
@@ -137,7 +137,7 @@ class OpenedRun:
             image_size=image_size if image_size is not None else square,
             data_root=data_root if data_root is not None else settings.data_root,
             modality=modality if modality is not None else (settings.modality if own else None),
-            holdout=holdout,
+            holdout=holdout if holdout is not None else settings.holdout,
             seed=settings.seed,
             standardize=self.model.view_policy.standardized or True,
         )

@@ -85,8 +85,9 @@ def decide(
             kwargs = dict(origin.kwargs or {})
             stem = origin.low_resolution
             run = fill(run, "weights", backbone=origin.backbone, backbone_kwargs=kwargs, low_resolution=stem)
-    name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
-    run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
+    name, arguments = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
+    decider = "method" if name == needs.backbone else "source"
+    run = fill(run, decider, backbone=name, backbone_kwargs=arguments or None)
     run = fill(
         run,
         "source",
@@ -124,6 +125,7 @@ def build_model(
         weights=run.start_from,
         low_resolution=bool(run.low_resolution),
         backbone_kwargs=None if own else run.backbone_kwargs,
+        num_samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
         seed=run.seed,
         **options,
     )

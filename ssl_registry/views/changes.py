@@ -1,4 +1,4 @@
-"""Changes to a recipe by name, as a person writes them in Python, YAML or on the command line."""
+"""Changes to a view policy by name, as a person writes them in Python, YAML or on the command line."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["changed"]
 
 
 def changed(policy: ViewPolicy, changes: Mapping[str, Any]) -> ViewPolicy:
-    """Return the recipe with other values for some fields of its views.
+    """Return the policy with other values for some fields of its views.
 
     Args:
-        recipe: a method's.
+        policy: a method's.
         changes: ``{field: value}`` for every view, and ``{number: {field: value}}`` for one, counted from 0 as they are
-            drawn, copies one by one; what is said of one view wins.
+            drawn, copies one by one; a value for one view wins over a value for all.
 
     Raises:
         ConfigError: if there is no such field or view, or a value is out of range.
 
     Example:
         >>> from ssl_registry.views import ImageView
-        >>> recipe = changed(Recipe(views=(ImageView(blur=0.5, copies=2),)), {"flip": 0.5, "1": {"blur": 0.1}})
-        >>> [(view.flip, view.blur) for view in recipe.views]
+        >>> policy = changed(ViewPolicy(views=(ImageView(blur=0.5, copies=2),)), {"flip": 0.5, "1": {"blur": 0.1}})
+        >>> [(view.flip, view.blur) for view in policy.views]
         [(0.5, 0.5), (0.5, 0.1)]
     """
     of_all = {str(key): value for key, value in changes.items() if not str(key).isdecimal()}

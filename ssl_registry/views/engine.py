@@ -14,8 +14,9 @@ __all__ = ["ENGINES", "Engine", "EngineName", "choose_engine"]
 EngineName = Literal["host", "device", "split"]
 ENGINES = ("auto", *get_args(EngineName))
 
-# Below this side a photograph is too small to be worth the calls that it takes without OpenCV.
-SMALL = 64
+# Up to this side, in pixels, images in memory are drawn faster in batches than one by one with torch's operations
+# (benchmarks/views.py, without OpenCV).
+SMALL_SIDE = 64
 FAST = "pip install 'ssl-registry[fast]' draws them several times faster"
 
 
@@ -25,7 +26,7 @@ class Engine:
 
     Args:
         name: ``host``: a photograph at a time, where samples are loaded, from all of its pixels; ``device``: a batch
-            at a time beside the network, from samples of one size; ``split``: the host crops, the device finishes.
+            at a time on the network's device, from samples of one size; ``split``: the host crops, the device finishes.
         reason: in words.
     """
 
@@ -48,7 +49,7 @@ def choose_engine(
     """Choose an engine, or check the one that was asked for.
 
     Args:
-        recipe: what is drawn.
+        policy: what is drawn.
         input_shape: of a sample.
         asked: ``auto``, ``host``, ``device`` or ``split``.
         in_memory: whether samples lie in memory, in one size.
@@ -56,7 +57,7 @@ def choose_engine(
         accelerator: whether the network is on one.
 
     Returns:
-        The engine; None for signals and tables, whose views are always drawn in batches beside the network.
+        The engine; None for signals and tables, whose views are always drawn in batches.
 
     Raises:
         ConfigError: if there is no such engine, or it cannot draw these samples.
@@ -77,7 +78,7 @@ def choose_engine(
 def _automatic(
     policy: ViewPolicy, input_shape: tuple[int, ...], in_memory: bool, whole: bool, accelerator: bool
 ) -> Engine:
-    from ssl_registry.views.host.opencv import cv2  # 0.1 s
+    from ssl_registry.views.host.image import cv2  # 0.1 s
 
     if policy.is_plain:
         return Engine("device", "samples as they are")
@@ -90,6 +91,6 @@ def _automatic(
     if in_memory and any(isinstance(view, ImageView) and (view.moves or view.noise) for view in policy.views):
         return Engine("device", "rotations and noise are fastest in batches")
     if cv2 is None:
-        small = in_memory and input_shape[-1] <= SMALL
+        small = in_memory and input_shape[-1] <= SMALL_SIDE
         return Engine("device" if small else "host", f"no accelerator, no OpenCV: {FAST}")
     return Engine("host", "no accelerator: OpenCV")

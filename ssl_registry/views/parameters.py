@@ -1,49 +1,32 @@
-"""What happens to each sample: parameters of views as a pure function of (seed, epoch, sample).
+"""What happens to each image: parameters of views as a pure function of its key, for every engine the same.
 
-Every number comes from a counter: the value number ``n`` of a sample's stream is a hash of the sample's key and ``n``
-(SplitMix64, Steele et al., 2014). Nothing is kept between draws, so views depend neither on the number of workers
-or devices nor on the batch, and a step that is switched off leaves the parameters of all others as they were.
-Drawn in numpy, on the host, for one sample or a whole batch, whichever engine needs them.
+Drawn in numpy, on the host, for one image or a whole batch; see `ssl_registry.views.keys`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_registry.views.keys import Keys, stream, uniform
 from ssl_registry.views.specs import ImageView
 
-__all__ = ["ImageParameters", "Keys", "draw_boxes", "draw_image_parameters", "sample_keys"]
+__all__ = ["ImageParameters", "draw_boxes", "draw_image_parameters"]
 
-Keys = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 Array = NDArray[Any]
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 # Attempts at a box whose random area and aspect ratio fit into the image, as in torchvision.
 TRIES = 10
-# Places in a view's stream, each a fixed one, and what a stream of one view may use.
+# Where each parameter lies in a view's stream, and how many numbers the stream of one view has.
 AREAS, ASPECTS, CORNER, FLIP, AFFINE, COLOR_JITTER, FACTORS, ORDER, GRAYSCALE, BLUR, SIGMA, SOLARIZE, NOISE = (
     *(0, 10, 20, 22, 23, 27, 28, 32, 36, 37, 38, 39, 40),
 )
 STREAM = 64
-
-
-def sample_keys(seed: int, epoch: int, indices: Array | Sequence[int]) -> Keys:
-    """Return the key of each sample in an epoch, [B].
-
-    >>> bool(sample_keys(0, 1, [5])[0] == sample_keys(0, 1, [4, 5])[1])
-    True
-    """
-    keys = np.zeros(len(indices), np.uint64)
-    for number in (np.uint64(seed % 2**64), np.uint64(epoch % 2**64), np.asarray(indices).astype(np.uint64)):
-        keys = _mixed(keys + number + GOLDEN)
-    return keys
 
 
 @dataclass(frozen=True)
@@ -55,8 +38,8 @@ class ImageParameters:
         flip: bool [B].
         affine: float32 [B, 4]: degrees, shift right and down as shares of the side, zoom; None without.
         factors: float32 [B, 4]: brightness, contrast, saturation, hue.
-        order: int64 [B, 4]: which of the four comes first, second...; ``jittered`` tells where they apply at all.
-        jittered, grey, blurred, solarized: bool [B].
+        order: int64 [B, 4]: the order in which the four are applied, where ``jittered`` says that they are.
+        jittered, grayscale, blurred, solarized: bool [B].
         sigma: float32 [B], of the blur, in pixels.
         noise: the key of each sample's noise.
     """
@@ -85,32 +68,32 @@ def draw_image_parameters(view: ImageView, keys: Keys, number: int, height: int,
     Args:
         view: what may happen, and how likely.
         keys: of the samples, from `sample_keys`.
-        number: of the view in its recipe, copies counted.
+        number: of the view in its policy, copies counted.
         height, width: of the images, in pixels.
     """
-    bits = _mixed(keys[:, None] + (np.arange(STREAM, dtype=np.uint64) + np.uint64(number * STREAM + 1)) * GOLDEN)
-    uniform: Floats = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53  # [B, STREAM] in [0, 1)
+    bits = stream(keys, STREAM, start=number * STREAM)
+    shares = uniform(bits)  # [B, STREAM] in [0, 1)
     boxes = affine = None
     if view.crop_scale is not None:
-        boxes = draw_boxes(uniform[:, AREAS:FLIP], height, width, view.crop_scale, view.crop_ratio)
+        boxes = draw_boxes(shares[:, AREAS:FLIP], height, width, view.crop_scale, view.crop_ratio)
     if view.moves:
         least, greatest = view.zoom or (1.0, 1.0)
         low = np.array([-view.rotation, -view.translation, -view.translation, least])
-        affine = _between(uniform[:, AFFINE:COLOR_JITTER], low, np.array([-low[0], -low[1], -low[2], greatest]))
+        affine = _between(shares[:, AFFINE:COLOR_JITTER], low, np.array([-low[0], -low[1], -low[2], greatest]))
     strength = np.array([view.brightness, view.contrast, view.saturation, view.hue])
     center = np.array([1.0, 1.0, 1.0, 0.0])
     low = np.array([*np.maximum(0, 1 - strength[:3]), -view.hue])
     return ImageParameters(
         boxes=boxes,
-        flip=uniform[:, FLIP] < view.flip,
+        flip=shares[:, FLIP] < view.flip,
         affine=affine,
-        factors=_between(uniform[:, FACTORS:ORDER], low, center + strength),
-        order=uniform[:, ORDER:GRAYSCALE].argsort(1),
-        jittered=uniform[:, COLOR_JITTER] < view.color_jitter,
-        grayscale=uniform[:, GRAYSCALE] < view.grayscale,
-        blurred=uniform[:, BLUR] < view.blur,
-        sigma=_between(uniform[:, SIGMA], view.blur_sigma[0], view.blur_sigma[1]),
-        solarized=uniform[:, SOLARIZE] < view.solarize,
+        factors=_between(shares[:, FACTORS:ORDER], low, center + strength),
+        order=shares[:, ORDER:GRAYSCALE].argsort(1),
+        jittered=shares[:, COLOR_JITTER] < view.color_jitter,
+        grayscale=shares[:, GRAYSCALE] < view.grayscale,
+        blurred=shares[:, BLUR] < view.blur,
+        sigma=_between(shares[:, SIGMA], view.blur_sigma[0], view.blur_sigma[1]),
+        solarized=shares[:, SOLARIZE] < view.solarize,
         noise=bits[:, NOISE],
     )
 
@@ -150,10 +133,3 @@ def draw_boxes(
 def _between(uniform: Floats, low: Any, high: Any) -> Array:
     numbers: Array = (low + (high - low) * uniform).astype(np.float32)
     return numbers
-
-
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser, on unsigned numbers that wrap around."""
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))

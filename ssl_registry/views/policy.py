@@ -12,16 +12,16 @@ from torch import Tensor
 from ssl_registry.errors import ConfigError
 from ssl_registry.views.device.geometry import resize
 from ssl_registry.views.device.image import finish, place
-from ssl_registry.views.device.random import Random
+from ssl_registry.views.device.numbers import constants
 from ssl_registry.views.device.signal import draw_signal_view
-from ssl_registry.views.device.table import draw_table_view
-from ssl_registry.views.device.transfer import constants
-from ssl_registry.views.parameters import Keys, draw_image_parameters, sample_keys
+from ssl_registry.views.device.table import RowsOf, draw_table_view
+from ssl_registry.views.keys import Keys, sample_keys
+from ssl_registry.views.parameters import draw_image_parameters
 from ssl_registry.views.specs import ImageView, SignalView, TableView, View
 
 __all__ = ["ViewPolicy"]
 
-# What stands in for an image method's views when its samples are signals or tables (SCARF corrupts 60 %).
+# The views of an image method when its samples are signals or tables (SCARF corrupts 60 %).
 SIGNAL_VIEW = SignalView(jitter=0.1, scaling=0.1, permutation=5)
 TABLE_VIEW = TableView(corruption=0.6)
 
@@ -32,14 +32,14 @@ class ViewPolicy(BaseModel):
     Args:
         views: descriptions; each is drawn ``copies`` times.
         image_size: side of images in pixels; None keeps their size.
-        mean, std: for each channel of images in [0, 1], subtracted and divided by behind everything else; None
-            for none.
-        standardised: mean and std by which the source of the training's signals or tables standardised them. Not
+        mean, std: for each channel of images in [0, 1]: the last step subtracts the one and divides by the other; None
+            for neither.
+        standardized: mean and std by which the source of the training's signals or tables standardized them. Not
             applied here: it tells how samples of another source are brought to the same scale.
 
     Example:
-        >>> recipe = Recipe(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, copies=2),), image_size=8)
-        >>> [view.shape for view in recipe.draw(torch.zeros(4, 3, 16, 16, dtype=torch.uint8))]
+        >>> policy = ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, copies=2),), image_size=8)
+        >>> [view.shape for view in policy.draw(torch.zeros(4, 3, 16, 16, dtype=torch.uint8))]
         [torch.Size([4, 3, 8, 8]), torch.Size([4, 3, 8, 8])]
     """
 
@@ -53,7 +53,7 @@ class ViewPolicy(BaseModel):
 
     @classmethod
     def plain(cls, image_size: int | None = None) -> ViewPolicy:
-        """Return the recipe of one view that is the sample itself."""
+        """Return the policy of one view that is the sample itself."""
         return cls(views=(ImageView(),), image_size=image_size)
 
     @property
@@ -73,7 +73,7 @@ class ViewPolicy(BaseModel):
         return all(view.is_plain for view in self.views)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Bring samples to the network without a view: resized, scaled, normalised; for evaluation.
+        """Bring samples to the network without a view: resized, scaled, normalized; for evaluation.
 
         Args:
             x: images [batch, channels, height, width] as uint8 or float in [0, 1], signals or tables.
@@ -86,21 +86,32 @@ class ViewPolicy(BaseModel):
             x = resize(x, (self.image_size, self.image_size))
         return self._normalized(x)
 
-    def draw(self, x: Tensor, generator: torch.Generator | None = None, *, keys: Keys | None = None) -> list[Tensor]:
+    def draw(
+        self,
+        x: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        keys: Keys | None = None,
+        origin: RowsOf | None = None,
+    ) -> list[Tensor]:
         """Draw all views of a batch, on its device.
 
         Args:
             x: as for `prepare`.
-            generator: where random parameters come from; None for torch's global one.
-            keys: of the samples, from `sample_keys`: then views of images depend on them alone.
+            generator: where the keys come from if none are given; None for torch's global one.
+            keys: of the samples, from `sample_keys`: views depend on sample and key alone.
+            origin: of tables, all rows and which of them these are: corruption takes features from the others. Without
+                it those of the batch stand in.
 
         Returns:
             ``num_views`` tensors in float32, [batch, channels, size, size] for images; in the order of ``views``.
         """
+        if keys is None:
+            keys = _drawn_keys(len(x), generator)
         if x.ndim == 4:
-            return self._draw_images(x, keys if keys is not None else _drawn_keys(len(x), generator))
-        x, random = _scaled(x), Random(generator, x.device)
-        return [self._normalized(self._draw(x, view, random)) for _, view in self.numbered()]
+            return self._draw_images(x, keys)
+        x = _scaled(x)
+        return [self._normalized(self._draw(x, view, keys, number, origin)) for number, view in self.numbered()]
 
     def numbered(self) -> Iterator[tuple[int, View]]:
         """Every view that is drawn, with its number: copies one by one."""
@@ -115,10 +126,10 @@ class ViewPolicy(BaseModel):
         return views  # type: ignore[return-value]  # checked above
 
     def finish(self, views: Sequence[Tensor], keys: Keys) -> list[Tensor]:
-        """Finish views whose crops were cut elsewhere, on their device: colour, grey, blur, solarise, normalise.
+        """Finish views whose crops were cut elsewhere, on their device: color, grayscale, blur, solarize, normalize.
 
         Args:
-            views: as many as the recipe has, uint8 or float in [0, 1], [batch, channels, size, size].
+            views: as many as the policy has, uint8 or float in [0, 1], [batch, channels, size, size].
             keys: of the samples: those that the crops were drawn with.
         """
         finished = []
@@ -128,15 +139,19 @@ class ViewPolicy(BaseModel):
         return finished
 
     def views_of(self, batch: Mapping[str, Any]) -> list[Tensor]:
-        """Bring a batch of `ssl_registry.data.loading.drawn.DrawnViews` to the network, whatever is left to do."""
+        """Bring a batch to the network, whatever is left to do: draw its views, finish them, or scale and normalize.
+
+        Args:
+            batch: with ``x``, the samples, or ``views``, what was drawn of them; and with ``keys`` where views are to
+                be drawn or finished (see `ssl_registry.data.loading.drawn.DrawnViews`).
+        """
         keys = batch.get("keys")
         if "views" not in batch:
-            return self.draw(batch["image"], keys=keys)
-        return self.finish(batch["views"], keys) if keys is not None else [self.ready(view) for view in batch["views"]]
-
-    def ready(self, view: Tensor) -> Tensor:
-        """Bring a finished view to the network: uint8 is scaled and normalised, floats are taken as they are."""
-        return self._normalized(_scaled(view)) if view.dtype == torch.uint8 else view
+            return self.draw(batch["x"], keys=keys)
+        if keys is not None:
+            return self.finish(batch["views"], keys)
+        # uint8 is scaled and normalized; floats were given as the network takes them.
+        return [self._normalized(_scaled(view)) if view.dtype == torch.uint8 else view for view in batch["views"]]
 
     def _draw_images(self, x: Tensor, keys: Keys) -> list[Tensor]:
         drawn_views = []
@@ -146,7 +161,7 @@ class ViewPolicy(BaseModel):
             drawn_views.append(self._normalized(finish(placed, view, drawn)))
         return drawn_views
 
-    def _draw(self, x: Tensor, view: View, random: Random) -> Tensor:
+    def _draw(self, x: Tensor, view: View, keys: Keys, number: int, origin: RowsOf | None) -> Tensor:
         if view.is_plain:
             return x
         wanted = {3: SignalView, 2: TableView}.get(x.ndim)
@@ -155,8 +170,8 @@ class ViewPolicy(BaseModel):
                 f"a view of kind {view.modality!r} cannot be drawn from samples of shape {list(x.shape[1:])}"
             )
         if isinstance(view, SignalView):
-            return draw_signal_view(x, view, random)
-        return draw_table_view(x, view, random)
+            return draw_signal_view(x, view, keys, number)
+        return draw_table_view(x, view, keys, number, origin)
 
     def _normalized(self, x: Tensor) -> Tensor:
         if self.mean is None and self.std is None:
@@ -167,7 +182,7 @@ class ViewPolicy(BaseModel):
         return (x - mean) / std
 
     def adapted(self, input_shape: tuple[int, ...]) -> ViewPolicy:
-        """Return a recipe of as many views for samples of this shape.
+        """Return a policy of as many views for samples of this shape.
 
         Images keep it as it is. Signals and tables get the core's own augmentation in place of every view that is
         not plain.
@@ -186,12 +201,12 @@ class ViewPolicy(BaseModel):
         return (type(own)() if view.is_plain else own).model_copy(update={"copies": view.copies})
 
     def with_view(self, view: View) -> ViewPolicy:
-        """Return the recipe with ``view`` in place of every view that is not plain, as often as that."""
+        """Return the policy with ``view`` in place of every view that is not plain, as often as that."""
         views = tuple(old if old.is_plain else view.model_copy(update={"copies": old.copies}) for old in self.views)
         return self.model_copy(update={"views": views})
 
     def notes(self, input_shape: tuple[int, ...]) -> list[str]:
-        """Tell in words what is left out for samples of this shape."""
+        """Return sentences about steps that are left out for samples of this shape."""
         images = [view for view in self.views if isinstance(view, ImageView)]
         if len(input_shape) != 3 or input_shape[0] == 3 or not images:
             return []

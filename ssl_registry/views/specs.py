@@ -26,7 +26,7 @@ class ImageView(_View):
     """How one view of an image is drawn, every parameter anew for each image. Does nothing by default."""
 
     modality: Literal["image"] = "image"
-    size: int | None = Field(None, ge=1, description="Side in pixels; default: the recipe's.")
+    size: int | None = Field(None, ge=1, description="Side in pixels; default: the policy's.")
     crop_scale: tuple[Share, Share] | None = Field(None, description="Share of the area that a crop keeps.")
     crop_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="Width / height of a crop.")
     flip: Share = Field(0.0, description="Probability of a horizontal flip.")
@@ -74,7 +74,7 @@ class TableView(_View):
     """How one view of a table's row is drawn. Does nothing by default."""
 
     modality: Literal["table"] = "table"
-    corruption: Share = Field(0.0, description="Share of features taken from another row.")
+    corruption: Share = Field(0.0, description="Probability that a feature is replaced by another row's.")
 
 
 View = Annotated[ImageView | SignalView | TableView, Field(discriminator="modality")]

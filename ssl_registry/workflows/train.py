@@ -168,7 +168,7 @@ def _load(source: Source, model: SSLModule, run: RunOptions, device: torch.devic
     plan = choose_view_plan(source, model.view_policy, asked=run.engine, accelerator=device.type != "cpu")
     for note in (*source.notes, *model.view_policy.notes(source.input_shape)):
         log.info(note)
-    if plan is not None:
+    if plan.engine is not None:
         log.info(str(plan.engine))
     return SSLDataModule(source, batch_size=run.batch_size, num_workers=run.workers or 0, seed=run.seed, draw=plan)
 

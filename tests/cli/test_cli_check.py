@@ -28,6 +28,16 @@ def test_json(capsys):
     assert facts["checks"][0]["status"] == "passed"
 
 
+def test_repeated_options_add_up(capsys):
+    """Of two --only, --set or --expect none is forgotten."""
+    words = ["--only", "documentation", "--only", "config_round_trip", "--set", "hidden_dim=8", "--set", "momentum=2"]
+    assert main(["check", "byol", *words]) == 2
+    assert "momentum=2 is not accepted" in capsys.readouterr().err
+    assert main(["check", "byol", *words[:6], "--expect=documentation=a", "--expect=config_round_trip=b"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 unexpected" in out
+
+
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_method_that_does_not_conform(flags, capsys):
     """Exit code 1; here an expected failure that does not come."""

@@ -36,7 +36,7 @@ def test_out_of_range_names_key_value_and_range():
 
 def test_wrong_type_names_key_and_type():
     """A word where a number belongs is refused."""
-    with pytest.raises(ConfigError, match=r"layers='many'.*int \| None"):
+    with pytest.raises(ConfigError, match=r"layers='many'.*int >= 1 \| None"):
         parse_options(Config, {"layers": "many"}, owner="tiny")
 
 
@@ -90,4 +90,24 @@ def test_round_trip_through_json_and_yaml(rate, temperature, layers, kwargs):
 
 def test_allowed_values_reads_bounds_of_optional_fields():
     """The range is shown for every kind of annotation."""
-    assert allowed_values(Config, "layers") == "int | None >= 1"
+    assert allowed_values(Config, "layers") == "int >= 1 | None"
+
+
+def test_rates_among_the_arguments_are_the_options():
+    """What torch calls lr and weight_decay is taken as what a config calls them."""
+    config = parse_options(Config, {"optimizer_kwargs": {"lr": 0.3, "weight_decay": 1e-6, "eps": 1e-6}}, owner="tiny")
+    assert (config.learning_rate, config.weight_decay, config.optimizer_kwargs) == (0.3, 1e-6, {"eps": 1e-6})
+
+
+def test_a_rate_that_is_said_twice():
+    """Both values are shown; the same one twice is no mistake."""
+    said = {"weight_decay": 0.1, "optimizer_kwargs": {"weight_decay": 0.1}}
+    assert parse_options(Config, said, owner="tiny").weight_decay == 0.1
+    with pytest.raises(ConfigError, match=r"tiny: optimizer_kwargs says 0\.2 and weight_decay=0\.1; give it once"):
+        parse_options(Config, {**said, "optimizer_kwargs": {"weight_decay": 0.2}}, owner="tiny")
+
+
+def test_a_wrong_rate_among_the_arguments():
+    """It is checked like the option."""
+    with pytest.raises(ConfigError, match="learning_rate=-1"):
+        parse_options(Config, {"optimizer_kwargs": {"lr": -1}}, owner="tiny")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,11 @@ from torch import nn
 
 from ssl_registry import registry
 from ssl_registry.data import Source, SSLDataModule, open_source
-from ssl_registry.data.loading.drawn import choose_view_plan
+from ssl_registry.data.loading.drawn import DrawnViews, choose_view_plan
+from ssl_registry.data.loading.loader import training_loader
 from ssl_registry.data.samples import Samples
 from ssl_registry.errors import DataError
-from ssl_registry.views import ImageView, TableView, ViewPolicy
+from ssl_registry.views import ImageView, SignalView, TableView, ViewPolicy
 
 RECIPE = ViewPolicy(
     views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, color_jitter=0.8, brightness=0.4, hue=0.1, blur=0.5, copies=2),),
@@ -131,10 +134,50 @@ def test_without_labels():
     assert set(found[0]) == {"views"}
 
 
-def test_tables_are_left_alone():
-    """Their views are drawn beside the network."""
-    source = Source("t", "table", (3,), Samples(torch.zeros(4, 3)))
-    assert choose_view_plan(source, ViewPolicy(views=(TableView(corruption=0.5),)), accelerator=False) is None
+SIGNALS = Source("s", "signal", (3, 40), Samples(torch.randn(24, 3, 40), torch.arange(24)))
+TABLE = Source("t", "table", (5,), Samples(torch.randn(24, 5), torch.arange(24)))
+SIGNAL_VIEWS = ViewPolicy(views=(SignalView(time_warp=0.2, permutation=3, jitter=0.1, scaling=0.1, copies=2),))
+TABLE_VIEWS = ViewPolicy(views=(TableView(corruption=0.6, copies=2),))
+
+
+def by_sample(source, view_policy, *, batch_size, workers=0, world_size=1):
+    """The views of each sample in the second epoch, whichever batch and rank it came in."""
+    found = {}
+    plan = choose_view_plan(source, view_policy, accelerator=False)
+    for rank in range(world_size):
+        loader = training_loader(
+            source.train, batch_size=batch_size, seed=3, rank=rank, world_size=world_size, num_workers=workers,
+            views=partial(DrawnViews, plan=plan, seed=3),
+        )  # fmt: skip
+        loader.sampler.set_epoch(1)
+        for batch in loader:
+            for row, label in enumerate(batch["label"].tolist()):
+                found[label] = [view[row] for view in view_policy.views_of(batch)]
+    return found
+
+
+@pytest.mark.parametrize(("source", "view_policy"), [(SIGNALS, SIGNAL_VIEWS), (TABLE, TABLE_VIEWS)])
+@pytest.mark.parametrize(
+    "how", [{"batch_size": 8}, {"batch_size": 12, "workers": 2}, {"batch_size": 4, "world_size": 3}]
+)
+def test_signals_and_rows_have_the_same_views_in_any_batch(source, view_policy, how):
+    """Whatever the batch, the number of workers and of ranks."""
+    expected, found = by_sample(source, view_policy, batch_size=24), by_sample(source, view_policy, **how)
+    assert sorted(found) == sorted(expected) == list(range(24))
+    for label, views in expected.items():
+        for one, other in zip(views, found[label], strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+        assert not torch.equal(views[0], views[1])
+
+
+def test_rows_are_corrupted_from_the_whole_table():
+    """A batch of two rows gets features of rows that are not in it, each from its own column."""
+    x = torch.arange(50.0)[:, None] + 1000 * torch.arange(8.0)
+    source = Source("t", "table", (8,), Samples(x, torch.arange(50)))
+    drawn_views = DrawnViews(source.train, choose_view_plan(source, TABLE_VIEWS, accelerator=False), seed=0)
+    (view, _) = drawn_views.batch([3, 41])["views"]
+    assert torch.equal(view // 1000, x[:2] // 1000)
+    assert set((view % 1000).flatten().tolist()) - {3.0, 41.0}
 
 
 @pytest.mark.parametrize("asked", ["host", "split", "device"])

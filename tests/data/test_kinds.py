@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,14 @@ KIND = SourceKind("ramp", "ramps of grey", open=open_ramp, matches=lambda spec: 
 
 
 @pytest.fixture
-def add(make_plugin: Make) -> Iterator[Make]:
-    """Install a plugin that adds kinds of sources; its module is forgotten behind the test."""
-    modules = []
+def add(make_plugin: Make) -> Make:
+    """Install a plugin that adds kinds of sources."""
 
     def install(distribution: str, names: list[str], code: str, **options: Any) -> Path:
-        modules.append(distribution.replace("-", "_"))
-        entries = dict.fromkeys(names, f"{modules[-1]}:KIND")
+        entries = dict.fromkeys(names, f"{distribution.replace('-', '_')}:KIND")
         return make_plugin(distribution, entries, code=code, group="ssl_registry.sources", **options)
 
-    yield install
-    for module in modules:
-        sys.modules.pop(module, None)
+    return install
 
 
 def test_a_plugins_kind_is_chosen_by_name_and_by_what_is_written(add: Make) -> None:

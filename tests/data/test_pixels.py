@@ -16,7 +16,9 @@ from PIL import Image
 
 from ssl_registry.data import open_source
 from ssl_registry.data.images.decode import decode
+from ssl_registry.data.images.encoded_photo import EncodedPhoto
 from ssl_registry.data.images.pixels import Pixels, fit, pixels_of
+from ssl_registry.data.options import DataOptions
 from ssl_registry.errors import DataError, MissingExtraError
 
 RANDOM = np.random.default_rng(0)
@@ -139,3 +141,46 @@ def test_without_tifffile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "tifffile", None)
     with pytest.raises(MissingExtraError, match=r"needs tifffile; run: pip install 'ssl-registry\[tiff\]'"):
         open_source(str(tmp_path))
+
+
+def bomb(suffix: str) -> bytes:
+    """Return a small file that says it is an image of a third of a gigabyte."""
+    stream = BytesIO()
+    if suffix == "tiff":
+        tiles = (np.zeros((2048, 2048), np.uint8) for _ in range(5 * 4 * 4))
+        shape = {"shape": (5, 8192, 8192), "dtype": np.uint8, "tile": (2048, 2048)}
+        tifffile.imwrite(stream, tiles, **shape, photometric="minisblack", planarconfig="separate", compression="zlib")
+    elif suffix == "npy":
+        header = {"descr": "|u1", "fortran_order": False, "shape": (8192, 8192, 5)}
+        np.lib.format.write_array_header_1_0(stream, header)  # and no values behind it
+    else:
+        Image.new("L", (12000, 24000)).save(stream, "JPEG", quality=1)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["tiff", "npy"])
+def test_small_files_of_large_images_are_refused(suffix: str) -> None:
+    """A megabyte that would become a third of a gigabyte is not decoded."""
+    data = bomb(suffix)
+    assert len(data) < 2**20
+    with pytest.raises(DataError, match=r"become 0\.3 GB of pixels"):
+        decode(data, size=8, pixels=Pixels(5))
+
+
+def test_a_small_jpeg_of_a_large_photograph_is_refused() -> None:
+    """Its header alone is read, by the fast reader, and Pillow's limit holds."""
+    pytest.importorskip("simplejpeg")
+    data = bomb("jpeg")
+    with pytest.raises(DataError, match=r"more than Pillow.s limit"):
+        EncodedPhoto(data, Pixels(1))
+
+
+def test_a_bomb_in_a_folder_is_a_broken_image(tmp_path: Path) -> None:
+    """The next image takes its place, as for every other one that cannot be read."""
+    for number in range(3):
+        Image.new("L", (8, 8), number).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.tif").write_bytes(bomb("tiff"))
+    source = open_source(str(tmp_path), DataOptions(image_size=8))
+    assert len([source.train[index] for index in range(4)]) == 4
+    (why,) = source.train.broken.values()
+    assert "GB of pixels" in why

@@ -147,7 +147,7 @@ def test_mistakes_are_told(spec, match):
 def test_pattern_lists_names():
     """The shell pattern selects among timm's names and the core's encoders."""
     assert "resnet50" in list_backbones("resnet*")
-    assert list_backbones("*_encoder") == ["signal_encoder", "table_encoder"]
+    assert list(list_backbones("*_encoder")) == ["signal_encoder", "table_encoder"]
 
 
 def test_pool_is_part_of_the_state():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 
 import pytest
+import timm
 import torch
 from lightning.pytorch import Trainer
+from timm.optim import param_groups_weight_decay
 from torch import nn
 
 from ssl_registry import MethodConfig, registry
-from ssl_registry.model.optimizers import build_optimizer, default_param_groups
+from ssl_registry.model.optimizers import build_optimizer, default_param_groups, without_decay
 
 
 def network() -> nn.Module:
@@ -107,3 +109,54 @@ def test_arguments_of_a_class_of_torch_win():
     """What the user gives comes before either's defaults."""
     defaults = build(network(), torch.optim.SGD, momentum=0.8, nesterov=True).defaults
     assert (defaults["momentum"], defaults["nesterov"]) == (0.8, True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vit_tiny_patch16_224", "vit_small_patch14_reg4_dinov2", "eva02_tiny_patch14_224", "swin_tiny_patch4_window7_224"],
+)
+def test_groups_are_those_of_timm(name):
+    """Position embeddings, tokens, norms and biases: what timm itself excludes for its own models."""
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=0)
+    excluded = without_decay(model)
+    ours = {key for key, p in model.named_parameters() if id(p) in excluded}
+    theirs = param_groups_weight_decay(model, 0.1, no_weight_decay_list=model.no_weight_decay())
+    wanted = {id(p) for group in theirs if group["weight_decay"] == 0 for p in group["params"]}
+    missing = {key for key, p in model.named_parameters() if id(p) in wanted} - ours
+    assert not missing
+    # timm's own sets leave out registers, of which they say nothing.
+    assert ours - {key for key, p in model.named_parameters() if id(p) in wanted} <= {"reg_token"}
+
+
+class Decoder(nn.Module):
+    """Has what decoders have."""
+
+    def __init__(self):
+        super().__init__()
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.decoder_pos_embed = nn.Parameter(torch.zeros(1, 9, 4))
+        self.position_embeddings = nn.Embedding(9, 4)
+        self.register_tokens = nn.Parameter(torch.zeros(1, 2, 4))
+        self.bias = nn.Parameter(torch.zeros(4, 4))
+        self.norm = nn.LayerNorm([4, 3, 3])
+        self.vocabulary = nn.Embedding(9, 4)
+        self.linear = nn.Linear(4, 4)
+        self.pos_embed_conv = nn.Conv2d(4, 4, 3)
+
+
+def test_what_decays():
+    """Matrices and kernels; by name, kind and shape all else is left alone."""
+    model = Decoder()
+    decay, rest = default_param_groups([model])
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {names[id(p)] for p in decay["params"]} == {"vocabulary.weight", "linear.weight", "pos_embed_conv.weight"}
+    assert (decay["name"], rest["name"], rest["weight_decay"]) == ("decay", "no_decay", 0.0)
+    assert len(decay["params"]) + len(rest["params"]) == len(names)
+
+
+def test_a_shared_parameter_has_one_place():
+    """Backbone and head may hold the same; torch refuses a parameter that is named twice."""
+    shared = nn.Linear(4, 4)
+    groups = default_param_groups([nn.Sequential(shared), nn.ModuleDict({"head": shared})])
+    assert sum(len(group["params"]) for group in groups) == 2

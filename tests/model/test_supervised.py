@@ -522,3 +522,12 @@ def test_two_processes(tmp_path, monkeypatch):
         loss = nn.functional.cross_entropy(model(x[100:200]), y[100:200]).item()
     assert first["logged"]["val_loss"] == pytest.approx(loss, rel=1e-5)
     assert first["logged"]["val_acc"] == pytest.approx(share_right(model, 100, 200))
+
+
+def test_a_learning_rate_among_the_arguments():
+    """It has an argument of its own; the weight decay has none, and works."""
+    parts = {"backbone": nn.Identity(), "head": nn.Linear(4, 2), "loss_fn": nn.CrossEntropyLoss()}
+    with pytest.raises(ConfigError, match="give it as learning_rate"):
+        SupervisedModule(**parts, optimizer_kwargs={"lr": 0.1})
+    optimizer = SupervisedModule(**parts, optimizer_kwargs={"weight_decay": 1e-6}).configure_optimizers()
+    assert optimizer.param_groups[0]["weight_decay"] == 1e-6

@@ -28,7 +28,7 @@ def test_shipped_recipes_hold(method):
         assert recipe.summary
         assert "no source given" not in {*recipe.sources.values(), *recipe.scaling_sources.values()}
         settings = resolve(method, registry.method_class(method).Config, ["--recipe", name])
-        assert settings.values["batch_size"] == recipe.settings["batch_size"]
+        assert settings.run.batch_size == recipe.settings["batch_size"]
         assert settings.origins["learning_rate"].startswith(f"recipe {name}: ")
 
 

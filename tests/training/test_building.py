@@ -9,24 +9,95 @@ import pytest
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl, registry
 from ssl_registry.data import open_source
 from ssl_registry.errors import ConfigError
-from ssl_registry.training.building import build_model, choose_backbone
+from ssl_registry.run_options import RunOptions
+from ssl_registry.training.building import build_model, decide, read_options
+
+
+def settle(source, method="simclr", trainer=None, registry=registry, **run):
+    return decide(method, RunOptions(**run), source, trainer or {}, registry=registry)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return open_source("digits")
 
 
 @pytest.mark.parametrize(("backbone", "is_replaced"), [("resnet18", True), ("resnet10t", False)])
-def test_small_images_get_a_small_stem_where_it_is_known(backbone, is_replaced):
+def test_small_images_get_a_small_stem_where_it_is_known(backbone, is_replaced, digits):
     """A plain ResNet loses its max-pool; one with a stem of another kind is left as it is, and is no error."""
-    model = build_model(
-        "simclr",
-        open_source("digits"),
-        backbone=backbone,
-        low_resolution=None,
-        pretrained=False,
-        backbone_kwargs=None,
-        seed=0,
-        options={},
-        registry=registry,
-    )
+    run, _ = settle(digits, backbone=backbone)
+    model = build_model("simclr", digits, run, options={}, registry=registry)
     assert (type(model.backbone.maxpool).__name__ == "Identity") is is_replaced
+
+
+def test_what_is_left_open_is_decided(digits):
+    """By the samples, and by default; with a word of what decided it."""
+    run, deciders = settle(digits)
+    assert (run.backbone, run.low_resolution, run.image_size, run.workers, run.epochs) == ("resnet18", True, 16, 0, 100)
+    assert run.backbone_kwargs is None
+    assert deciders == {
+        **dict.fromkeys(["backbone", "low_resolution", "image_size", "workers"], "source"),
+        "epochs": "default",
+    }
+
+
+def test_what_is_given_stays(digits):
+    """Nothing is decided about it."""
+    given = {"backbone": "resnet10t", "low_resolution": False, "image_size": 8, "workers": 3, "epochs": 2}
+    run, deciders = settle(digits, **given)
+    assert {name: getattr(run, name) for name in given} == given
+    assert deciders == {}
+
+
+def test_weights_to_start_from_bring_their_backbone(digits, run):
+    """Their name and stem; not where another backbone is given."""
+    settled, deciders = settle(digits, start_from=run)
+    assert (settled.backbone, settled.low_resolution) == ("regnetx_002", False)
+    assert deciders["backbone"] == deciders["low_resolution"] == "weights"
+    assert settle(digits, start_from=run, backbone="resnet18")[0].low_resolution is True
+
+
+@pytest.mark.parametrize(
+    ("trainer", "epochs"),
+    [
+        ({}, 100),
+        ({"max_epochs": 3}, None),
+        ({"max_steps": 3}, None),
+        ({"max_steps": -1}, 100),
+        ({"max_time": "1"}, None),
+    ],
+)
+def test_a_limit_of_the_trainer_stands_for_epochs(trainer, epochs, digits):
+    """A default applies where nothing ends the run."""
+    assert settle(digits, trainer=trainer)[0].epochs == epochs
+
+
+def test_two_numbers_of_epochs_are_refused(digits):
+    """One of them would be ignored."""
+    with pytest.raises(ConfigError, match=r"--epochs or --trainer\.max_epochs, not both"):
+        settle(digits, epochs=1, trainer={"max_epochs": 2})
+
+
+def test_a_source_can_be_given_itself(digits):
+    """What opens a source has no say then, and nothing is recorded as its name."""
+    run, source = read_options({"data": digits, "seed": 3}, owner="train")
+    assert source is digits
+    assert (run.data, run.seed) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        ({"epoch": 3}, r"train has no option 'epoch'\. Did you mean 'epochs'"),
+        ({"epochs": 0}, r"train: epochs=0 is not accepted, .* \(allowed: int >= 1 \| None\)"),
+        ({"guard": "loud"}, "guard='loud' is not accepted"),
+        ({"data": None}, "data=None names no source"),
+    ],
+)
+def test_mistakes_in_options(run, message):
+    """Told with what is allowed."""
+    with pytest.raises(ConfigError, match=message):
+        read_options(run, owner="train")
 
 
 class Needy:
@@ -49,12 +120,13 @@ class Needy:
         return model(views[0]).square().mean()
 
 
-def test_the_method_names_the_backbone():
+def test_the_method_names_the_backbone(digits):
     """Where the user does not, with its arguments; samples of another kind are refused."""
     mine = Registry(entry_points=False)
     mine.register("needy", Needy)
-    digits = open_source("digits")
-    assert choose_backbone("needy", digits, None, None, registry=mine) == ("resnet10t", {"drop_rate": 0.1})
-    assert choose_backbone("needy", digits, "resnet18", None, registry=mine) == ("resnet18", {})
+    run, deciders = settle(digits, "needy", registry=mine)
+    assert (run.backbone, run.backbone_kwargs, deciders["backbone"]) == ("resnet10t", {"drop_rate": 0.1}, "method")
+    run, _ = settle(digits, "needy", registry=mine, backbone="resnet18")
+    assert (run.backbone, run.backbone_kwargs) == ("resnet18", None)
     with pytest.raises(ConfigError, match="needy does not take tables"):
-        choose_backbone("needy", replace(digits, modality="table"), None, None, registry=mine)
+        settle(replace(digits, modality="table"), "needy", registry=mine)

@@ -7,7 +7,7 @@ import pytest
 from ssl_registry.errors import ConfigError
 from ssl_registry.views import ImageView, ViewPolicy
 from ssl_registry.views.engine import choose_engine
-from ssl_registry.views.host import opencv as fast
+from ssl_registry.views.host import image as fast
 
 RECIPE = ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), copies=2),))
 MOVING = ViewPolicy(views=(ImageView(rotation=5.0),))
@@ -24,9 +24,9 @@ def choose(view_policy=RECIPE, shape=(3, 224, 224), *, asked="auto", in_memory=F
         ({"in_memory": True, "shape": (3, 32, 32)}, "host"),
         ({"accelerator": True}, "split"),
         ({"accelerator": True, "in_memory": True}, "device"),
-        ({"policy": ViewPolicy.plain()}, "device"),
-        ({"policy": MOVING, "in_memory": True}, "device"),
-        ({"policy": MOVING}, "host"),
+        ({"view_policy": ViewPolicy.plain()}, "device"),
+        ({"view_policy": MOVING, "in_memory": True}, "device"),
+        ({"view_policy": MOVING}, "host"),
         ({"whole": False}, "device"),
         ({"asked": "split"}, "split"),
         ({"asked": "device", "accelerator": True}, "device"),

@@ -22,7 +22,8 @@ from ssl_registry.views.device.color import (
     solarize,
 )
 from ssl_registry.views.device.geometry import affine, crop_resize, resize
-from ssl_registry.views.parameters import draw_image_parameters, sample_keys
+from ssl_registry.views.keys import sample_keys
+from ssl_registry.views.parameters import draw_image_parameters
 
 BATCH = 6
 

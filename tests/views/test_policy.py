@@ -216,7 +216,7 @@ def test_notes_say_what_is_left_out():
     """Grey and many-channel images lose colour steps, and the recipe says so."""
     view_policy = ViewPolicy(views=(FULL,))
     assert view_policy.notes((3, 8, 8)) == []
-    assert view_policy.notes((1, 8, 8)) == ["grey images: saturation, hue, grey left out of the views"]
+    assert view_policy.notes((1, 8, 8)) == ["grey images: saturation, hue, grayscale left out of the views"]
     assert "brightness" in view_policy.notes((13, 8, 8))[0]
 
 

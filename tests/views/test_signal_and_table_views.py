@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_registry.views import SignalView, TableView, ViewPolicy
+from ssl_registry.views import SignalView, TableView, ViewPolicy, sample_keys
 from ssl_registry.views.device.signal import permute_segments, warp_time
+from ssl_registry.views.device.table import RowsOf
 
 properties = settings(deadline=None, derandomize=True, max_examples=40)
 
@@ -91,3 +93,83 @@ def test_corruption_stays_in_its_column(share):
     assert torch.equal(view // 10_000, x // 10_000)
     changed = (view != x).float().mean()
     assert abs(changed - share * 399 / 400) < 0.05
+
+
+ALL = SignalView(time_warp=0.2, permutation=4, scaling=0.1, channel_dropout=0.2, jitter=0.1, copies=2)
+
+
+def test_views_of_a_signal_depend_on_its_key_alone():
+    """Alone, and in another order among others, a signal has the same two views; another key gives others."""
+    policy, x, keys = ViewPolicy(views=(ALL,)), torch.randn(7, 3, 33), sample_keys(1, 2, [9, 4, 7, 30, 31, 2, 8])
+    together = policy.draw(x, keys=keys)
+    order = [5, 0, 3]
+    for view, alone, few in zip(
+        together, policy.draw(x[3:4], keys=keys[3:4]), policy.draw(x[order], keys=keys[order]), strict=True
+    ):
+        torch.testing.assert_close(alone, view[3:4], atol=1e-6, rtol=0)
+        torch.testing.assert_close(few, view[order], atol=1e-6, rtol=0)
+    assert not torch.allclose(together[0], together[1])
+    assert not torch.allclose(policy.draw(x[3:4], keys=keys[4:5])[0], together[0][3:4])
+
+
+def test_an_operation_that_is_switched_off_leaves_the_others_alone():
+    """Scaling is the same with and without what else there is."""
+    x, keys = torch.ones(4, 3, 20), sample_keys(0, 0, range(4))
+    alone = ViewPolicy(views=(SignalView(scaling=0.3),)).draw(x, keys=keys)[0]
+    among = ViewPolicy(views=(SignalView(scaling=0.3, time_warp=0.5, permutation=3),)).draw(x, keys=keys)[0]
+    torch.testing.assert_close(among, alone)
+
+
+def test_time_and_channels_are_not_confused():
+    """A signal of as many channels as points of time: pieces and speed follow time, factors follow channels."""
+    time, channels = torch.arange(6.0), torch.arange(6.0)[:, None]
+    keys = sample_keys(0, 0, range(20))
+    along_time = (time + 0 * channels).expand(20, 6, 6)
+    for view in (SignalView(permutation=3), SignalView(time_warp=0.5), SignalView(permutation=3, time_warp=0.5)):
+        (drawn,) = ViewPolicy(views=(view,)).draw(along_time, keys=keys)
+        assert not torch.equal(drawn, along_time)
+        assert torch.equal(drawn, drawn[:, :1].expand_as(drawn))
+        # What is constant over time has nothing that could move.
+        constant = (channels + 0 * time).expand(20, 6, 6)
+        torch.testing.assert_close(ViewPolicy(views=(view,)).draw(constant, keys=keys)[0], constant)
+    for view in (SignalView(scaling=0.3), SignalView(channel_dropout=0.5)):
+        (drawn,) = ViewPolicy(views=(view,)).draw(torch.ones(20, 6, 6), keys=keys)
+        assert torch.equal(drawn, drawn[:, :, :1].expand_as(drawn))
+        assert len(drawn[:, :, 0].unique()) > 1
+
+
+def table(rows=12, features=400):
+    """Rows of which every value tells where it stood: row + 1000 * column."""
+    return torch.arange(float(rows))[:, None] + 1000 * torch.arange(float(features))
+
+
+@pytest.mark.parametrize("indices", [[3], [7, 0, 3], list(range(12))])
+def test_corruption_takes_every_row_but_the_own_one(indices):
+    """Of the whole table, whatever rows are in the batch, each about as often."""
+    x, policy = table(), ViewPolicy(views=(TableView(corruption=1.0),))
+    origin = RowsOf(x, np.array(indices))
+    (view,) = policy.draw(x[indices], keys=sample_keys(0, 0, indices), origin=origin)
+    assert torch.equal(view // 1000, x[indices] // 1000)
+    for own, donors in zip(indices, view % 1000, strict=True):
+        counts = donors.long().bincount(minlength=12)
+        assert counts[own] == 0
+        assert (counts[[row for row in range(12) if row != own]] > 10).all()  # 36 expected
+
+
+def test_without_the_table_other_rows_of_the_batch_stand_in():
+    """Never the own one; and a row that is alone stays as it is."""
+    x, policy = table(5), ViewPolicy(views=(TableView(corruption=1.0),))
+    (view,) = policy.draw(x, keys=sample_keys(0, 0, range(5)))
+    assert (view != x).all()
+    assert torch.equal(view // 1000, x // 1000)
+    assert torch.equal(policy.draw(x[:1], keys=sample_keys(0, 0, [0]))[0], x[:1])
+
+
+def test_views_of_a_row_depend_on_its_key_alone():
+    """With the table, a row alone has the views that it has among others, bit for bit."""
+    x, policy = table(), ViewPolicy(views=(TableView(corruption=0.6, copies=2),))
+    keys = sample_keys(3, 1, range(12))
+    together = policy.draw(x, keys=keys, origin=RowsOf(x, np.arange(12)))
+    alone = policy.draw(x[4:5], keys=keys[4:5], origin=RowsOf(x, np.array([4])))
+    assert all(torch.equal(one[4:5], other) for one, other in zip(together, alone, strict=True))
+    assert not torch.equal(together[0], together[1])

@@ -127,16 +127,19 @@ class LFR:
         selection.choose(select(outputs, len(selection.as_list())))
 
     @hookimpl
-    def frozen_modules(self, model: SSLModule, ctx: Context) -> set[str]:
+    def frozen_modules(self, model: SSLModule, ctx: Context) -> dict[str, str]:
         """Freeze the backbone in predictor epochs, and the predictors in backbone epochs when they alternate.
+
+        As in the authors' code the backbone is in evaluation mode then, and the predictors are not: a BatchNorm in
+        them has statistics of the batch, and learns them, before they train for the first time.
 
         Predictors of projectors that were not chosen rest for ever: without that DDP waits for their gradients.
         """
         used = self._predictors_of(model)
-        resting = {f"predictors.{index}" for index in range(len(model.heads["predictors"])) if index not in used}
+        resting = {f"predictors.{i}": "eval" for i in range(len(model.heads["predictors"])) if i not in used}
         if not self.trains_backbone(ctx.epoch):
-            return {"backbone", "adapter"} | resting
-        return {"predictors"} if self.config.training == "alternating" else resting
+            return {"backbone": "eval", "adapter": "eval", **resting}
+        return {"predictors": "train", **resting} if self.config.training == "alternating" else resting
 
     def trains_backbone(self, epoch: int) -> bool:
         """Tell whether an epoch, counted from 0, trains the backbone."""

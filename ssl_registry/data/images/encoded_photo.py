@@ -11,6 +11,7 @@ from PIL import Image
 
 from ssl_registry.data.images.decode import photograph
 from ssl_registry.data.images.pixels import Pixels
+from ssl_registry.errors import DataError
 
 try:
     import simplejpeg
@@ -66,6 +67,9 @@ class EncodedPhoto:
         if simplejpeg is None or not self.pixels.usual or not self.data.startswith(JPEG_MAGIC):
             return False
         self.height, self.width, colors, _ = simplejpeg.decode_jpeg_header(self.data)
+        # As Pillow, which has a user's own limit in the same place; None switches it off.
+        if Image.MAX_IMAGE_PIXELS is not None and self.height * self.width > 2 * Image.MAX_IMAGE_PIXELS:
+            raise DataError(f"{self.height} x {self.width} pixels are more than Pillow's limit, Image.MAX_IMAGE_PIXELS")
         return colors in ("RGB", "YCbCr", "Gray")
 
     def decode(self, shrink: int) -> tuple[Photo, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Literal
@@ -20,6 +21,8 @@ DEEP_MODES = frozenset(mode for mode in GRAY_MODES if mode.startswith(("I", "F")
 NPY_MAGIC = b"\x93NUMPY"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two: BigTIFF
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL = 258, 277  # tags of TIFF
+# An image of a few pixels may grow as it likes; a larger one that grows more than a hundredfold is refused.
+MOST_BYTES, MOST_GROWTH = 2**28, 100
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's
 
 
@@ -75,17 +78,45 @@ def read_array(data: bytes) -> NDArray[Any]:
 
     Raises:
         MissingExtraError: if a TIFF needs tifffile and that is not installed.
-        DataError: if the array is no image.
+        DataError: if the array is no image, or one that was made to fill the memory.
         Exception: whatever the readers raise.
     """
     if data.startswith(NPY_MAGIC):
+        # A header may promise more than follows it.
+        _check_growth(_npy_bytes(data), len(data))
         return _channels_last(np.load(BytesIO(data), allow_pickle=False))
     if data.startswith(TIFF_MAGICS):
         tifffile = require("tifffile", "tiff", "a TIFF of other than 8-bit grey, RGB or RGBA")
-        return _channels_last(tifffile.imread(BytesIO(data)))
+        with tifffile.TiffFile(BytesIO(data)) as file:
+            _check_growth(int(file.series[0].nbytes), len(data))
+            return _channels_last(file.asarray())
     with Image.open(BytesIO(data)) as image:
         plain = image.mode in ("L", "RGB") or image.mode in DEEP_MODES
         return _channels_last(np.asarray(image if plain else image.convert("L" if image.mode in GRAY_MODES else "RGB")))
+
+
+def _check_growth(decoded: int, encoded: int) -> None:
+    """Refuse an image that grows beyond all measure when it is decoded; photographs grow about twentyfold.
+
+    Args:
+        decoded, encoded: bytes of the pixels, and of the file.
+
+    Raises:
+        DataError: saying so.
+    """
+    if decoded > MOST_BYTES and decoded > MOST_GROWTH * encoded:
+        raise DataError(
+            f"{encoded / 2**20:.2g} MB become {decoded / 2**30:.1f} GB of pixels; no picture does, a file that is to "
+            "fill the memory does"
+        )
+
+
+def _npy_bytes(data: bytes) -> int:
+    stream = BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    return math.prod(shape) * dtype.itemsize
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:

@@ -89,7 +89,7 @@ class SSLDataModule(LightningDataModule):
             world_size=world_size,
             num_workers=workers,
             pin_memory=pins,
-            views=None if self.draw is None else partial(DrawnViews, host=self.draw.host, seed=self.seed),
+            views=None if self.draw is None else partial(DrawnViews, plan=self.draw, seed=self.seed),
         )
 
     def train_eval_dataloader(self, limit: int | None = None) -> DataLoader[Any]:

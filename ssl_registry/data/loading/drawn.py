@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
@@ -17,10 +18,11 @@ from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Source
+from ssl_registry.views.device.table import RowsOf
 from ssl_registry.views.engine import Engine, choose_engine
 from ssl_registry.views.host.draw import HostViews, Plan
 from ssl_registry.views.host.image import Photo
-from ssl_registry.views.parameters import Keys, sample_keys
+from ssl_registry.views.keys import Keys, sample_keys
 from ssl_registry.views.policy import ViewPolicy
 
 __all__ = ["DrawnViews", "ViewPlan", "choose_view_plan"]
@@ -31,22 +33,22 @@ class ViewPlan:
     """How the views of a source are drawn.
 
     Args:
-        engine: who draws them.
-        host: what the host draws; None where it draws nothing.
+        policy: what is drawn.
+        engine: who draws views of images; None for signals and tables, which are drawn in batches.
+        host: what the host draws of images; None where it draws nothing.
     """
 
-    engine: Engine
-    host: HostViews | None
+    policy: ViewPolicy
+    engine: Engine | None = None
+    host: HostViews | None = None
 
 
-def choose_view_plan(
-    source: Source, view_policy: ViewPolicy, *, asked: str = "auto", accelerator: bool
-) -> ViewPlan | None:
-    """Choose the engine for a source's training samples; None where they are no images.
+def choose_view_plan(source: Source, view_policy: ViewPolicy, *, asked: str = "auto", accelerator: bool) -> ViewPlan:
+    """Choose who draws the views of a source's training samples.
 
     Args:
         source: of the samples.
-        recipe: of their views.
+        view_policy: of their views.
         asked: ``auto``, or the engine to take.
         accelerator: whether the network is on one.
 
@@ -63,9 +65,9 @@ def choose_view_plan(
         whole=whole,
         accelerator=accelerator,
     )
-    if engine is None:
-        return None
-    return ViewPlan(engine, None if engine.name == "device" else HostViews(view_policy, finish=engine.name == "host"))
+    if engine is None or engine.name == "device":
+        return ViewPlan(view_policy, engine)
+    return ViewPlan(view_policy, engine, HostViews(view_policy, finish=engine.name == "host"))
 
 
 def _is_uint8(dataset: Dataset[Any]) -> bool:
@@ -91,21 +93,23 @@ class DrawnViews(Dataset[Any]):
 
     A batch is a mapping with ``label``, where there are labels, and
 
-    - ``views``, where the host draws: a list of uint8 [batch, channels, height, width], channels last in memory; with
-      ``keys`` where a device finishes them;
-    - ``image`` and ``keys`` where a device draws everything.
+    - ``views``, where the host draws images: a list of uint8 [batch, channels, height, width], channels last in memory;
+      with ``keys`` where a device finishes them;
+    - ``views``, finished, of tables in memory: corruption takes features from all of their rows;
+    - ``x`` and ``keys`` where a device draws everything.
 
     ``keys`` is a numpy array, so that it stays on the host, where parameters are drawn.
 
     Args:
         base: what is drawn from: encoded images of any size, or samples of one shape.
-        host: draws the views; None leaves it to the device.
+        plan: how the views are drawn.
         seed: of the views.
     """
 
-    def __init__(self, base: Dataset[Any], host: HostViews | None, *, seed: int) -> None:
+    def __init__(self, base: Dataset[Any], plan: ViewPlan, *, seed: int) -> None:
         self.base = base
-        self.host = host
+        self.policy = plan.policy
+        self.host = plan.host
         self.seed = seed
         self.epoch = 0  # the loader sets it before an epoch's workers begin
 
@@ -123,16 +127,24 @@ class DrawnViews(Dataset[Any]):
     def batch(self, indices: list[int]) -> dict[str, Any]:
         """Return the batch of these samples."""
         keys = sample_keys(self.seed, self.epoch, indices)
-        if self.host is None or not isinstance(self.base, EncodedImages):
-            x, labels = self._stacked(indices)
-            content: dict[str, Any] = {"image": x} if self.host is None else {"views": self._drawn(self.host, x, keys)}
-        else:
+        if self.host is not None and isinstance(self.base, EncodedImages):
             content, labels = self._decoded(self.base, self.host, indices, keys)
-        if self.host is None or not self.host.finish:
+        else:
+            x, labels = self._stacked(indices)
+            content = self._content(x, np.asarray(indices), keys)
+        if self.host is not None and not self.host.finish:
             content["keys"] = keys
         if labels is not None:
             content["label"] = labels
         return content
+
+    def _content(self, x: Tensor, indices: NDArray[np.int64], keys: Keys) -> dict[str, Any]:
+        """Return the views of samples of one shape, or what they are drawn from."""
+        if self.host is not None:
+            return {"views": self._drawn(self.host, x, keys)}
+        if x.ndim == 2 and isinstance(self.base, Samples):
+            return {"views": self.policy.draw(x, keys=keys, origin=RowsOf(self.base.x, indices))}
+        return {"x": x, "keys": keys}
 
     def _stacked(self, indices: list[int]) -> tuple[Tensor, Tensor | None]:
         fetch = getattr(self.base, "__getitems__", None)

@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from ssl_registry.data.loading.drawn import DrawnViews
 from ssl_registry.errors import CheckpointError
+from ssl_registry.views.keys import mix_seed
 
-__all__ = ["EpochSampler", "ResumableLoader", "mixed_seed", "training_loader"]
+__all__ = ["EpochSampler", "ResumableLoader", "training_loader"]
 
 
 class EpochSampler(DistributedSampler[int]):
@@ -50,15 +51,9 @@ def shuffled(count: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dty
     >>> shuffled(5, seed=0, epoch=0).tolist() == shuffled(5, seed=0, epoch=0).tolist()
     True
     """
-    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
+    generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
     order: np.ndarray[tuple[int], np.dtype[np.int64]] = torch.randperm(count, generator=generator).numpy()
     return order
-
-
-def mixed_seed(*numbers: int) -> int:
-    """Mix numbers to a seed. Not their sum: then the second epoch of seed 0 would be the first of seed 1."""
-    # torch takes 63 bits on every platform
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 _END = object()
@@ -101,9 +96,7 @@ class ResumableLoader(DataLoader[Any]):
         if isinstance(self.dataset, DrawnViews):
             self.dataset.epoch = epoch
         # Workers' seeds are drawn from here; as a function of the epoch they do not depend on a restart.
-        self.generator.manual_seed(
-            mixed_seed(getattr(self.sampler, "seed", 0), epoch, getattr(self.sampler, "rank", 0))
-        )
+        self.generator.manual_seed(mix_seed(getattr(self.sampler, "seed", 0), epoch, getattr(self.sampler, "rank", 0)))
         # Any other sampler cannot begin in the midst: its batches are loaded and passed over.
         batches = islice(super().__iter__(), skipped, None)
         while (batch := self._next(batches)) is not _END:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "grayscale", "solarize"]
 
-# ITU-R BT.601 luma, as torchvision and PIL weigh red, green and blue.
+# Weights of red, green and blue in the luma of ITU-R BT.601, as torchvision and PIL have them.
 LUMA = (0.2989, 0.587, 0.114)
 
 

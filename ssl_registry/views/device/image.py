@@ -1,4 +1,4 @@
-"""Drawing an `ImageView` for a batch on its device: geometry, then colour, grey, blur, solarisation and noise."""
+"""Drawing an `ImageView` for a batch on its device: geometry, then color, grayscale, blur, solarization and noise."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from ssl_registry.views.device.color import (
     solarize,
 )
 from ssl_registry.views.device.geometry import affine, crop_resize, resize
-from ssl_registry.views.device.random import keyed_normal
-from ssl_registry.views.device.transfer import to_device
+from ssl_registry.views.device.numbers import keyed_normal, to_device
 from ssl_registry.views.parameters import Array, ImageParameters
 from ssl_registry.views.specs import ImageView
 
@@ -60,7 +59,7 @@ def place(images: Tensor, view: ImageView, drawn: ImageParameters, side: int | N
 
 
 def finish(images: Tensor, view: ImageView, drawn: ImageParameters) -> Tensor:
-    """Change colours, blur, solarise and add noise.
+    """Change colors, blur, solarize and add noise.
 
     Args:
         images: float32 [B, C, h, w] in [0, 1]; not changed.
@@ -68,7 +67,7 @@ def finish(images: Tensor, view: ImageView, drawn: ImageParameters) -> Tensor:
         drawn: its parameters.
 
     Returns:
-        float32 [B, C, h, w] in [0, 1], not normalised.
+        float32 [B, C, h, w] in [0, 1], not normalized.
     """
     images, device = images.clone(), images.device
     factors, sigma = to_device(drawn.factors, device), to_device(drawn.sigma, device)
@@ -83,8 +82,7 @@ def finish(images: Tensor, view: ImageView, drawn: ImageParameters) -> Tensor:
     _change(images, drawn.blurred, lambda x, of: gaussian_blur(x, sigma[of], size))
     _change(images, drawn.solarized, lambda x, of: solarize(x, view.solarize_threshold))
     if view.noise:
-        keys = to_device(drawn.noise.view("int64"), device)
-        noise = keyed_normal(keys, images[0].numel()).view(images.shape)
+        noise = keyed_normal(drawn.noise, tuple(images.shape[1:]), device)
         images = images.add_(noise, alpha=view.noise).clamp_(0, 1)
     return images
 

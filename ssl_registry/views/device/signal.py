@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_registry.views.device.random import Random
+from ssl_registry.views.device.numbers import keyed_normal, to_device
+from ssl_registry.views.keys import Keys, combine, stream, uniform
 from ssl_registry.views.specs import SignalView
 
 __all__ = ["draw_signal_view", "permute_segments", "warp_time"]
 
-# Points of the smooth curve along which time is stretched.
+# Points of the smooth curve along which time is stretched (`knot=4` in the code of Um et al.).
 WARP_KNOTS = 4
+# Each operation has a stream of its own: one that is switched off leaves the others' numbers as they were.
+WARP, CUTS, ORDER, SCALING, DROPOUT, JITTER = range(6)
 
 
-def draw_signal_view(signals: Tensor, view: SignalView, random: Random) -> Tensor:
-    """Draw one view of every signal (Um et al., 2017, arXiv:1706.00527, for what each operation means)."""
-    batch, channels, _ = signals.shape
+def draw_signal_view(signals: Tensor, view: SignalView, keys: Keys, number: int) -> Tensor:
+    """Draw one view of every signal (Um et al., 2017, arXiv:1706.00527, for what each operation means).
+
+    Args:
+        signals: float32 [B, C, T].
+        view: what to do.
+        keys: of the samples, from `sample_keys`.
+        number: of the view in its policy, copies counted.
+
+    Returns:
+        float32 [B, C, T].
+    """
+    _, channels, time = signals.shape
+    device = signals.device
+
+    def normal(operation: int, *shape: int) -> Tensor:
+        return keyed_normal(combine(keys, number, operation), shape, device)
+
+    def share(operation: int, count: int) -> Tensor:
+        numbers = uniform(stream(combine(keys, number, operation), count))  # [B, count] in [0, 1)
+        return to_device(numbers.astype(np.float32), device)
+
     if view.time_warp:
-        stretch = torch.exp(view.time_warp * random.normal((batch, WARP_KNOTS)))
-        signals = warp_time(signals, stretch)
+        signals = warp_time(signals, torch.exp(view.time_warp * normal(WARP, WARP_KNOTS)))
     if view.permutation > 1:
-        cuts = random.uniform(0, 1, (batch, view.permutation - 1)).sort(1).values
-        signals = permute_segments(signals, cuts, random.order(batch, view.permutation))
+        cuts, order = share(CUTS, view.permutation - 1), share(ORDER, view.permutation)
+        signals = permute_segments(signals, cuts.sort(1).values, order.argsort(1))
     if view.scaling:
-        signals = signals * (1 + view.scaling * random.normal((batch, channels, 1)))
+        signals = signals * (1 + view.scaling * normal(SCALING, channels, 1))
     if view.channel_dropout:
-        kept = ~random.chance(view.channel_dropout, batch * channels).view(batch, channels, 1)
-        signals = signals * kept
+        signals = signals * (share(DROPOUT, channels) >= view.channel_dropout)[:, :, None]
     if view.jitter:
-        signals = signals + view.jitter * random.normal(tuple(signals.shape))
+        signals = signals + view.jitter * normal(JITTER, channels, time)
     return signals
 
 

@@ -1,4 +1,4 @@
-"""`HostViews`: every view of a photograph, drawn on the host; in a loader's worker or beside the training."""
+"""`HostViews`: every view of a photograph, drawn on the host; in a loader's worker or in the process that trains."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.views.host.image import Photo, cut, finish_on_host, move
-from ssl_registry.views.host.opencv import one_thread_in_a_worker
-from ssl_registry.views.parameters import ImageParameters, Keys, draw_image_parameters
+from ssl_registry.views.host.image import Photo, cut, finish_on_host, move, one_thread_in_a_worker
+from ssl_registry.views.keys import Keys
+from ssl_registry.views.parameters import ImageParameters, draw_image_parameters
 from ssl_registry.views.policy import ViewPolicy
 
 __all__ = ["Encoded", "HostViews", "Plan"]
 
-# A reduced decoding must leave every box this many times larger than its view, for the antialiased resize behind it.
+# A reduced decoding must leave every box this many times larger than its view, for the antialiased resize after it.
 SPARE = 2
 
 
@@ -38,16 +38,16 @@ class Plan(NamedTuple):
 
 
 class HostViews:
-    """Draws a recipe's views on the host. A plain value that can be sent to other processes.
+    """Draws a policy's views on the host. A plain value that can be sent to other processes.
 
     Args:
-        recipe: of views of images.
-        finish: whether colours are changed here too; otherwise the views are only cut, and `ViewPolicy.finish` does
+        policy: of views of images.
+        finish: whether colors are changed here too; otherwise the views are only cut, and `ViewPolicy.finish` does
             the rest on a device with the same keys.
 
     Example:
         >>> from ssl_registry.views import ImageView, sample_keys
-        >>> host = HostViews(Recipe(views=(ImageView(crop_scale=(0.2, 1.0), copies=2),), image_size=8))
+        >>> host = HostViews(ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), copies=2),), image_size=8))
         >>> [view.shape for view in host.draw(np.zeros((1, 16, 16, 3), np.uint8), sample_keys(0, 0, [0]))]
         [(1, 8, 8, 3), (1, 8, 8, 3)]
     """
@@ -65,7 +65,7 @@ class HostViews:
             keys: of the samples, [B].
 
         Returns:
-            As many arrays as the recipe has views, uint8 [B, h, w, C].
+            As many arrays as the policy has views, uint8 [B, h, w, C].
         """
         one_thread_in_a_worker()
         count, height, width, channels = photos.shape
@@ -88,7 +88,7 @@ class HostViews:
             key: of the sample, [1].
 
         Returns:
-            As many arrays as the recipe has views, uint8 [h, w, C].
+            As many arrays as the policy has views, uint8 [h, w, C].
         """
         plan = self.plan(encoded.height, encoded.width, key)
         return self.draw_planned(plan, *encoded.decode(plan.shrink))
@@ -128,5 +128,5 @@ def _square(height: int, width: int) -> NDArray[np.int64]:
 
 def _shrink(boxes: list[NDArray[np.int64]], sizes: list[tuple[int, int]]) -> int:
     """Return by how much the photograph may be reduced while it is decoded."""
-    least = min(float((box[2:] / size).min()) for box, size in zip(boxes, sizes, strict=True))
-    return next((shrink for shrink in (8, 4, 2) if least >= SPARE * shrink), 1)
+    smallest = min(float((box[2:] / size).min()) for box, size in zip(boxes, sizes, strict=True))
+    return next((shrink for shrink in (8, 4, 2) if smallest >= SPARE * shrink), 1)

@@ -1,39 +1,52 @@
 """The operations of a view on one photograph on the host, as `image` has them for a batch on a device.
 
 Photographs are numpy arrays [height, width, channels], uint8 in between steps that move pixels, float32 on the scale of
-0 to 255 in between steps that change values: rounded once, at the end. With OpenCV every step runs at the speed of
-memory; without it, torch's operations for batches take over.
+0 to 255 in between steps that change values: rounded once, at the end. OpenCV does them where it is installed, else
+torch's operations for batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
+from torch.utils.data import get_worker_info
 
 from ssl_registry.views.device.blur import kernel_size
 from ssl_registry.views.device.color import LUMA
 from ssl_registry.views.device.geometry import affine
 from ssl_registry.views.device.image import color_steps, finish
-from ssl_registry.views.host.opencv import cv2
 from ssl_registry.views.parameters import ImageParameters
 from ssl_registry.views.specs import ImageView
 
-__all__ = ["cut", "finish_on_host", "move"]
+__all__ = ["cut", "cv2", "finish_on_host", "move", "one_thread_in_a_worker"]
+
+cv2: ModuleType | Any  # OpenCV, from the extra "fast"
+try:
+    import cv2
+except ModuleNotFoundError:  # torch's operations take its place
+    cv2 = None
 
 Photo = NDArray[np.uint8]
 Values = NDArray[np.float32]
 
 IDENTITY = np.eye(3, dtype=np.float32)
 LUMA_ROWS = np.tile(np.array([LUMA], np.float32), (3, 1))
-# A Gaussian's weights behind this many deviations add up to less than a hundredth of a grey level.
+# A Gaussian's weights further than this many deviations from its center add up to less than 0.01 grey levels.
 REACH = 4.0
 # Numbers that are worked on at a time: 1 MiB of float32 stays in a core's cache.
 CHUNK = 1 << 18
+
+
+def one_thread_in_a_worker() -> None:
+    """Keep OpenCV to one thread where a loader has many processes, as torch keeps itself."""
+    if cv2 is not None and get_worker_info() is not None:
+        cv2.setNumThreads(1)
 
 
 def cut(photo: Photo, size: tuple[int, int], box: Any = None, flip: bool = False) -> Photo:
@@ -43,7 +56,7 @@ def cut(photo: Photo, size: tuple[int, int], box: Any = None, flip: bool = False
         photo: uint8 [H, W, C].
         size: height and width of the result.
         box: top, left, height, width; None for the whole.
-        flip: whether left and right change places.
+        flip: whether to mirror left and right.
 
     Returns:
         uint8 [*size, C], as torchvision's antialiased resize of uint8 gives it.
@@ -52,8 +65,7 @@ def cut(photo: Photo, size: tuple[int, int], box: Any = None, flip: bool = False
         top, left, height, width = box
         photo = photo[top : top + height, left : left + width]
     if photo.shape[:2] != size:
-        # torch's kernel for uint8 is as fast as OpenCV's INTER_AREA is not, and that is another filter: 60 grey levels
-        # away.
+        # torch's kernel for uint8: OpenCV's INTER_AREA is slower, and another filter, up to 60 grey levels away.
         pixels = torch.from_numpy(photo)[None].permute(0, 3, 1, 2)  # in this order of calls: channels last
         resized = interpolate(pixels, size, mode="bilinear", antialias=True)
         photo = np.ascontiguousarray(resized.permute(0, 2, 3, 1)[0].numpy())
@@ -74,7 +86,7 @@ def move(photo: Photo, drawn: ImageParameters, row: int) -> Photo:
 
 
 def finish_on_host(photos: Photo, view: ImageView, drawn: ImageParameters) -> Photo:
-    """Change colours, blur, solarise and add noise.
+    """Change colors, blur, solarize and add noise.
 
     Args:
         photos: uint8 [B, h, w, C]; not changed.
@@ -155,7 +167,7 @@ def _saturation(values: Values, factors: Values) -> None:
 def _hue(values: Values, factors: Values) -> None:
     hsv = _stacked(cv2.cvtColor(_flat(values), cv2.COLOR_RGB2HSV), values)  # of floats: hue in degrees
     hsv[:, :, :, 0] += (360 * (factors % 1))[:, None, None]
-    cv2.cvtColor(_flat(hsv), cv2.COLOR_HSV2RGB, dst=_flat(values))  # takes turns that are too many, not too few
+    cv2.cvtColor(_flat(hsv), cv2.COLOR_HSV2RGB, dst=_flat(values))  # accepts hues above 360 degrees, not below 0
 
 
 def _grayscale(values: Values, _: Values) -> None:

@@ -1,14 +1,10 @@
-"""A trained backbone in forms that need no ssl_registry: `export`.
+"""A trained backbone in forms that need no ssl_registry.
 
 - `writing`: `export` itself: write, check, put into place
-- `formats`: one writer a format: ``timm``, ``hf``, ``torch``, ``onnx``
-- `loading`: the lines of Python that load an export, which are shown to the user and run by the check
+- `format`: `ExportFormat`, what a form is
+- `formats/`: the table of forms, and one file for each group of them
+- `facts`: what every export tells of itself
 - `check`: every export is loaded in a fresh process, and its outputs are compared
-- `card`: the README of a Hugging Face folder
+
+Importing this package imports no torch: the table is listed at once.
 """
-
-from __future__ import annotations
-
-from ssl_registry.workflows.export.writing import FORMATS, ExportResult, export
-
-__all__ = ["FORMATS", "ExportResult", "export"]

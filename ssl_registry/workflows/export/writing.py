@@ -13,13 +13,10 @@ from ssl_registry._system.atomic import whole_folder
 from ssl_registry.errors import ConfigError, ExportError, did_you_mean
 from ssl_registry.runs.opened import open_run
 from ssl_registry.workflows.export.check import largest_difference
-from ssl_registry.workflows.export.formats import WRITERS
+from ssl_registry.workflows.export.facts import FACTS, export_facts, write_json
+from ssl_registry.workflows.export.formats import FORMATS
 
-__all__ = ["FORMATS", "ExportResult", "export"]
-
-FORMATS = tuple(WRITERS)
-# How far an export's outputs may be from the backbone's; ONNX runs on other kernels.
-TOLERANCE = {"onnx": 1e-4}
+__all__ = ["ExportResult", "export"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class ExportResult:
     Args:
         folder: that holds it.
         files: in the folder.
-        format: of `FORMATS`.
+        format: its name.
         code: the lines of Python that load it as ``model``; they need no ssl_registry.
         difference: the largest between its outputs and the backbone's, in a fresh process, on normal random inputs.
     """
@@ -62,9 +59,11 @@ def export(
     - ``torch``: an ``ExportedProgram``, with any batch size, for every backbone: it needs the code of no class.
     - ``onnx``: the same for onnxruntime.
 
+    Plugins add formats (see `ssl_registry.workflows.export.format.ExportFormat`).
+
     Args:
         path: a run's folder or a checkpoint.
-        format: of the above.
+        format: its name.
         out: the folder; default ``export-FORMAT`` in the run, or beside the checkpoint. An earlier export there is
             replaced.
         backbone: the module that training was given from Python.
@@ -75,18 +74,23 @@ def export(
         CheckpointError, TrustError: if the model cannot be reopened.
         ExportError: if the backbone cannot take this form, or the outputs differ; nothing is left behind then.
         MissingExtraError: if ``onnx`` is not installed.
+        PluginError: if a plugin's format cannot be used.
     """
-    if format not in FORMATS:
-        raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, FORMATS)} Known: {', '.join(FORMATS)}")
+    writer = FORMATS.get(format)
+    if writer is None:
+        known = FORMATS.names()
+        raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, known)} Known: {', '.join(known)}")
     pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
     folder = Path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / "config.json").is_file())):
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / FACTS).is_file())):
         raise ConfigError(f"{folder} is no earlier export, and is left alone; give another --out")
     network = pretrained.model.backbone.eval()
     with whole_folder(folder) as beside:
-        code = WRITERS[format](pretrained, beside)
+        code = writer.write(pretrained, beside)
+        if not (beside / FACTS).is_file():
+            write_json(export_facts(pretrained), beside)
         difference = largest_difference(network, pretrained.model.input_shape, code, beside)
-        if not difference <= TOLERANCE.get(format, 1e-5):
+        if not difference <= writer.tolerance:
             raise ExportError(
                 f"the {format} export of {pretrained.name} differs by {difference:.2g} from its backbone; "
                 "nothing was written"

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import FeaturePool
-from ssl_registry.model.optimizers import lr_factor
+from ssl_registry.model.optimizers import lr_factor, without_decay
 from ssl_registry.model.supervised import SupervisedModule
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.views import View
@@ -30,7 +30,7 @@ class FineTuning(SupervisedModule):
         layers: how many of the backbone's last layers train; None for all.
         learning_rate: of the head; each layer below has ``layer_decay`` times the rate of the one above.
         layer_decay: see there; 1 gives all the same rate.
-        weight_decay: AdamW's; biases and norms are excluded.
+        weight_decay: AdamW's; biases, norms, position embeddings and tokens are excluded.
         view: drawn from each training sample; None leaves them plain.
     """
 
@@ -77,20 +77,21 @@ class FineTuning(SupervisedModule):
 
     def configure_optimizers(self) -> Any:
         """Build AdamW with a rate for each layer, and a cosine over the run behind a short warm-up."""
-        groups = [_decayed(self.head.parameters(), self.learning_rate, self.weight_decay)]
+        excluded = without_decay(self)
+        groups = [_decayed(self.head.parameters(), excluded, self.learning_rate, self.weight_decay)]
         for depth, parts in enumerate(reversed(self._groups), start=1):
             trained = [p for part in parts for p in part.parameters(recurse=False) if p.requires_grad]
-            groups.append(_decayed(trained, self.learning_rate * self.layer_decay**depth, self.weight_decay))
+            groups.append(_decayed(trained, excluded, self.learning_rate * self.layer_decay**depth, self.weight_decay))
         optimizer = torch.optim.AdamW([group for pair in groups for group in pair if group["params"]])
         steps = int(self.trainer.estimated_stepping_batches)
         factor = partial(lr_factor, schedule="cosine", warmup_steps=round(WARMUP * steps), max_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 
-def _decayed(parameters: Any, rate: float, weight_decay: float) -> list[dict[str, Any]]:
+def _decayed(parameters: Any, excluded: set[int], rate: float, weight_decay: float) -> list[dict[str, Any]]:
     """Split into parameters with and without weight decay, at one rate."""
     found = list(parameters)
-    decay, rest = [p for p in found if p.ndim > 1], [p for p in found if p.ndim <= 1]
+    decay, rest = [p for p in found if id(p) not in excluded], [p for p in found if id(p) in excluded]
     return [
         {"params": decay, "lr": rate, "weight_decay": weight_decay},
         {"params": rest, "lr": rate, "weight_decay": 0.0},

@@ -87,7 +87,7 @@ def profile(
     def build() -> SSLModule:
         return build_model(method, source, settled, options=options or {}, registry=registry)
 
-    def plan(model: SSLModule, engine: str) -> ViewPlan | None:
+    def plan(model: SSLModule, engine: str) -> ViewPlan:
         return choose_view_plan(source, model.view_policy, asked=engine, accelerator=device.type != "cpu")
 
     def measure(other: Setting) -> Steps:
@@ -117,11 +117,11 @@ def profile(
         setting,
         whole,
         decodes=decodes,
-        engine=None if drawn_by is None or batch.dtype != torch.uint8 else drawn_by.engine.name,
+        engine=None if drawn_by.engine is None or batch.dtype != torch.uint8 else drawn_by.engine.name,
         samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
         cuda=cuda,
         total_memory=torch.cuda.get_device_properties(device).total_memory if cuda else 0,
     )
     where = torch.cuda.get_device_name(device) if cuda else f"CPU, {torch.get_num_threads()} threads"
-    engine = "device" if drawn_by is None else drawn_by.engine.name
+    engine = "device" if drawn_by.engine is None else drawn_by.engine.name
     return Profile(stages, whole, setting, where, engine, advise(setting, whole, tries, measure))

@@ -79,7 +79,7 @@ def sample_batch(source: Source, batch_size: int) -> Tensor:
     return x
 
 
-def views(model: SSLModule, batch: Tensor, drawing: ViewPlan | None) -> float:
+def views(model: SSLModule, batch: Tensor, drawing: ViewPlan) -> float:
     """Measure the drawing of all views of a batch, in samples a second.
 
     Args:
@@ -87,13 +87,13 @@ def views(model: SSLModule, batch: Tensor, drawing: ViewPlan | None) -> float:
         batch: samples of one size.
         drawing: who draws: the host in this process, the model's device, or each its half.
     """
-    device, host = model.device, None if drawing is None else drawing.host
+    device, host = model.device, drawing.host
     keys = sample_keys(0, 0, range(len(batch)))
     x = batch.to(device)
 
     def draw() -> None:
         if host is None:
-            model.view_policy.draw(x, torch.Generator(device).manual_seed(0), keys=keys)
+            model.view_policy.draw(x, keys=keys)
         else:
             photos = batch.permute(0, 2, 3, 1).contiguous().numpy()
             cut = [torch.from_numpy(view).permute(0, 3, 1, 2).to(device) for view in host.draw(photos, keys)]

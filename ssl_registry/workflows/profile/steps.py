@@ -107,7 +107,7 @@ class _Same:
 def with_data(
     model: SSLModule,
     source: Source,
-    drawing: ViewPlan | None,
+    drawing: ViewPlan,
     setting: Setting,
     steps: int,
     trainer: Mapping[str, Any],

@@ -13,6 +13,7 @@ from torch import nn
 
 from ssl_registry import SSLModule, registry
 from ssl_registry.data import SSLDataModule, open_source
+from ssl_registry.run_options import RunOptions
 from ssl_registry.training.building import build_model
 
 HEADS = {
@@ -53,17 +54,8 @@ def fit(network, source) -> Callable[..., tuple[SSLModule, Trainer]]:
     def run(
         method: str, *callbacks: Any, steps: int = 60, seed: int = 0, trainer: dict[str, Any] | None = None, **options
     ):
-        model = build_model(
-            method,
-            source,
-            backbone=network,
-            low_resolution=False,
-            pretrained=False,
-            backbone_kwargs=None,
-            seed=seed,
-            options=HEADS[method] | options,
-            registry=registry,
-        )
+        settings = RunOptions(backbone=network, seed=seed)
+        model = build_model(method, source, settings, options=HEADS[method] | options, registry=registry)
         arguments = {"logger": False, "enable_checkpointing": False} | (trainer or {})
         lightning = Trainer(
             max_steps=steps,

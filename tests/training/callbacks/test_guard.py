@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from lightning.pytorch import Callback
+from logged import logged
 from torch import nn
 
 from ssl_registry.errors import ConfigError
@@ -16,9 +17,11 @@ from ssl_registry.training.callbacks import guard as guard_module
 COLLAPSING = {"momentum": 0.0, "final_momentum": 0.0, "learning_rate": 0.01}
 
 
-def watched(mode="warn"):
-    lines = []
-    return CollapseGuard(mode, lines.append), lines
+@pytest.fixture
+def watched():
+    """Make a guard, and collect what is logged."""
+    with logged() as lines:
+        yield lambda mode="warn": (CollapseGuard(mode), lines)
 
 
 def projection_spread(model, source):
@@ -28,7 +31,7 @@ def projection_spread(model, source):
         return float(feature_spread(model.heads["projection_head"].train()(model.backbone.train()(x))))
 
 
-def test_fires_on_byol_without_predictor_and_momentum(fit, source):
+def test_fires_on_byol_without_predictor_and_momentum(fit, source, watched):
     """The collapse happens, is told once within three epochs, and the first causes are the true ones."""
     guard, lines = watched()
     model, trainer = fit("byol", guard, steps=80, prediction_head=nn.Identity(), **COLLAPSING)
@@ -41,7 +44,7 @@ def test_fires_on_byol_without_predictor_and_momentum(fit, source):
     assert line.index("(1)") < line.index("prediction_head has no parameters") < line.index("momentum=0.0")
 
 
-def test_fires_on_simclr_with_a_constant_head(fit, constant_head):
+def test_fires_on_simclr_with_a_constant_head(fit, constant_head, watched):
     """The head is named, and that the backbone is not to blame."""
     guard, lines = watched()
     fit("simclr", guard, steps=40, projection_head=constant_head)
@@ -54,7 +57,7 @@ def test_fires_on_simclr_with_a_constant_head(fit, constant_head):
 @pytest.mark.parametrize(
     ("method", "options"), [("byol", {"momentum": 0.9}), ("byol", {}), ("simclr", {}), ("lfr", {})]
 )
-def test_is_silent_on_healthy_runs(fit, method, options, seed):
+def test_is_silent_on_healthy_runs(fit, method, options, seed, watched):
     """Five epochs of each method, two seeds; it did take snapshots."""
     guard, lines = watched()
     fit(method, guard, steps=101, seed=seed, **options)
@@ -63,7 +66,7 @@ def test_is_silent_on_healthy_runs(fit, method, options, seed):
     assert sum(snapshot.trivial_loss is not None for snapshot in guard.snapshots) == 3
 
 
-def test_stop_ends_the_run_cleanly(fit, constant_head, tmp_path):
+def test_stop_ends_the_run_cleanly(fit, constant_head, tmp_path, watched):
     """Behind the step that told; Lightning writes its checkpoint as at any end."""
     guard, lines = watched("stop")
     _, trainer = fit(
@@ -79,7 +82,7 @@ def test_stop_ends_the_run_cleanly(fit, constant_head, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["byol", "simclr", "lfr"])
-def test_weights_are_bit_identical_with_and_without_it(fit, method):
+def test_weights_are_bit_identical_with_and_without_it(fit, method, watched):
     """Its own forward pass leaves neither statistics nor random numbers behind."""
     guard, _ = watched()
     first, _ = fit(method, guard, steps=34)
@@ -88,7 +91,7 @@ def test_weights_are_bit_identical_with_and_without_it(fit, method):
     assert all(torch.equal(value, second.state_dict()[key]) for key, value in first.state_dict().items())
 
 
-def test_network_is_hooked_at_snapshots_alone(fit, monkeypatch):
+def test_network_is_hooked_at_snapshots_alone(fit, monkeypatch, watched):
     """Between two snapshots it runs no code of its own in the network, and afterwards none is left."""
     monkeypatch.setattr(guard_module, "EARLY_EVERY", 7)
     guard, _ = watched()
@@ -104,14 +107,14 @@ def test_network_is_hooked_at_snapshots_alone(fit, monkeypatch):
     assert not any(part._forward_hooks for part in model.modules())
 
 
-def test_off_takes_no_snapshot(fit, constant_head):
+def test_off_takes_no_snapshot(fit, constant_head, watched):
     """No snapshot, no warning."""
     guard, lines = watched("off")
     fit("simclr", guard, steps=31, projection_head=constant_head)
     assert (guard.snapshots, lines) == ([], [])
 
 
-def test_accumulated_batches_are_one_step(fit):
+def test_accumulated_batches_are_one_step(fit, watched):
     """With accumulation it looks at one batch of a step, and at the loss as the method gave it."""
     guard, lines = watched()
     fit("simclr", guard, steps=21, trainer={"accumulate_grad_batches": 2})
@@ -127,7 +130,7 @@ def test_unknown_mode_is_refused():
 
 
 @pytest.mark.slow
-def test_compiled_networks_are_looked_at_too(fit, constant_head):
+def test_compiled_networks_are_looked_at_too(fit, constant_head, watched):
     """Compiled code runs no hook that came later: the batch is looked at uncompiled, and training goes on compiled."""
 
     class Compile(Callback):

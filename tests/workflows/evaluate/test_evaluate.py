@@ -12,7 +12,7 @@ import torch
 
 import ssl_registry
 from ssl_registry import registry
-from ssl_registry.errors import CheckpointError, ConfigError, DataError, SSLRegistryError
+from ssl_registry.errors import CheckpointError, ConfigError, DataError, SSLRegistryError, TrustError
 from ssl_registry.workflows.evaluate import baselines
 from ssl_registry.workflows.evaluate import evaluate as module
 
@@ -83,14 +83,16 @@ def test_checkpoint_outside_of_a_run(run, tmp_path):
 
 
 def test_network_of_ones_own(tmp_path, monkeypatch):
-    """A run on file.py:Name is evaluated without being told again, its baseline from the same file."""
+    """A run on file.py:Name runs that file with trust alone; then its baseline comes from the same file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_net.py").write_text(
         "from torch import nn\ndef Net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(256, 8))\n"
     )
     limits = {"max_steps": 1, "enable_progress_bar": False, "accelerator": "cpu"}
     ssl_registry.train("simclr", backbone="own_net.py:Net", out="own", knn=False, report=False, trainer=limits)
-    result = ssl_registry.evaluate("own", protocols=["knn"])
+    with pytest.raises(TrustError, match=r"backbone: own_net\.py:Net, which would run the Python file own_net\.py"):
+        ssl_registry.evaluate("own", protocols=["knn"])
+    result = ssl_registry.evaluate("own", protocols=["knn"], trust=True)
     assert [row.features for row in result.rows] == ["trained", "untrained"]
 
 

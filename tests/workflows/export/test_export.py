@@ -14,7 +14,7 @@ from torch import nn
 import ssl_registry
 from ssl_registry import registry
 from ssl_registry.errors import ConfigError, SSLRegistryError
-from ssl_registry.workflows.export import formats, writing
+from ssl_registry.workflows.export import writing
 from ssl_registry.workflows.export.check import largest_difference
 
 # A ResNet, a ViT at a size of its own, a ConvNeXt, and an EfficientNet on 13 channels.
@@ -164,4 +164,3 @@ def test_without_onnx(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SSLRegistryError, match=r"pip install 'ssl-registry\[onnx\]'"):
         ssl_registry.export(run, format="onnx")
-    assert set(formats.WRITERS) == {"timm", "hf", "torch", "onnx"}

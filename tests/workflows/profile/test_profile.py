@@ -77,7 +77,17 @@ def test_in_memory(net: str, methods: Registry) -> None:
 def test_the_command(net: str, spread: type, capsys: pytest.CaptureFixture[str]) -> None:
     """It prints a table and a line of advice, or JSON; mistakes are one line."""
     registry.register("spread")(spread)
-    arguments = ["profile", "spread", "--backbone", net, "--batch-size", "8", "--steps", "2", "--accelerator", "cpu"]
+    arguments = [
+        "profile",
+        "spread",
+        "--backbone",
+        net,
+        "--batch-size",
+        "8",
+        "--steps",
+        "2",
+        "--trainer.accelerator=cpu",
+    ]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "forward, backward, optimizer" in out

@@ -134,7 +134,7 @@ def test_dark_is_dark(browser, run):
 
 def test_several_runs_on_one_page(browser, run, other_run, tmp_path):
     """Two maps, two colours in each chart, on a phone as well."""
-    page = write_report(run, other_run, out=tmp_path / "both.html")
+    page = write_report(run, other_run, out=tmp_path / "both.html", trust=True)
     for width in (1280, 390):
         show(browser, page, width)
         assert browser.execute_script("return document.querySelectorAll('.map svg').length") == 2

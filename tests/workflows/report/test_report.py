@@ -61,7 +61,7 @@ def test_curves_end_in_what_was_measured(run):
 def test_several_runs_stand_side_by_side(run, other_run, tmp_path, capsys):
     """One file, a colour for each, only the options that differ in sight."""
     out = tmp_path / "both.html"
-    assert main(["report", str(run), str(other_run), "--out", str(out)]) == 0
+    assert main(["report", str(run), str(other_run), "--out", str(out), "--trust"]) == 0
     assert capsys.readouterr().out.strip() == str(out)
     page = out.read_text(encoding="utf-8")
     data = payload(page)
@@ -76,7 +76,7 @@ def test_several_runs_stand_side_by_side(run, other_run, tmp_path, capsys):
 def test_written_again_from_the_folder(other_run):
     """A run that was trained without a report gets one, from its checkpoint and its data."""
     assert not (other_run / "report.html").exists()
-    assert write_report(other_run) == other_run / "report.html"
+    assert write_report(other_run, trust=True) == other_run / "report.html"
     assert payload((other_run / "report.html").read_text(encoding="utf-8"))["maps"][0]["points"]
 
 
@@ -88,6 +88,16 @@ def test_without_its_network_the_rest_is_shown(run, tmp_path):
     assert payload(page)["panels"]
     assert "no pictures:" in page
     assert "checkpoints/last.ckpt" in page
+
+
+def test_without_trust_nobodys_network_is_run(run, tmp_path):
+    """The page says what would have been run, and how to say yes."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    page = write_report(copy).read_text(encoding="utf-8")
+    assert payload(page)["panels"]
+    assert "which would run the Python file" in page
+    assert "add --trust" in page
 
 
 @pytest.mark.parametrize(

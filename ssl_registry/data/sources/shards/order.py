@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.data.loading.loader import EpochSampler, mixed_seed
+from ssl_registry.data.loading.loader import EpochSampler
+from ssl_registry.views.keys import mix_seed
 
 __all__ = ["ShardSampler", "lanes_for"]
 
@@ -61,7 +62,7 @@ class ShardSampler(EpochSampler):
 
     def _streaming_order(self) -> Order:
         """Shuffle shards, and samples within their blocks."""
-        random = np.random.default_rng(mixed_seed(self.seed, self.epoch))
+        random = np.random.default_rng(mix_seed(self.seed, self.epoch))
         place = random.permutation(int(self._shard.max()) + 1)
         # By the shard's place, then by the block in it, then at random.
         order: Order = np.lexsort((random.random(len(self._shard)), self._block, place[self._shard]))

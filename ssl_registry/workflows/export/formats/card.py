@@ -27,7 +27,7 @@ features = model.eval()(images)
 
 
 def model_card(config: dict[str, Any]) -> str:
-    """Return the card for a configuration that `formats` made."""
+    """Return the card for the configuration of a timm folder."""
     about, prepared = config["ssl_registry"], config["pretrained_cfg"]
     origin = f"{about['distribution']} {about['method_version']}" if about["distribution"] else "a method of one's own"
     return CARD.format(

@@ -1,0 +1,48 @@
+"""What plugins add, of every kind: methods, sources, export formats and backbones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ssl_registry._registry import registry
+from ssl_registry.data.sources import SOURCES
+from ssl_registry.discovery.entry_points import EntryInfo, discover
+from ssl_registry.discovery.health import import_problem
+from ssl_registry.discovery.tables import PluginTable
+from ssl_registry.model.encoders import ENCODERS
+from ssl_registry.workflows.export.formats import FORMATS
+
+__all__ = ["TABLES", "checked", "list_entries", "load_entry"]
+
+TABLES: dict[str, PluginTable[Any]] = {table.kind: table for table in (SOURCES, FORMATS, ENCODERS)}
+
+
+def list_entries() -> list[EntryInfo]:
+    """List every method, and the sources, formats and backbones that plugins add; nothing is imported."""
+    others = discover(tuple(TABLES))
+    return [*registry.methods(), *(TABLES[info.kind].beside_own(info) for info in others)]
+
+
+def load_entry(kind: str, name: str) -> object:
+    """Import what an entry point names and check it.
+
+    Args:
+        kind: of `ssl_registry.discovery.entry_points.GROUPS`.
+        name: ``distribution:name``.
+
+    Raises:
+        SSLRegistryError: if it cannot be used.
+    """
+    if kind == "method":
+        return registry.method_class(name)
+    (info,) = [info for info in TABLES[kind].entries() if info.qualified == name]
+    return TABLES[kind].load(info)
+
+
+def checked(info: EntryInfo, timeout: float) -> EntryInfo:
+    """Import one entry in a process of its own, and mark it as broken if that fails."""
+    if info.status != "ok" and not (info.status == "conflict" and info.kind == "method"):
+        return info
+    problem = import_problem(info, timeout=timeout)
+    return replace(info, status="broken", problem=problem) if problem else info
