@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from ssl_registry.model.module import SSLModule
-from ssl_registry.nn import not_collecting
+from ssl_registry.nn import Tokens, not_collecting
 
 __all__ = ["is_compiled", "keeps_weights_whole", "recompute_loss", "trivial_loss"]
 
@@ -43,8 +43,14 @@ def recompute_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
 def trivial_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
     """Compute that loss with every feature replaced by the batch's mean feature; arguments as `recompute_loss`."""
 
-    def mean(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        return output.mean(0, keepdim=True).expand_as(output)
+    def alike(x: Tensor) -> Tensor:
+        return x.mean(0, keepdim=True).expand_as(x)
+
+    def mean(module: nn.Module, inputs: Any, output: Tensor | Tokens) -> Tensor | Tokens:
+        if isinstance(output, Tokens):
+            layers = tuple(map(alike, output.layers))
+            return Tokens(alike(output.prefix), alike(output.patches), output.grid, layers)
+        return alike(output)
 
     handle = model.backbone.register_forward_hook(mean)
     try:
