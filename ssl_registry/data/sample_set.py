@@ -167,4 +167,5 @@ def content_hash(parts: Sequence[str | Tensor | None]) -> str:
                 digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         else:
             digest.update(f"{part}\0".encode())
-    return digest.hexdigest()
+    found: str = digest.hexdigest()
+    return found

@@ -123,7 +123,7 @@ def build_model(
         weights=run.start_from,
         low_resolution=bool(run.low_resolution),
         backbone_kwargs=None if own else run.backbone_kwargs,
-        num_samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
+        num_samples=len(source.train),
         seed=run.seed,
         **options,
     )
