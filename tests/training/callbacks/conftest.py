@@ -56,11 +56,11 @@ def fit(network, source) -> Callable[..., tuple[SSLModule, Trainer]]:
     ):
         settings = RunOptions(backbone=network, seed=seed)
         model = build_model(method, source, settings, options=HEADS[method] | options, registry=registry)
-        arguments = {"logger": False, "enable_checkpointing": False} | (trainer or {})
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        arguments = quiet | (trainer or {})
         lightning = Trainer(
             max_steps=steps,
             accelerator="cpu",
-            enable_progress_bar=False,
             enable_model_summary=False,
             limit_val_batches=0,
             callbacks=list(callbacks),
