@@ -60,11 +60,11 @@ def fit(network, source) -> Callable[..., tuple[SSLModule, Trainer]]:
         methods = Registry()
         methods.register("moco", MoCo)  # an example, which collects keys for its queue
         model = build_model(method, source, settings, options=HEADS[method] | options, registry=methods)
-        arguments = {"logger": False, "enable_checkpointing": False} | (trainer or {})
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        arguments = quiet | (trainer or {})
         lightning = Trainer(
             max_steps=steps,
             accelerator="cpu",
-            enable_progress_bar=False,
             enable_model_summary=False,
             limit_val_batches=0,
             callbacks=list(callbacks),
