@@ -14,7 +14,7 @@ from ssl_registry.contract.overrides import Overrides
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BackboneError, ConfigError, ContractError, did_you_mean
-from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes, has_tokens
+from ssl_registry.model.backbones import Backbone, BackboneSpec, check_view_shapes, has_tokens
 from ssl_registry.model.batches import describe
 from ssl_registry.model.feature_dim import measure_tokens
 from ssl_registry.model.module import SSLModule
@@ -56,7 +56,7 @@ def assemble(
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
         view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
     view_policy = view_policy.adapted(built.input_shape)
-    check_sizes(built.module, built.input_shape, view_policy.own_sizes)
+    check_view_shapes(built.module, built.input_shape, view_policy.own_shapes(built.input_shape))
     for note in view_policy.notes(built.input_shape):
         log.info("%s: %s", info.name, note)
     return SSLModule(

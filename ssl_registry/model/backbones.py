@@ -25,7 +25,7 @@ __all__ = [
     "Backbone",
     "BackboneSpec",
     "FeaturePool",
-    "check_sizes",
+    "check_view_shapes",
     "has_tokens",
     "is_timm_name",
     "list_backbones",
@@ -198,24 +198,28 @@ def _use_low_resolution_stem(module: nn.Module) -> None:
     module.maxpool = nn.Identity()
 
 
-def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable[int]) -> None:
-    """Try a backbone on views of other sizes than it was built for, as multi-crop methods draw them.
+def check_view_shapes(module: nn.Module, input_shape: tuple[int, ...], shapes: Iterable[tuple[int, ...]]) -> None:
+    """Try a backbone on views of other shapes than it was built for: small crops of images, short ones of signals.
 
     Args:
         module: of a `Backbone`.
         input_shape: that it was built for.
-        sizes: sides of square views, in pixels.
+        shapes: of one view of a sample.
 
     Raises:
         BackboneError: if it does not take one of them.
     """
-    for size in sorted(set(sizes)):
-        shape = (input_shape[0], size, size)
+    for shape in sorted(set(shapes)):
         try:
             measure(module, shape, "avg")
         except BackboneError as error:
+            if len(shape) == 2:
+                raise BackboneError(
+                    f"the method draws views of {shape[-1]} steps, which this backbone does not take: it was built for "
+                    f"{input_shape[-1]}. Give one that takes signals of any length, such as signal_encoder"
+                ) from error
             raise BackboneError(
-                f"the method draws views of {size} pixels, which this backbone does not take: it was built for "
+                f"the method draws views of {shape[-1]} pixels, which this backbone does not take: it was built for "
                 f"{input_shape[-1]}. A vision transformer takes all multiples of its patch with "
                 "backbone_kwargs={'dynamic_img_size': True}; a convolutional network takes any size"
             ) from error

@@ -67,6 +67,17 @@ class ResumableLoader(DataLoader[Any]):
             self._position = {"epoch": epoch, "batches": done}
             yield batch
 
+    def samples(self) -> DataLoader[Any]:
+        """Return a loader of the samples themselves, in this epoch's order: without views, and leaving none out."""
+        dataset = self.dataset.base if isinstance(self.dataset, DrawnViews) else self.dataset
+        return DataLoader(
+            dataset,
+            sampler=self.sampler,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),
+        )
+
     def _next(self, batches: Iterator[Any]) -> Any:
         asked = time.perf_counter()
         batch = next(batches, _END)
