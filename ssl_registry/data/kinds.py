@@ -35,8 +35,6 @@ class SourceKind:
         written: how a user writes it, for help and docs; default: the name and a colon.
         names: words that mean it by themselves, among which the nearest to a wrong one is sought.
         extra: the extra of this package that it needs.
-        forbids: fields of a view that must not be used on its samples, whatever the method asks for; see
-            `Source.forbids`.
 
     Example:
         >>> kind = SourceKind("hdf5", "signals in HDF5", open=print, matches=lambda spec: spec.endswith(".h5"))
@@ -51,7 +49,6 @@ class SourceKind:
     written: tuple[str, ...] = ()
     names: Callable[[], Iterable[str]] = tuple
     extra: str = ""
-    forbids: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:

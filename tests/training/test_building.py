@@ -22,6 +22,20 @@ def digits():
     return open_source("digits")
 
 
+def test_a_source_never_replaces_the_methods_views(digits):
+    """It says what must not be done; copies, sizes and crops stay, and a user can ask for a step again."""
+    own = registry.create("byol", input_shape=digits.input_shape).view_policy
+    run, _ = settle(digits, "byol", backbone="resnet10t")
+    model = build_model("byol", digits, run, options={}, registry=registry)
+    assert all(view.flip for view in own.views)
+    assert model.view_policy.views == tuple(view.model_copy(update={"flip": 0.0}) for view in own.views)
+    assert "the source of the samples forbids flip: left out of the views" in model.view_policy.notes((1, 16, 16))
+    run, _ = settle(digits, "byol", backbone="resnet10t", views={"flip": 0.25})
+    model = build_model("byol", digits, run, options={}, registry=registry)
+    assert {view.flip for view in model.view_policy.views} == {0.25}
+    assert not any("forbids" in note for note in model.view_policy.notes((1, 16, 16)))
+
+
 @pytest.mark.parametrize(("backbone", "is_replaced"), [("resnet18", True), ("resnet10t", False)])
 def test_small_images_get_a_small_stem_where_it_is_known(backbone, is_replaced, digits):
     """A plain ResNet loses its max-pool; one with a stem of another kind is left as it is, and is no error."""
@@ -129,4 +143,4 @@ def test_the_method_names_the_backbone(digits):
     run, _ = settle(digits, "needy", registry=mine, backbone="resnet18")
     assert (run.backbone, run.backbone_kwargs) == ("resnet18", None)
     with pytest.raises(ConfigError, match="needy does not take tables"):
-        settle(replace(digits, modality="table"), "needy", registry=mine)
+        settle(replace(digits, modality="table", forbids=()), "needy", registry=mine)

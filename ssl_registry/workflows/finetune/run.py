@@ -103,7 +103,7 @@ def finetune(
         "learning_rate": learning_rate,
         "layer_decay": layer_decay,
         "weight_decay": weight_decay,
-        "view": source.view or (IMAGE_VIEW if source.modality == "image" else None),
+        "view": IMAGE_VIEW.without(source.forbids) if source.modality == "image" else None,
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
