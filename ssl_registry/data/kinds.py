@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["REMOTE", "SourceKind", "SourceTable"]
 
-# What an address begins with; no kind has such a name.
+# What an address begins with.
 REMOTE = ("http", "https", "pipe", "s3", "gs")
+# Names that no kind can have: addresses, and what a run records of samples that Python gave.
+RESERVED = (*REMOTE, "python")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class SourceTable(PluginTable[SourceKind]):
     """
 
     def __init__(self, own: Sequence[SourceKind]) -> None:
-        super().__init__("source", {kind.name: kind for kind in own}, check=_check, reserved=REMOTE)
+        super().__init__("source", {kind.name: kind for kind in own}, check=_check, reserved=RESERVED)
 
     def find(self, spec: str) -> tuple[SourceKind, str]:
         """Return the kind that a user means, and what they wrote without its name.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ssl_registry.data.options import Modality
+from ssl_registry.data.options import DataOptions, Modality
 from ssl_registry.data.sample_set import SampleSet, sample_set
-from ssl_registry.errors import DataError, did_you_mean
+from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.views.specs import ImageView, SignalView, TableView
 
 __all__ = ["Modality", "Source", "Task"]
@@ -60,6 +61,23 @@ class Source:
                 raise DataError(
                     f"{self.name} forbids {step!r}, which is no step of a view of {self.modality}s."
                     f"{did_you_mean(step, known)} Steps: {', '.join(known)}"
+                )
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse options for opening a source: this one is open already.
+
+        Args:
+            options: fields of `DataOptions` by name; None, and what is the default anyway, count as not given.
+
+        Raises:
+            ConfigError: naming the first of them.
+        """
+        for name, field in DataOptions.model_fields.items():
+            value = options.get(name)
+            if name != "seed" and value is not None and value != field.default:
+                raise ConfigError(
+                    f"{name}={value!r} says how a source is opened, and {self.name} is a Source that is open already; "
+                    f"leave {name} out, or give the name of the data instead"
                 )
 
     @property

@@ -12,6 +12,7 @@ from ssl_registry.checkpoint.weights import load_backbone_weights
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source, open_source
 from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.data.open import GIVEN
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import own_backbone
 from ssl_registry.model.module import SSLModule
@@ -32,7 +33,7 @@ def read_options(run: Mapping[str, Any], *, owner: str) -> tuple[RunOptions, Sou
     """Return options as a call from Python gave them, and the source that they name or that was given itself.
 
     Args:
-        run: fields of `RunOptions`; ``data`` can also be a `Source`, which the options then leave open.
+        run: fields of `RunOptions`; ``data`` can also be a `Source`, whose name is recorded then.
         owner: whose options they are, for messages.
 
     Raises:
@@ -41,7 +42,8 @@ def read_options(run: Mapping[str, Any], *, owner: str) -> tuple[RunOptions, Sou
     """
     data = run.get("data")
     if isinstance(data, Source):
-        return parse_options(RunOptions, {**run, "data": None}, owner=owner), data
+        data.check_options(run)
+        return parse_options(RunOptions, {**run, "data": f"{GIVEN}{data.name}"}, owner=owner), data
     asked = parse_options(RunOptions, run, owner=owner)
     if asked.data is None:
         raise ConfigError(f"{owner}: data=None names no source of samples; give data=..., such as 'digits' or a folder")

@@ -93,10 +93,12 @@ def test_two_numbers_of_epochs_are_refused(digits):
 
 
 def test_a_source_can_be_given_itself(digits):
-    """What opens a source has no say then, and nothing is recorded as its name."""
+    """Its name is recorded, as one that Python gave; what opens a source has no say then."""
     run, source = read_options({"data": digits, "seed": 3}, owner="train")
     assert source is digits
-    assert (run.data, run.seed) == (None, 3)
+    assert (run.data, run.seed) == ("python:digits", 3)
+    with pytest.raises(ConfigError, match="image_size=8 says how a source is opened, and digits is a Source"):
+        read_options({"data": digits, "image_size": 8}, owner="train")
 
 
 @pytest.mark.parametrize(

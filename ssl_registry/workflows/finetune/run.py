@@ -42,7 +42,7 @@ IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
 def finetune(
     path: str | Path,
     *,
-    data: str | None = None,
+    data: str | Source | None = None,
     labels: float = 1.0,
     layers: int | None = None,
     epochs: int = 50,
@@ -67,7 +67,7 @@ def finetune(
 
     Args:
         path: a run's folder or a checkpoint.
-        data: a source with classes; default: the run's.
+        data: a source with classes, by name or a `Source`; default: the run's.
         labels: share of each class's training labels to use, at least one of each: 0.01, 0.1 and 1.0 are usual.
         layers: train only so many of the backbone's last layers, as timm counts them, and the head; None for all.
         epochs: passes over the labelled samples.
