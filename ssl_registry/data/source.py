@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from ssl_registry.data.options import Modality
+from ssl_registry.data.options import DataOptions, Modality
 from ssl_registry.data.sample_set import SampleSet, sample_set
-
-if TYPE_CHECKING:
-    from ssl_registry.views import View
+from ssl_registry.errors import ConfigError, DataError, did_you_mean
+from ssl_registry.views.specs import ImageView, SignalView, TableView
 
 __all__ = ["Modality", "Source", "Task"]
 
 Task = Literal["classification", "multilabel", "regression"]
+VIEWS = {"image": ImageView, "signal": SignalView, "table": TableView}
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Source:
         classes: the classes' names by label; None when there are no labels, or the task is another.
         mean, std: per channel or feature, of the train part. Of images in [0, 1] and not yet applied;
             of signals and tables as stored and already applied. None when not known.
-        view: augmentation suited to the samples, where the source knows one; otherwise the method's is used.
+        forbids: steps of a view that must not be done to the samples, such as ``flip`` for digits or ``hue`` where
+            color is the class; fields of `ssl_registry.views.ImageView` and its like. They are left out of the method's
+            views, whose copies, sizes and crops stay. A user can ask for them again by name (``--views.flip 0.5``).
         notes: what was decided while opening it, in words.
         task: what the labels ask for: ``classification``; ``multilabel``, 0 or 1 for each of several labels (int64); or
             ``regression``, numbers (float64). The other two are for `ssl_registry.evaluate`, training passes over them.
@@ -45,13 +48,37 @@ class Source:
     classes: tuple[str, ...] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    view: View | None = None
+    forbids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     task: Task = "classification"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", sample_set(self.train))
         object.__setattr__(self, "test", None if self.test is None else sample_set(self.test))
+        known = VIEWS[self.modality].steps
+        for step in self.forbids:
+            if step not in known:
+                raise DataError(
+                    f"{self.name} forbids {step!r}, which is no step of a view of {self.modality}s."
+                    f"{did_you_mean(step, known)} Steps: {', '.join(known)}"
+                )
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse options for opening a source: this one is open already.
+
+        Args:
+            options: fields of `DataOptions` by name; None, and what is the default anyway, count as not given.
+
+        Raises:
+            ConfigError: naming the first of them.
+        """
+        for name, field in DataOptions.model_fields.items():
+            value = options.get(name)
+            if name != "seed" and value is not None and value != field.default:
+                raise ConfigError(
+                    f"{name}={value!r} says how a source is opened, and {self.name} is a Source that is open already; "
+                    f"leave {name} out, or give the name of the data instead"
+                )
 
     @property
     def labeled(self) -> bool:

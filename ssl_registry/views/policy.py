@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ class ViewPolicy(BaseModel):
             other in all samples of a batch.
         standardized: mean and std by which the source of the training's signals or tables standardized them. Not
             applied here: it tells how samples of another source are brought to the same scale.
+        left_out: steps that the method's views had and the source of the samples forbids.
 
     Example:
         >>> policy = ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, copies=2),), image_size=8)
@@ -56,6 +57,7 @@ class ViewPolicy(BaseModel):
     std: tuple[float, ...] | None = None
     overlap: float | None = Field(None, ge=0, le=1)
     standardized: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def plain(cls, image_size: int | None = None) -> ViewPolicy:
@@ -250,13 +252,20 @@ class ViewPolicy(BaseModel):
             return view
         return (type(own)() if view.is_plain else own).model_copy(update={"copies": view.copies})
 
-    def with_view(self, view: View) -> ViewPolicy:
-        """Return the policy with ``view`` in place of every view that is not plain, as often as that."""
-        views = tuple(old if old.is_plain else view.model_copy(update={"copies": old.copies}) for old in self.views)
-        return self.model_copy(update={"views": views})
+    def without(self, steps: Collection[str]) -> ViewPolicy:
+        """Return the policy with some steps of its views turned off; those that it had are kept in `left_out`."""
+        had = tuple(step for step in steps if any(view.does(step) for view in self.views))
+        views = tuple(view.without(had) for view in self.views)
+        return self.model_copy(update={"views": views, "left_out": (*self.left_out, *had)})
 
     def notes(self, input_shape: tuple[int, ...]) -> list[str]:
-        """Return sentences about steps that are left out for samples of this shape."""
+        """Return sentences about steps that are left out for samples of this shape and from this source."""
+        # A step that was asked for by name is back.
+        off = [step for step in self.left_out if not any(view.does(step) for view in self.views)]
+        forbidden = [f"the source of the samples forbids {', '.join(off)}: left out of the views"] if off else []
+        return [*forbidden, *self._notes_of_channels(input_shape)]
+
+    def _notes_of_channels(self, input_shape: tuple[int, ...]) -> list[str]:
         images = [view for view in self.views if isinstance(view, ImageView)]
         if len(input_shape) != 3 or input_shape[0] == 3 or not images:
             return []

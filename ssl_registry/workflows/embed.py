@@ -55,7 +55,7 @@ def embed(
     path: str | Path,
     *,
     out: str | Path,
-    data: str | None = None,
+    data: str | Source | None = None,
     image_size: int | None = None,
     data_root: str | None = None,
     modality: str | None = None,
@@ -75,7 +75,7 @@ def embed(
     Args:
         path: a run's folder or a checkpoint.
         out: the file to write.
-        data: a source, labelled or not; default: the run's.
+        data: a source, labelled or not, by name or a `Source`; default: the run's.
         image_size, data_root, modality: see `open_source`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.

@@ -26,7 +26,7 @@ from ssl_registry.model.reopen import check_goes_on
 from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.folder import Run, plain_values
 from ssl_registry.runs.origins import origins_of_call
-from ssl_registry.training.building import build_model, decide, read_options
+from ssl_registry.training.building import build_model, decide, origin_of_views, read_options
 from ssl_registry.training.trainer import make_trainer
 from ssl_registry.training.watching import Watch
 
@@ -120,7 +120,7 @@ def train(
                 "trainer": plain_values(trainer),
                 **model.config.model_dump(mode="json"),
             }
-            folder.write_settings(settings, {"method": "argument", **deciders, **origins})
+            folder.write_settings(settings, {"method": "argument", **origin_of_views(source), **deciders, **origins})
         began = time.monotonic()
         lightning.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         seconds = time.monotonic() - began

@@ -42,7 +42,7 @@ IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
 def finetune(
     path: str | Path,
     *,
-    data: str | None = None,
+    data: str | Source | None = None,
     labels: float = 1.0,
     layers: int | None = None,
     epochs: int = 50,
@@ -67,7 +67,7 @@ def finetune(
 
     Args:
         path: a run's folder or a checkpoint.
-        data: a source with classes; default: the run's.
+        data: a source with classes, by name or a `Source`; default: the run's.
         labels: share of each class's training labels to use, at least one of each: 0.01, 0.1 and 1.0 are usual.
         layers: train only so many of the backbone's last layers, as timm counts them, and the head; None for all.
         epochs: passes over the labelled samples.
@@ -103,7 +103,7 @@ def finetune(
         "learning_rate": learning_rate,
         "layer_decay": layer_decay,
         "weight_decay": weight_decay,
-        "view": source.view or (IMAGE_VIEW if source.modality == "image" else None),
+        "view": IMAGE_VIEW.without(source.forbids) if source.modality == "image" else None,
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
