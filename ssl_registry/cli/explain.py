@@ -61,12 +61,7 @@ def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     run, deciders = decide(method, asked, source, settings.trainer, registry=registry)
     origins = {**deciders, **settings.origins}
     values = {**run.model_dump(mode="json"), "trainer": settings.trainer, **settings.options}
-    # What is not given of the Trainer's is decided by `train` and Lightning.
-    return [
-        (option, value, origins.get(option, "default"))
-        for option, value in flatten(values)
-        if not (option.startswith("trainer.") and option not in origins)
-    ]
+    return [(option, value, origins.get(option, "default")) for option, value in flatten(values)]
 
 
 def _print_table(rows: list[tuple[str, Any, str]]) -> None:
