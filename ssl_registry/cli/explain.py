@@ -63,12 +63,7 @@ def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     run, deciders = decide(method, asked, source, settings.trainer, registry=registry)
     origins = {**origin_of_views(source), **deciders, **settings.origins}
     values = {**run.model_dump(mode="json"), "trainer": settings.trainer, **settings.options}
-    # What is not given of the Trainer's is decided by `train` and Lightning.
-    rows = [
-        (option, value, origins.get(option, "default"))
-        for option, value in flatten(values)
-        if not (option.startswith("trainer.") and option not in origins)
-    ]
+    rows = [(option, value, origins.get(option, "default")) for option, value in flatten(values)]
     return [*rows, *_forbidden(rows, origins)]
 
 

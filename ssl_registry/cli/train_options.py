@@ -146,6 +146,8 @@ def _in_words(message: str, models: list[type[BaseModel]]) -> str:
     model = next((model for model in models if key and key[1] in model.model_fields), None)
     if model and key and value:
         return f"{dashed(key[1])} {value[1]!r} is not accepted (allowed: {allowed_values(model, key[1])})"
+    if value and (trainers := re.search(r'key "(trainer\.[\w.]+)', message)):
+        return f"{dashed(trainers[1])} {value[1]!r} is not accepted; --trainer.help tells what it takes"
     if stray := re.fullmatch(r"unrecognized arguments: (?!--)(\S+).*", message):
         return f"{stray[1]} stands behind no option; options begin with --, such as --data {stray[1]}"
     if empty := re.fullmatch(r"argument (\S+?)(?:/\S+)?: expected one argument", message):

@@ -103,9 +103,15 @@ def train(
         logger=settled.logger,
         checkpoint_every=settled.checkpoint_every,
     )
+    settings = {
+        "method": method,
+        **settled.model_dump(mode="json"),
+        "trainer": plain_values(trainer),
+        **model.config.model_dump(mode="json"),
+    }
     device, main = lightning.strategy.root_device, lightning.is_global_zero
     with folder.claim(resume=resume) if main else nullcontext():
-        checkpoint = _last_checkpoint(folder, model) if resume else None
+        checkpoint = _last_checkpoint(folder, model, settings) if resume else None
         if settled.cache is not None:
             source = cache_source(source, settled.cache, workers=settled.workers or 0)
         data = _load(source, model, settled, device)
@@ -114,12 +120,6 @@ def train(
             watch.before(model, data, device)
             if origins is None:
                 origins = origins_of_call(asked, options, plain_values(trainer))
-            settings = {
-                "method": method,
-                **settled.model_dump(mode="json"),
-                "trainer": plain_values(trainer),
-                **model.config.model_dump(mode="json"),
-            }
             folder.write_settings(settings, {"method": "argument", **origin_of_views(source), **deciders, **origins})
         began = time.monotonic()
         lightning.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -153,11 +153,12 @@ def _goes_on(run: RunOptions) -> bool:
     return run.resume or (requeued and run.out is not None and Run(run.out).has_begun)
 
 
-def _last_checkpoint(folder: Run, model: SSLModule) -> Path | None:
+def _last_checkpoint(folder: Run, model: SSLModule, settings: Mapping[str, Any]) -> Path | None:
     """Return the checkpoint to go on from; None where the run was stopped before its first one."""
     if not folder.last_checkpoint.is_file():
         log.info("The run was stopped before its first checkpoint: it begins anew.")
         return None
+    folder.check_same(settings)
     check_goes_on(read_checkpoint(folder.last_checkpoint), model)
     return folder.last_checkpoint
 
