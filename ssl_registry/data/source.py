@@ -11,7 +11,11 @@ from ssl_registry.data.sample_set import SampleSet, sample_set
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.views.specs import ImageView, SignalView, TableView
 
-__all__ = ["Modality", "Source", "Task"]
+__all__ = ["TEST_PARTS", "TRAIN_PART", "Modality", "Source", "Task"]
+
+# What data sets call their parts; of several held-out parts the first of these is taken.
+TRAIN_PART = "train"
+TEST_PARTS = ("test", "validation", "valid", "val")
 
 Task = Literal["classification", "multilabel", "regression"]
 VIEWS = {"image": ImageView, "signal": SignalView, "table": TableView}

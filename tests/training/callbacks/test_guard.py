@@ -19,8 +19,8 @@ COLLAPSING = {"momentum": 0.0, "final_momentum": 0.0, "learning_rate": 0.01}
 
 @pytest.fixture
 def watched():
-    """Make a guard, and collect what is logged."""
-    with logged() as lines:
+    """Make a guard, and collect what it logs."""
+    with logged(guard_module.__name__) as lines:
         yield lambda mode="warn": (CollapseGuard(mode), lines)
 
 
