@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import BinaryIO
 
 from ssl_registry.errors import ConfigError, SSLRegistryError
 
-__all__ = ["given_path", "replacing", "whole_file", "whole_folder", "write_beside"]
+__all__ = ["given_path", "replacing", "whole_file", "write_beside"]
 
 
 def given_path(path: str | Path, option: str = "--out") -> Path:
@@ -82,26 +81,6 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise _not_written(path, error) from error
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a folder beside ``path`` to fill; it takes the place of ``path`` when the block ends, as `whole_file`."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    old = path.with_name(f"{path.name}.{os.getpid()}.old")
-    try:
-        beside.mkdir(parents=True)
-        yield beside
-        if path.exists():
-            path.replace(old)
-        beside.replace(path)
-    except OSError as error:
-        raise _not_written(path, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-        if old.exists() and not path.exists():
-            old.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _not_written(path: Path, error: OSError) -> SSLRegistryError:

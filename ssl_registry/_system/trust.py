@@ -8,7 +8,7 @@ nor ``--trust``.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,9 +122,7 @@ def _imports(option: str, value: Any, objects: Collection[str]) -> Iterator[Deed
         yield Deed(option, value, f"import {value}", at_once=True)
 
 
-def require_trust(
-    found: Iterator[Deed] | Collection[Deed | None], *, where: object, trust: bool, said: Collection[str] = ()
-) -> None:
+def require_trust(found: Iterable[Deed | None], *, where: object, trust: bool, said: Collection[str] = ()) -> None:
     """Stop before the first deed that nobody said yes to.
 
     Args:

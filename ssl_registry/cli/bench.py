@@ -7,14 +7,16 @@ import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ssl_registry._registry import registry
 from ssl_registry._system.terminal import printable
+from ssl_registry._system.trust import deed_of_data, require_trust
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.errors import ConfigError
 from ssl_registry.recipes.finding import find_recipes
+from ssl_registry.runs.folder import Run
 
 if TYPE_CHECKING:
     from ssl_registry.workflows.bench import Cell, Suite
@@ -45,6 +47,8 @@ def run(argv: list[str]) -> int:
     out = Path(options.out or f"runs/bench-{suite.name}")
     seeds = suite.seeds if options.seeds is None else options.seeds
     data = options.data or list(suite.data)
+    if options.data is None and suite.is_own:
+        require_trust(map(deed_of_data, data), where=options.suite, trust="--trust" in rest)
     if not data:
         raise ConfigError(f"suite {suite.name} knows no data: give --data. {suite.summary}")
     if seeds < 1:
@@ -112,8 +116,8 @@ def _write(out: Path, suite: Suite, cells: list[Cell], argv: list[str]) -> None:
     # A narrow terminal may break lines; the file must not lose columns.
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
     console.print(table, highlight=False)
-    run = out / cells[0].method.replace(":", "-") / Path(cells[0].data).stem / f"seed-{cells[0].seed}"
-    versions: dict[str, Any] = json.loads((run / "results.json").read_text(encoding="utf-8"))["versions"]
+    run = Run(out / cells[0].method.replace(":", "-") / Path(cells[0].data).stem / f"seed-{cells[0].seed}")
+    versions = run.read_results().versions
     command = shlex.join(["ssl-registry", *argv])
     seeds = sorted({cell.seed for cell in cells})
     made = MADE.format(

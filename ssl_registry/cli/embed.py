@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssl_registry._system.terminal import tell
 from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_trust, data_arguments
 from ssl_registry.cli.parsing import QuickParser
 
@@ -22,7 +23,7 @@ def run(argv: list[str]) -> int:
     result = embed(
         options.path, out=options.out, devices=options.devices, trust=options.trust, **data_arguments(options)
     )
-    print(f"{result.file}: {result.rows} rows of {result.width} features")
+    tell(f"{result.file}: {result.rows} rows of {result.width} features")
     if result.resumed:
         print(f"{result.resumed} of them were there from a call that was stopped")
     if result.unreadable:

@@ -72,4 +72,4 @@ def print_result(result: EvaluateResult) -> None:
     counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
     console.print(counted, highlight=False, markup=False)
     if result.saved:
-        console.print(f"Added to {result.saved}", highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(f"Added to {result.saved}"), highlight=False, markup=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from ssl_registry._system.terminal import tell
 from ssl_registry.cli.data_arguments import add_trust
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.workflows.export.formats import FORMATS
@@ -27,9 +28,9 @@ def run(argv: list[str]) -> int:
     if options.json:
         print(json.dumps(asdict(result) | {"folder": str(result.folder)}, indent=2))
         return 0
-    print(f"{result.folder}: {', '.join(result.files)}")
+    tell(f"{result.folder}: {', '.join(result.files)}")
     print(f"Loaded in a fresh process; largest difference of its outputs: {result.difference:.2g}\n")
-    print(result.code)
+    tell(result.code)
     return 0
 
 

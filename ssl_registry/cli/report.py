@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssl_registry._system.terminal import tell
 from ssl_registry.cli.data_arguments import add_trust
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.errors import SSLRegistryError
@@ -19,7 +20,7 @@ def run(argv: list[str]) -> int:
     from ssl_registry.workflows.report import write_report
 
     try:
-        print(write_report(*options.runs, out=options.out, trust=options.trust))
+        tell(str(write_report(*options.runs, out=options.out, trust=options.trust)))
     except OSError as error:
         raise SSLRegistryError(f"{error.filename or 'the report'}: {error.strerror or error}") from error
     return 0

@@ -1,10 +1,10 @@
-"""Files and folders are written whole or not at all."""
+"""Files are written whole or not at all."""
 
 from __future__ import annotations
 
 import pytest
 
-from ssl_registry._system.atomic import whole_file, whole_folder
+from ssl_registry._system.atomic import whole_file
 from ssl_registry.errors import SSLRegistryError
 
 
@@ -37,23 +37,12 @@ def test_full_disk(tmp_path, small_disk):
     assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
 
 
-def test_folder_takes_its_place(tmp_path):
-    """What was there before is replaced as a whole."""
-    path = tmp_path / "folder"
-    for name in ("one", "two"):
-        with whole_folder(path) as beside:
-            (beside / name).write_text(name)
-        assert [file.name for file in path.iterdir()] == [name]
-    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
-
-
-def test_folder_on_a_full_disk(tmp_path, small_disk):
-    """The old folder stays as it was."""
-    path = tmp_path / "folder"
-    with whole_folder(path) as beside:
-        (beside / "old").write_text("old")
-    small_disk(1000)
-    with pytest.raises(SSLRegistryError, match="cannot be written"), whole_folder(path) as beside:
-        (beside / "new").write_bytes(bytes(2000))
-    assert [file.name for file in path.iterdir()] == ["old"]
-    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
+def test_link_is_followed(tmp_path):
+    """What it points to is replaced, and it stays a link."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/file").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real/file")
+    with whole_file(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real/file").read_text() == "new"

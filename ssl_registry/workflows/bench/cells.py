@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from ssl_registry._system.atomic import write_beside
+from ssl_registry._system.plain import first_problem
+from ssl_registry._system.small_files import read_json
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs.folder import Run
 from ssl_registry.training.callbacks import BestEpoch
@@ -20,6 +23,8 @@ from ssl_registry.workflows.profile.steps import peak_memory
 from ssl_registry.workflows.train import train
 
 __all__ = ["Cell", "run_cell"]
+
+T = TypeVar("T")
 
 # Written when a cell begins, and when it is finished.
 INTENT, RECORD = "bench-settings.json", "bench.json"
@@ -72,20 +77,20 @@ def run_cell(
         The cell, and whether it was finished already.
 
     Raises:
-        ConfigError: if the folder holds a run with other settings.
+        ConfigError: if the folder holds a run with other settings, or damaged files.
     """
-    plain = {key: value for key, value in arguments.items() if key not in ("origins", "out", "resume")}
+    plain = {key: value for key, value in arguments.items() if key not in ("origins", "out", "resume", "trust")}
     settings = json.loads(json.dumps(plain, default=str))
     record, intent = folder / RECORD, folder / INTENT
     run = Run(folder)
     begun = run.has_begun
     if intent.is_file():
-        before = json.loads(intent.read_text(encoding="utf-8"))
+        before = _read(intent, dict[str, Any])
         if before != settings:
             changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
             raise ConfigError(f"{folder} was made with another {', '.join(changed)}; give another --out")
     if record.is_file():
-        return Cell(**json.loads(record.read_text(encoding="utf-8"))), True
+        return _read(record, Cell), True
     write_beside(intent, json.dumps(settings, indent=2))
     best = BestEpoch(run.checkpoints / "best.ckpt", every=max(1, (arguments.get("epochs") or 1) // LOOKS))
     if torch.cuda.is_available():
@@ -106,6 +111,18 @@ def run_cell(
     )
     write_beside(record, json.dumps(asdict(cell), indent=2))
     return cell, False
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    """Read what a cell wrote, by its type.
+
+    Raises:
+        ConfigError: if it is damaged.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(read_json(path))
+    except ValidationError as error:
+        raise ConfigError(f"{path} is damaged: {first_problem(error)}; remove {path.parent} to begin again") from None
 
 
 def _accuracy(run: Path, best: BestEpoch, protocols: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from ssl_registry._system.plain import first_problem
 from ssl_registry._system.yaml_files import read_yaml
 from ssl_registry.errors import ConfigError, did_you_mean
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Suite", "list_suites", "load_suite"]
 
 FOLDER = Path(__file__).parent / "suites"
+MOST_SEEDS = 1000
 KEYS = ("summary", "recipe", "data", "seeds", "protocols", "settings")
 
 
@@ -30,15 +34,17 @@ class Suite:
         seeds: how many, from 0 on.
         protocols: of ``evaluate``, by which every backbone is measured.
         settings: options of ``train`` that are the same for every method; they win over the recipe.
+        is_own: whether it is a file that the user named, not one of the core's.
     """
 
     name: str
-    summary: str
-    recipe: str
-    data: tuple[str, ...]
-    seeds: int
-    protocols: tuple[str, ...]
-    settings: dict[str, Any]
+    summary: str = ""
+    recipe: str = ""
+    data: tuple[str, ...] = ()
+    seeds: int = 3
+    protocols: tuple[str, ...] = ("knn", "linear")
+    settings: dict[str, Any] = field(default_factory=dict)
+    is_own: bool = False
 
     def settings_for(self, needs: Needs) -> dict[str, Any]:
         """Return the settings for a method: one that works on tokens has its own backbone instead of the suite's."""
@@ -76,12 +82,13 @@ def load_suite(name: str) -> Suite:
     if not content.get("recipe"):
         raise ConfigError(f"{path} is no suite: it needs a recipe, by which methods take part")
     data = content.get("data") or []
-    return Suite(
-        name=path.stem,
-        summary=str(content.get("summary", "")),
-        recipe=str(content["recipe"]),
-        data=(data,) if isinstance(data, str) else tuple(map(str, data)),
-        seeds=int(content.get("seeds", 3)),
-        protocols=tuple(map(str, content.get("protocols") or ("knn", "linear"))),
-        settings=content.get("settings") or {},
-    )
+    given = {key: value for key, value in content.items() if value is not None}
+    try:
+        suite: Suite = TypeAdapter(Suite).validate_python(
+            {**given, "name": path.stem, "data": [data] if isinstance(data, str) else data, "is_own": own}
+        )
+    except ValidationError as error:
+        raise ConfigError(f"{path} is no suite: {first_problem(error)}") from None
+    if suite.seeds > MOST_SEEDS:
+        raise ConfigError(f"{path}: seeds: {suite.seeds} are more than {MOST_SEEDS}")
+    return suite

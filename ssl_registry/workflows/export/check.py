@@ -17,12 +17,12 @@ from ssl_registry.nn import evaluating
 __all__ = ["largest_difference"]
 
 BATCHES = (3, 1)  # both sizes go through the export: a batch that was traced as a constant is found
-SCRIPT = """
-import sys
+BEFORE = """import sys
 sys.modules["ssl_registry"] = None
+"""
+BEHIND = """
 import torch
 from safetensors.torch import load_file, save_file
-exec(open(sys.argv[1] + "/code.py").read())
 outputs = {}
 for name, x in load_file(sys.argv[1] + "/inputs").items():
     if isinstance(model, torch.nn.Module):
@@ -42,7 +42,7 @@ def largest_difference(network: nn.Module, input_shape: tuple[int, ...], code: s
     Args:
         network: the backbone.
         input_shape: of one sample.
-        code: that loads the export as ``model``, with ``{folder}`` in it.
+        code: that loads the export as ``model`` out of the folder that the variable ``folder`` names.
         folder: where it is now.
 
     Raises:
@@ -53,7 +53,7 @@ def largest_difference(network: nn.Module, input_shape: tuple[int, ...], code: s
     with evaluating(network), torch.no_grad():
         weight = next(network.parameters(), torch.zeros(()))
         expected = {name: network(x.to(weight)).float().cpu() for name, x in inputs.items()}
-    found = _run(code.replace("{folder}", str(folder.resolve())), inputs)
+    found = _run(f"folder = {str(folder.resolve())!r}\n{code}", inputs)
     return max(_difference(found[name], wanted) for name, wanted in expected.items())
 
 
@@ -68,11 +68,10 @@ def _difference(found: Tensor, wanted: Tensor) -> float:
 def _run(code: str, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        (place / "code.py").write_text(code, encoding="utf-8")
+        (place / "check.py").write_text(f"{BEFORE}{code}\n{BEHIND}", encoding="utf-8")
         (place / "inputs").write_bytes(save(inputs))
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, name], capture_output=True, text=True, check=False, cwd=name
-        )
+        command = [sys.executable, str(place / "check.py"), name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=name)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise ExportError(f"the export does not load in a fresh process ({last}); nothing was written")

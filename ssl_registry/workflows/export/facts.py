@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ssl_registry._system.secrets import published_name
 from ssl_registry._version import __version__
 from ssl_registry.runs.opened import OpenedRun
 
@@ -33,7 +34,7 @@ def export_facts(run: OpenedRun) -> dict[str, Any]:
             "backbone": record.title,
             "low_resolution": record.low_resolution,
             "pooling": record.pooling,
-            "data": run.data,
+            "data": published_name(run.data),
         },
     }
 

@@ -9,12 +9,13 @@ from torch import nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.atomic import whole_folder
+from ssl_registry._system.atomic import given_path
 from ssl_registry.errors import ConfigError, ExportError, did_you_mean
 from ssl_registry.runs.opened import open_run
 from ssl_registry.workflows.export.check import largest_difference
 from ssl_registry.workflows.export.facts import FACTS, export_facts, write_json
 from ssl_registry.workflows.export.formats import FORMATS
+from ssl_registry.workflows.export.placing import replaced_export
 
 __all__ = ["ExportResult", "export"]
 
@@ -64,14 +65,15 @@ def export(
     Args:
         path: a run's folder or a checkpoint.
         format: its name.
-        out: the folder; default ``export-FORMAT`` in the run, or beside the checkpoint. An earlier export there is
-            replaced.
+        out: the folder; default ``export-FORMAT`` in the run, or beside the checkpoint. The files of an earlier export
+            there are replaced, and no others.
         backbone: the module that training was given from Python.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
     Raises:
         CheckpointError, TrustError: if the model cannot be reopened.
+        ConfigError: if there is no such format, or ``out`` holds files that no export wrote where its own would stand.
         ExportError: if the backbone cannot take this form, or the outputs differ; nothing is left behind then.
         MissingExtraError: if ``onnx`` is not installed.
         PluginError: if a plugin's format cannot be used.
@@ -81,11 +83,9 @@ def export(
         known = FORMATS.names()
         raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, known)} Known: {', '.join(known)}")
     pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
-    folder = Path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / FACTS).is_file())):
-        raise ConfigError(f"{folder} is no earlier export, and is left alone; give another --out")
+    folder = given_path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
     network = pretrained.model.backbone.eval()
-    with whole_folder(folder) as beside:
+    with replaced_export(folder) as beside:
         code = writer.write(pretrained, beside)
         if not (beside / FACTS).is_file():
             write_json(export_facts(pretrained), beside)
@@ -96,7 +96,7 @@ def export(
                 "nothing was written"
             )
         files = tuple(sorted(file.name for file in beside.iterdir()))
-    return ExportResult(folder, files, format, code.replace("{folder}", str(folder)), difference)
+    return ExportResult(folder, files, format, f"folder = {str(folder)!r}\n{code}", difference)
 
 
 def _default_folder(checkpoint: Path, format: str) -> Path:

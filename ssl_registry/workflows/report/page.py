@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ssl_registry._system.secrets import without_keys
 from ssl_registry._version import __version__
 from ssl_registry.workflows.report.gallery import DRAWS
 from ssl_registry.workflows.report.panels import Panel, draw_panels
@@ -56,7 +57,8 @@ def _subtitle(runs: Sequence[RunPage]) -> str:
     if len(runs) > 1:
         return f"{len(runs)} runs side by side"
     # Of a file's function, or a folder of data, the last part tells enough here.
-    backbone, data = (str(settings.get(name)).rpartition("/")[2] or settings.get(name) for name in ("backbone", "data"))
+    told = (without_keys(str(settings.get(name))) for name in ("backbone", "data"))
+    backbone, data = (text.rpartition("/")[2] or text for text in told)
     return f"{settings.get('method')} on {backbone}, trained on {data}"
 
 
@@ -73,7 +75,8 @@ def _options(runs: Sequence[RunPage]) -> list[dict[str, Any]]:
 
 
 def _words(value: Any) -> str:
-    return "–" if value is None else json.dumps(value) if isinstance(value, dict | list) else str(value)
+    # A report is passed on: keys in addresses stay in the run's own files.
+    return "–" if value is None else without_keys(json.dumps(value) if isinstance(value, dict | list) else str(value))
 
 
 def _sprites(run: RunPage) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ssl_registry._system.secrets import without_keys
 from ssl_registry.workflows.report.facts import RunFacts
 from ssl_registry.workflows.report.gallery import Gallery
 from ssl_registry.workflows.report.thumbnails import Sprite
@@ -66,7 +67,7 @@ class RunPage:
         """The command that started it; None for a run that was started from Python."""
         words = self.facts.results.command
         is_ours = len(words) > 1 and words[1] == "train"
-        return shlex.join(["ssl-registry", *words[1:]]) if is_ours else None
+        return without_keys(shlex.join(["ssl-registry", *words[1:]])) if is_ours else None
 
     @cached_property
     def tiles(self) -> list[dict[str, str | None]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 import torch
@@ -164,3 +166,55 @@ def test_without_onnx(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(SSLRegistryError, match=r"pip install 'ssl-registry\[onnx\]'"):
         ssl_registry.export(run, format="onnx")
+
+
+# What a name of a folder may hold: all that would end a text in code, and code behind it.
+NASTY = "quote'\"\nline{folder}\\x\"+__import__('os').system('touch canary')+\""
+
+
+def test_name_of_the_folder_is_a_text_in_the_code(run, tmp_path, monkeypatch):
+    """Whatever the folder is called, the check loads the export from it."""
+    monkeypatch.chdir(tmp_path)
+    result = ssl_registry.export(run, out=tmp_path / NASTY)
+    assert result.difference < 1e-5
+    assert ast.literal_eval(result.code.partition("\n")[0].removeprefix("folder = ")) == str(tmp_path / NASTY)
+    assert not list(tmp_path.rglob("canary"))
+
+
+@pytest.mark.parametrize("name", ["x=__import__('os').system('touch canary'),y", "__class__", "unheard_of"])
+def test_names_of_arguments_are_no_code(run, tmp_path, monkeypatch, name):
+    """timm leaves out an argument that is None, whatever its name: it is in nobody's code."""
+    monkeypatch.chdir(tmp_path)
+    path = run / "checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["ssl_registry"]["backbone"]["kwargs"] = {name: None}
+    torch.save(checkpoint, path)
+    if name == "unheard_of":
+        monkeypatch.setattr(writing, "largest_difference", lambda *_: 0.0)
+    with suppress(SSLRegistryError):
+        assert name not in ssl_registry.export(run).code
+    assert not list(tmp_path.rglob("canary"))
+
+
+def test_card_tells_no_secrets(run, tmp_path, monkeypatch):
+    """Of a signed address, of a command and of a user's folders a card that is published has what may be read."""
+    monkeypatch.setattr(writing, "largest_difference", lambda *_: 0.0)
+    config = run / "config.yaml"
+    before = config.read_text()
+    for data, shown in (
+        ("https://me:pass@host/{00..09}.tar?X-Amz-Signature=5f2b", "https://host/{00..09}.tar"),
+        ("pipe:curl -H 'Authorization: Bearer 5f2b' https://host/x.tar", "the output of a command"),
+        ("/home/me/5f2b/photos", "photos"),
+        ("photos`\n# 5f2b <script>", "photos"),
+    ):
+        config.write_text(before.replace("data: digits", f"data: {json.dumps(data)}"))
+        folder = tmp_path / str(len(shown))
+        ssl_registry.export(run, format="hf", out=folder)
+        card, facts = (folder / "README.md").read_text(), (folder / "config.json").read_text()
+        assert f"`{shown}" in card
+        assert "pass@" not in card + facts
+        assert "Bearer" not in card + facts
+        assert "<script>" not in card
+        assert card.count("\n#") == 1
+        if data.startswith(("http", "pipe", "/")):
+            assert "5f2b" not in card + facts

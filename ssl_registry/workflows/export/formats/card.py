@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from ssl_registry._system.terminal import one_line
 
 __all__ = ["model_card"]
 
@@ -26,16 +29,21 @@ features = model.eval()(images)
 """
 
 
+def _words(text: object) -> str:
+    """Return a text as words in a line of Markdown, without what would be markup or HTML there."""
+    return re.sub(r"[`<>\[\]]", "", one_line(text))[:200]
+
+
 def model_card(config: dict[str, Any]) -> str:
     """Return the card for the configuration of a timm folder."""
     about, prepared = config["ssl_registry"], config["pretrained_cfg"]
     origin = f"{about['distribution']} {about['method_version']}" if about["distribution"] else "a method of one's own"
     return CARD.format(
-        architecture=config["architecture"],
+        architecture=_words(config["architecture"]),
         num_features=config["num_features"],
-        method=about["method"],
-        origin=origin,
-        data=about["data"],
+        method=_words(about["method"]),
+        origin=_words(origin),
+        data=_words(about["data"]),
         version=about["version"],
         input_size=tuple(prepared["input_size"]),
         mean=[round(value, 4) for value in prepared["mean"]],

@@ -14,11 +14,11 @@ from ssl_registry.runs.opened import OpenedRun
 
 __all__ = ["write_onnx", "write_torch"]
 
-TORCH_CODE = 'import torch\nmodel = torch.export.load("{folder}/model.pt2").module()'
+TORCH_CODE = 'import torch\nmodel = torch.export.load(folder + "/model.pt2").module()'
 # A function on onnxruntime that maps float32 arrays to float32 arrays.
 ONNX_CODE = (
     "import onnxruntime\n"
-    'session = onnxruntime.InferenceSession("{folder}/model.onnx", providers=["CPUExecutionProvider"])\n'
+    'session = onnxruntime.InferenceSession(folder + "/model.onnx", providers=["CPUExecutionProvider"])\n'
     'def model(x): return session.run(None, {"x": x})[0]'
 )
 

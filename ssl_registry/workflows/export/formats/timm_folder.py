@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keyword
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,16 @@ __all__ = ["write_hf", "write_timm"]
 
 WEIGHTS = "model.safetensors"
 # ``hf-hub:user/name`` takes the place of the folder after an upload.
-HF_CODE = 'import timm\nmodel = timm.create_model("local-dir:{folder}", pretrained=True)'
+HF_CODE = 'import timm\nmodel = timm.create_model("local-dir:" + folder, pretrained=True)'
 # How inputs are prepared; `timm.data.resolve_data_config(model=model)` gives it back.
 PREPARED = ("input_size", "mean", "std", "interpolation", "crop_pct")
 # A low-resolution stem is out of reach of timm's names.
 STEM_CODE = """import timm, torch
 from safetensors.torch import load_file
-model = timm.create_model("{name}", {arguments}, pretrained_cfg_overlay=dict({prepared}))
+model = timm.create_model({name!r}, {arguments}, pretrained_cfg_overlay=dict({prepared}))
 model.conv1 = torch.nn.Conv2d({channels}, model.conv1.out_channels, 3, padding=1, bias=False)
 model.maxpool = torch.nn.Identity()
-model.load_state_dict(load_file("{{folder}}/model.safetensors"))"""
+model.load_state_dict(load_file(folder + "/model.safetensors"))"""
 
 
 def write_timm(run: OpenedRun, folder: Path) -> str:
@@ -104,21 +106,45 @@ def _timm_code(config: dict[str, Any], *, custom_load: bool) -> str:
     channels = arguments["in_chans"]
     if channels == 3:
         del arguments["in_chans"]
-    listed = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-    prepared = ", ".join(f"{key}={_literal(config['pretrained_cfg'][key])}" for key in PREPARED)
+    # timm leaves out what is None, so it never saw whether such an argument exists.
+    listed = _keywords({key: value for key, value in arguments.items() if value is not None})
+    prepared = _keywords({key: _as_tuple(config["pretrained_cfg"][key]) for key in PREPARED})
     if config["ssl_registry"]["low_resolution"]:
         return STEM_CODE.format(name=config["architecture"], arguments=listed, channels=channels, prepared=prepared)
-    overlay = 'file="{folder}/model.safetensors"'
+    overlay = 'file=folder + "/model.safetensors"'
     if custom_load:
         overlay += ", custom_load=False"
     return (
         "import timm\n"
         "model = timm.create_model(\n"
-        f'    "{config["architecture"]}", pretrained=True, {listed},\n'
+        f"    {config['architecture']!r}, pretrained=True, {listed},\n"
         f"    pretrained_cfg_overlay=dict(\n        {overlay},\n        {prepared},\n    ),\n"
         ")"
     )
 
 
+def _keywords(arguments: dict[str, Any]) -> str:
+    """Return arguments as Python; their names were identifiers in the checkpoint's record, and are so in code.
+
+    >>> _keywords({"img_size": (64, 64), "act_layer": "gelu", "scale": float("inf")})
+    "img_size=(64, 64), act_layer='gelu', scale=float('inf')"
+    """
+    for name in arguments:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ExportError(f"{name!r} is no name of an argument")
+    return ", ".join(f"{name}={_literal(value)}" for name, value in arguments.items())
+
+
 def _literal(value: Any) -> str:
-    return repr(tuple(value) if isinstance(value, list) else value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
+    if isinstance(value, list | tuple):
+        inner = ", ".join(map(_literal, value)) + "," * (len(value) == 1 and isinstance(value, tuple))
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {_literal(entry)}" for key, entry in value.items()) + "}"
+    return repr(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
