@@ -63,11 +63,23 @@ class SignalView(_View):
     """How one view of a signal is drawn. Does nothing by default."""
 
     modality: Literal["signal"] = "signal"
+    crop_scale: tuple[Share, Share] | None = Field(None, description="Share of the time that a crop keeps.")
+    stretch: bool = Field(
+        True,
+        description="Stretch a crop to the signal's length. If false, a view has as many steps as its crop: one number "
+        "for all samples of a batch, on all ranks.",
+    )
     time_warp: float = Field(0.0, ge=0, description="Deviation of the logarithm of the speed of time.")
     permutation: int = Field(0, ge=0, description="Pieces of time that change places; 0 or 1 for none.")
     scaling: float = Field(0.0, ge=0, description="Deviation of a factor around 1, one for each channel.")
     channel_dropout: Share = Field(0.0, description="Probability that a channel falls silent.")
     jitter: float = Field(0.0, ge=0, description="Standard deviation of added noise.")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1]:
+            raise ValueError(f"crop_scale={self.crop_scale} must be positive and rising, (least, greatest)")
+        return self
 
 
 class TableView(_View):
