@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -60,6 +61,9 @@ class Comparable:
     def _around(self, model: SSLModule, ctx: Context, batch: int) -> Iterator[None]:
         seed = mix_seed(model.seed, ctx.step)
         ctx.generator.manual_seed(seed)
+        ctx.shared_generator.manual_seed(seed)
+        ctx.numpy_generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+        begin = ctx.numpy_generator.bit_generator.state
         torch.default_generator.manual_seed(seed)
         places = ctx.world_size if self.shared_out else 1
         default = torch.get_default_dtype()
@@ -69,6 +73,11 @@ class Comparable:
                 yield
         finally:
             torch.set_default_dtype(default)
+        if batch and self.shared_out and ctx.numpy_generator.bit_generator.state != begin:
+            raise NotApplicable(
+                "its loss draws on the host (ctx.numpy_generator) for the samples of its device's batch, one after the "
+                "other, so what two processes draw has no counterpart in one"
+            )
 
 
 class _Mode(TorchFunctionMode):

@@ -66,15 +66,14 @@ def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (
     batches = []
     for step in range(STEPS):
         views = subject.views(model, WORLD * SHARE, seed=step)
-        batches.append([view[place * size : (place + 1) * size] for view in views])
+        batches.append(ready_made([view[place * size : (place + 1) * size] for view in views], first=place * size))
     if last:
         start = sum(last[:place])
         views = subject.views(model, sum(last), seed=STEPS)
-        batches.append([view[start : start + last[place]] for view in views])
+        batches.append(ready_made([view[start : start + last[place]] for view in views], first=start))
     record = _Record()
-    ready = [ready_made(model, views) for views in batches]
     try:
-        subject.fit(model, data=loader(ready), callbacks=[record], use_distributed_sampler=False, **arguments)
+        subject.fit(model, data=loader(batches), callbacks=[record], use_distributed_sampler=False, **arguments)
     except Exception as error:
         if last and len(record.losses) < STEPS:
             raise _BeforeThat(f"{type(error).__name__}: {error}") from error

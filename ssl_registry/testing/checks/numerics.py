@@ -26,7 +26,7 @@ def loss_and_gradient(
     model.zero_grad()
     context: Any = nullcontext() if dtype is None else torch.autocast(model.device.type, dtype)
     with context:
-        loss, _ = model._loss(views, model._context(0))
+        loss, _ = model.batch_loss(ready_made(views), 0)
     loss.backward()  # type: ignore[no-untyped-call]
     flat = [
         (torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters() if p.requires_grad
@@ -119,7 +119,7 @@ def compiling(subject: Subject) -> None:
     for compiled in (False, True):
         # In float64: float32's rounding can push a value across a ReLU's kink, and the gradient jumps.
         model = in_float64(subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}))
-        batches = loader([ready_made(model, subject.views(model, seed=step)) for step in range(3)])
+        batches = loader([ready_made(subject.views(model, seed=step)) for step in range(3)])
         torch.compiler.reset()
         with quietly():
             runs: Any = torch.compile(model) if compiled else model

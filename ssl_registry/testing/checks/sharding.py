@@ -14,7 +14,7 @@ from ssl_registry.testing.check import check
 from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.processes import WORLD, run_in_two
 from ssl_registry.testing.remote import compare, describe, rebuild, synchronize_norms, values_of
-from ssl_registry.testing.subject import Subject
+from ssl_registry.testing.subject import Subject, ready_made
 
 # Of samples on each rank: a prime, so that no width, number of patches or of classes is taken for it.
 SHARE = 7
@@ -52,8 +52,10 @@ def _whole(tensor: Any) -> Tensor:
 def _step_by_hand(model: SSLModule, views: list[Tensor]) -> None:
     configured = model.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    batch = model._read(ready_made(views, first=rank() * SHARE), 0, 0)
     before, after = (
-        replace(model._context(0, steps_more=more), rank=rank(), world_size=world_size()) for more in (0, 1)
+        replace(model._context(0, batch=batch, steps_more=more), rank=rank(), world_size=world_size())
+        for more in (0, 1)
     )
     loss, _ = model._loss(views, before)
     loss.backward()  # type: ignore[no-untyped-call]

@@ -85,7 +85,7 @@ def accumulation(subject: Subject) -> None:
         # In float64, as a sum of three thirds in float32 can push the next step across a ReLU's kink.
         plain: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.01, "optimizer_kwargs": {}}
         model = subject.model(observers=[Comparable()], **plain).double()
-        batches = [ready_made(model, subject.views(model, seed=step)) for step in range(3)]
+        batches = [ready_made(subject.views(model, seed=step)) for step in range(3)]
         gradients = _Gradients()
         data = loader([batch for batch in batches for _ in range(times)])
         subject.fit(model, data=data, callbacks=[gradients], accumulate_grad_batches=times)
