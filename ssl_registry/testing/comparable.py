@@ -48,20 +48,20 @@ class Comparable:
     @hookimpl(wrapper=True)
     def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Any:
         """Wrap the method's own."""
-        with self._around(model, ctx, len(views[0])):
+        with self._around(model, ctx, len(views[0]), 0):
             return (yield)
 
     @hookimpl(wrapper=True)
     def on_step_end(self, model: SSLModule, ctx: Context) -> Any:
-        """Wrap the method's own; there is no batch, so every rank draws the same."""
-        with self._around(model, ctx, 0):
+        """Wrap the method's own. There is no batch: what ranks draw alike comes from ``ctx.shared_generator`` alone."""
+        with self._around(model, ctx, 0, ctx.rank):
             return (yield)
 
     @contextmanager
-    def _around(self, model: SSLModule, ctx: Context, batch: int) -> Iterator[None]:
-        seed = mix_seed(model.seed, ctx.step)
+    def _around(self, model: SSLModule, ctx: Context, batch: int, place: int) -> Iterator[None]:
+        seed = mix_seed(model.seed, ctx.step, place)
         ctx.generator.manual_seed(seed)
-        ctx.shared_generator.manual_seed(seed)
+        ctx.shared_generator.manual_seed(mix_seed(model.seed, ctx.step))
         ctx.numpy_generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
         begin = ctx.numpy_generator.bit_generator.state
         torch.default_generator.manual_seed(seed)

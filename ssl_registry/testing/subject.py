@@ -55,9 +55,7 @@ class Subject:
         self.method_class = registry.method_class(name)
         self._network = {key: self.options[key] for key in NETWORK if key in self.options}
         if self._network and not isinstance(self._network.get("backbone"), str):
-            raise ConfigError(
-                f"{sorted(self._network)[0]} belongs to a backbone by name; add backbone=resnet18 or another"
-            )
+            raise ConfigError(f"{sorted(self._network)[0]} belongs to a backbone by name; add backbone=NAME")
         _, height, width = SHAPES["image"]
         size = self.options.get("image_size")
         image = (self.options.get("in_chans", 1), size or height, size or width)
@@ -102,11 +100,8 @@ class Subject:
             if "features" in options:
                 raise NotApplicable(f"the backbone is {self._network['backbone']}, whose width is its own")
             rest = {key: value for key, value in self._network.items() if key != "backbone_kwargs"}
-            return (
-                BackboneSpec(**rest, input_shape=shape, kwargs=self._network.get("backbone_kwargs") or {})
-                .build()
-                .module
-            )
+            kwargs = self._network.get("backbone_kwargs") or {}
+            return BackboneSpec(**rest, input_shape=shape, kwargs=kwargs).build().module
         return tiny_backbone(shape, tokens=needs_of(self.method_class).tokens, **options)
 
     def batch(self, modality: Modality | None = None, count: int = BATCH) -> Tensor:

@@ -92,6 +92,6 @@ def schedules(subject: Subject) -> None:
             for key, value in group.items():
                 if value != (wanted := whole[step][number][key]):
                     raise CheckFailure(
-                        f"{key} of parameter group {number} is {value:.6g} in step {step + 1} of a run that was resumed "
-                        f"after step {RESUMED_AT}, and {wanted:.6g} without that; compute it from ctx.step"
+                        f"{key} of parameter group {number} is {value:.6g} in step {step + 1} of a run that was "
+                        f"resumed after step {RESUMED_AT}, and {wanted:.6g} without that; compute it from ctx.step"
                     )

@@ -39,7 +39,7 @@ def indices(subject: Subject) -> None:
     numbers are right with workers, on ranks and after resuming is the core's promise, which its own tests keep.
     """
     asked = _Asked()
-    model = subject.model(observers=[Comparable(), asked]).double()
+    model = subject.model(observers=[asked, Comparable()]).double()
     views = subject.views(model)
     numbers = torch.arange(len(views[0])) * 3  # not their places
     order = torch.arange(len(numbers)).roll(5).flip(0)
@@ -51,14 +51,12 @@ def indices(subject: Subject) -> None:
     if not asked.indices:
         raise NotApplicable("its loss does not ask for ctx.indices")
     if asked.draws:
-        raise NotApplicable(
-            "its loss draws random numbers by the place in a batch, so mixing a batch changes it anyway"
-        )
+        raise NotApplicable("its loss draws random numbers, by the place in a batch, so mixing a batch changes it")
     straight, mixed, wrong = losses
     if not torch.allclose(straight, mixed, rtol=1e-6):
         raise CheckFailure(
-            f"the loss of a batch is {straight.item():.6g}, and {mixed.item():.6g} in another order; choose what belongs "
-            "to a sample by ctx.indices as they come"
+            f"the loss of a batch is {straight.item():.6g}, and {mixed.item():.6g} in another order; choose what "
+            "belongs to a sample by ctx.indices as they come"
         )
     if torch.allclose(straight, wrong, rtol=1e-9):
         raise CheckFailure("the loss asks for ctx.indices, and samples under other numbers have the same loss")
