@@ -18,7 +18,11 @@ TRAIN_PART = "train"
 TEST_PARTS = ("test", "validation", "valid", "val")
 
 Task = Literal["classification", "multilabel", "regression"]
-VIEWS = {"image": ImageView, "signal": SignalView, "table": TableView}
+VIEWS: dict[str, type[ImageView | SignalView | TableView]] = {
+    "image": ImageView,
+    "signal": SignalView,
+    "table": TableView,
+}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class Comparable:
         torch.default_generator.manual_seed(seed)
         places = ctx.world_size if self.shared_out else 1
         default = torch.get_default_dtype()
-        torch.set_default_dtype(model.dtype)
+        torch.set_default_dtype(cast(torch.dtype, model.dtype))
         try:
             with _Mode(batch if self.shared_out else 0, ctx.rank, places, doubles=model.dtype == torch.float64):
                 yield
@@ -148,7 +148,8 @@ class _Mode(TorchFunctionMode):
 
     def _mine(self, whole: Tensor, axis: int) -> Tensor:
         """Return this place's part of numbers for the global batch, [..., views * places * batch, ...]."""
-        return whole.unflatten(axis, (-1, self.places, self.batch)).select(axis + 1, self.place).flatten(axis, axis + 1)
+        apart = torch.unflatten(whole, axis, (-1, self.places, self.batch))
+        return apart.select(axis + 1, self.place).flatten(axis, axis + 1)
 
 
 def _double(value: Any) -> Any:

@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
