@@ -9,7 +9,7 @@ has no such form) runs with them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -51,17 +51,9 @@ class FeaturePool(nn.Module):
         """Map [batch, *input_shape] to [batch, feature_dim]."""
         return self.pool(self.module(x))
 
-    def tokens(
-        self,
-        x: Tensor,
-        *,
-        keep: Tensor | None = None,
-        mask: Tensor | None = None,
-        mask_token: Tensor | None = None,
-        layers: Sequence[int] = (),
-    ) -> Tokens:
-        """Return the tokens of the module inside; see `ssl_registry.nn.tokens`."""
-        return tokens(self.module, x, keep=keep, mask=mask, mask_token=mask_token, layers=layers)
+    def tokens(self, x: Tensor, **request: Any) -> Tokens:
+        """Return the tokens of the module inside; arguments as `ssl_registry.nn.tokens`, which calls it."""
+        return tokens(self.module, x, **request)
 
     def pool(self, out: Any) -> Tensor:
         """Make a vector of each sample's output.

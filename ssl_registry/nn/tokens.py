@@ -140,7 +140,11 @@ def _answer(read: Callable[..., Tokens], network: nn.Module, x: Tensor, **reques
 def _own_tokens(network: Any, x: Tensor, **request: Any) -> Tokens:
     """Ask a module's method, with its ``forward`` back in place, since the method may call it."""
     with _forward(network, type(network).forward):
-        found: Tokens = network.tokens(x, **request)
+        found = network.tokens(x, **request)
+    if not isinstance(found, Tokens):
+        raise BackboneError(
+            f"{type(network).__name__}.tokens returns {type(found).__name__}; it must return ssl_registry.nn.Tokens"
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl
 from ssl_registry.contract.needs import modality_of, needs_of
 from ssl_registry.errors import BackboneError, ConfigError, ContractError
-from ssl_registry.nn import SignalEncoder
+from ssl_registry.nn import SignalEncoder, Tokens
 
 
 class Method:
@@ -125,7 +125,7 @@ class OwnTokens(nn.Module):
         return x
 
     def tokens(self, x, keep=None, mask=None, mask_token=None, layers=()):
-        return x[:, None]
+        return Tokens(x[:, None, :0], x[:, None], (1,))
 
 
 @pytest.mark.parametrize(("backbone", "shape"), [(SignalEncoder(2), (2, 40)), (OwnTokens(), (7,))])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import timm
 import torch
@@ -63,7 +65,8 @@ def test_networks_of_timm_are_measured_without_numbers(name, size, with_numbers)
     module = timm.create_model(name, num_classes=0)
     _, width = measure(module, (3, size, size), "avg")
     assert with_numbers == []
-    assert feature_dim._with_numbers(module, (3, size, size), "avg") == (False, (2, width))
+    features = partial(feature_dim._features, pooling="avg")
+    assert feature_dim._with_numbers(module, (3, size, size), features) == (False, (2, width))
 
 
 def test_dense_networks_are_measured_without_numbers(with_numbers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import timedelta
+from types import MethodType
 
 import pytest
 import timm
@@ -172,6 +173,14 @@ def test_a_module_with_a_method_of_its_own():
     assert (found.grid, found.patches.shape) == ((8, 8), (2, 2, 5))
     assert seen == [torch.Tensor, Tokens]
     assert vars(net).get("forward") is None
+
+
+def test_a_method_that_returns_something_else():
+    """The refusal says what a user's `tokens` must return."""
+    net = Dense()
+    net.tokens = MethodType(lambda self, x, **request: x, net)
+    with pytest.raises(BackboneError, match=r"Dense.tokens returns Tensor; it must return ssl_registry.nn.Tokens"):
+        tokens(net, images())
 
 
 @pytest.mark.parametrize("net", [nn.Flatten(), nn.Sequential(nn.Conv2d(3, 4, 3))], ids=["flatten", "sequential"])
