@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ssl_registry.data.options import DataOptions
 
@@ -95,6 +95,14 @@ class RunOptions(DataOptions):
         description="Run and fetch what files of others name: the Python file of a network, a command or an address "
         "that gives samples.",
     )
+
+    @field_validator("out", "cache", "start_from", "data_root", mode="before")
+    @classmethod
+    def _not_empty(cls, path: object) -> object:
+        # A shell's variable that is not set; as a path it would be the current folder.
+        if isinstance(path, str) and not path.strip():
+            raise ValueError("it is empty; give a path, such as ./ for the current folder")
+        return path
 
     @property
     def data_options(self) -> DataOptions:

@@ -26,7 +26,6 @@ import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pytest
 
@@ -174,38 +173,6 @@ def _is_within(source: PurePosixPath, test: PurePosixPath) -> bool:
     return source.parts[1 : 1 + len(folder)] == folder
 
 
-class TimeLimit:
-    """Stop a test session at a time limit, between two tests; what did not run is no failure.
-
-    Args:
-        seconds: after which no further test begins.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.end = time.monotonic() + seconds
-        self.session: pytest.Session | None = None
-        self.done: set[str] = set()
-        self.reached = False
-
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Remember the session, which is told to stop."""
-        self.session = session
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Look at the time after each test."""
-        if report.when == "teardown":
-            self.done.add(report.nodeid.partition("::")[0])
-            if time.monotonic() > self.end and self.session is not None:
-                self.reached = True
-                self.session.shouldstop = "the time limit is reached"
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: Any) -> None:
-        """Judge the session by the tests that ran."""
-        if self.reached and exitstatus == pytest.ExitCode.INTERRUPTED:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK
-
-
 def _git(*words: str) -> list[str]:
     return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.splitlines()
 
@@ -241,13 +208,9 @@ def main(argv: list[str] | None = None) -> int:
         print("no test belongs to what changed")
     if arguments.list or not chosen:
         return 0
-    limit = TimeLimit(arguments.seconds)
-    words = ["-q", "-n", "2", "-m", "not slow", "--rootdir", str(root), *(str(root / path) for path in chosen)]
-    code = int(pytest.main(words, plugins=[limit]))
-    if limit.reached:
-        left = [path for path in chosen if path not in limit.done]
-        print(f"time limit of {arguments.seconds:.0f} s; run by `make test`:", *left, sep="\n  ")
-    return code
+    words = ["-q", "-n", "2", "-m", "not slow", "--rootdir", str(root)]
+    words += ["-p", "time_limit", "--deadline", str(time.time() + arguments.seconds)]
+    return int(pytest.main([*words, *(str(root / path) for path in chosen)]))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from ssl_registry.errors import SSLRegistryError
+from ssl_registry.errors import ConfigError, SSLRegistryError
 
-__all__ = ["replacing", "whole_file", "whole_folder", "write_beside"]
+__all__ = ["given_path", "replacing", "whole_file", "whole_folder", "write_beside"]
+
+
+def given_path(path: str | Path, option: str = "--out") -> Path:
+    """Return the path that a user gave for what is to be written.
+
+    Raises:
+        ConfigError: if it is empty, as of a shell's variable that is not set: as a path it would be the current folder.
+
+    Example:
+        >>> given_path("")
+        Traceback (most recent call last):
+        ssl_registry.errors.ConfigError: --out is empty; give a path, such as ./ for the current folder
+    """
+    if not str(path).strip():
+        raise ConfigError(f"{option} is empty; give a path, such as ./ for the current folder")
+    return Path(path)
 
 
 @contextmanager
@@ -32,6 +48,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         [('x.txt', 'whole')]
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A link is followed: it stays, and what it points to is replaced.
+    path = path.resolve() if path.is_symlink() else path
     # In the same folder, since a rename is atomic within a file system alone; one for each process that writes.
     beside = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

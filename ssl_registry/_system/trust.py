@@ -39,11 +39,13 @@ class Deed:
         option: that has the value, as on the command line.
         value: in words.
         would: what comes of it, behind "would".
+        at_once: whether it is done as soon as the value is read, whatever else is said of the option.
     """
 
     option: str
     value: str
     would: str
+    at_once: bool = False
 
 
 def deed_of_backbone(name: str | None, kwargs: Mapping[str, Any] | None = None) -> Deed | None:
@@ -80,11 +82,12 @@ def deed_of_data(spec: str | None) -> Deed | None:
     return Deed("data", spec, "fetch it, or run what a plugin does with it")
 
 
-def deeds_of_settings(settings: Mapping[str, Any]) -> Iterator[Deed]:
+def deeds_of_settings(settings: Mapping[str, Any], *, objects: Collection[str] = ()) -> Iterator[Deed]:
     """Yield what the options of a training would do.
 
     Args:
         settings: options of ``train`` by name, with the Trainer's under ``trainer``.
+        objects: options of the method that take classes or functions, which the parser imports by name.
     """
     backbone, kwargs = settings.get("backbone"), settings.get("backbone_kwargs")
     found = deed_of_backbone(
@@ -100,23 +103,23 @@ def deeds_of_settings(settings: Mapping[str, Any]) -> Iterator[Deed]:
     for name in str(settings.get("logger") or "").split(","):
         if name.strip() in REMOTE_LOGGERS:
             yield Deed("logger", name.strip(), "send the run's values to a server")
+    takes_objects = {*objects, *(f"trainer.{name}" for name in OBJECTS)}
     for option, value in settings.items():
-        yield from _imports(str(option), value)
+        yield from _imports(str(option), value, takes_objects)
 
 
-def _imports(option: str, value: Any) -> Iterator[Deed]:
+def _imports(option: str, value: Any, objects: Collection[str]) -> Iterator[Deed]:
     """Yield what the command line's parser would import for a value."""
-    root, _, name = option.partition(".")
     if isinstance(value, Mapping):
         for key in sorted(map(str, CLASS_KEYS & value.keys())):
-            yield Deed(option, f"{key}: {value[key]}", f"import {value[key]}")
+            yield Deed(option, f"{key}: {value[key]}", f"import {value[key]}", at_once=True)
         for key, entry in value.items():
-            yield from _imports(f"{option}.{key}", entry)
+            yield from _imports(f"{option}.{key}", entry, objects)
     elif isinstance(value, list | tuple):
         for entry in value:
-            yield from _imports(option, entry)
-    elif root == "trainer" and name.partition(".")[0] in OBJECTS and isinstance(value, str) and DOTTED.fullmatch(value):
-        yield Deed(option, value, f"import {value}")
+            yield from _imports(option, entry, objects)
+    elif isinstance(value, str) and DOTTED.fullmatch(value) and any(f"{option}.".startswith(f"{n}.") for n in objects):
+        yield Deed(option, value, f"import {value}", at_once=True)
 
 
 def require_trust(
@@ -136,7 +139,7 @@ def require_trust(
     if trust:
         return
     for deed in found:
-        if deed is not None and deed.option not in said:
+        if deed is not None and (deed.at_once or deed.option not in said):
             raise TrustError(
                 f"{where} says {deed.option}: {deed.value[:200]}, which would {deed.would[:200]}; if you know who "
                 f"wrote it, add --trust (trust=True in Python)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from ssl_registry._system.archives import check_archive
 from ssl_registry._system.atomic import replacing
 from ssl_registry.checkpoint.record import RECORD_KEY, Record, read_record
 from ssl_registry.errors import CheckpointError
@@ -142,28 +142,10 @@ def load_plain(file: Path, map_location: Any) -> Any:
         CheckpointError: if the file is missing, damaged in any byte that counts, or holds anything else.
     """
     try:
-        _check_archive(file)
+        check_archive(file)
         return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:  # zipfile, pickle and torch raise nearly anything for a file that is damaged
         reason = str(error).partition("\n")[0][:300]
         raise CheckpointError(
             f"{file} cannot be read as a checkpoint; it is damaged, or holds code, which is refused ({reason})"
         ) from error
-
-
-def _check_archive(file: Path) -> None:
-    """Compare every entry with its checksum, which torch writes and does not read.
-
-    Entries are stored as they are, so that what is read is never larger than the file.
-
-    Raises:
-        Exception: saying what is wrong.
-    """
-    with zipfile.ZipFile(file) as archive:
-        entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise zipfile.BadZipFile("it has compressed entries, which torch does not write")
-        if sum(entry.file_size for entry in entries) > file.stat().st_size:
-            raise zipfile.BadZipFile("its entries are larger than the file")
-        if (name := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(f"the checksum of {name} is another one")

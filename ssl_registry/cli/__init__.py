@@ -80,6 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `ssl-registry list | head`
         sys.stderr.close()
         return 1
+    except OSError as error:
+        # About a file: a name that is too long, a folder that may not be entered, a disk that is full.
+        if debug or error.filename is None:
+            raise
+        from ssl_registry._system.terminal import one_line
+
+        print(one_line(f"ssl-registry {command}: {error.filename}: {error.strerror}"), file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"ssl-registry {command}: stopped", file=sys.stderr)
         return 130

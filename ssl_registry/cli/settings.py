@@ -8,13 +8,17 @@ recipe says all of it again.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from datetime import date
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
 from ssl_registry._system.options import allowed_values, parse_options
+from ssl_registry._system.trust import deeds_of_settings, require_trust
 from ssl_registry._system.yaml_files import flatten, read_yaml
 from ssl_registry.cli.train_options import check_known, make_parser, parse
 from ssl_registry.cli.words import normalized_words, take
@@ -30,6 +34,8 @@ __all__ = ["Settings", "resolve"]
 
 # Two options for one thing: the one from the more important place counts.
 RIVALS = (("epochs", "max_epochs"), ("logger", "logger"))  # ours, and the Trainer's
+# Types of options that are values; of any other class jsonargparse takes a name, and imports it.
+PLAIN = (*(str, int, float, bytes, list, tuple, dict, set, frozenset, type(None)), PurePath, Enum, BaseModel, date)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ def resolve(
 
     Raises:
         ConfigError: about an option, a file or a recipe.
+        TrustError: if a file has a value that would run, import or fetch something, without ``--trust``.
     """
     models: list[type[BaseModel]] = [RunOptions, config_class]
     optional = {name for model in models for name in model.model_fields if allowed_values(model, name).endswith("None")}
@@ -90,10 +97,14 @@ def resolve(
         # Arguments of a backbone belong to the backbone that they were written for.
         kept = {key: value for key, value in suite[1].items() if key != "backbone_kwargs" or "backbone" not in given}
         files = [(suite[0], kept), *files]
+    gate = _Gate(config_class, flags)
     for path, content in files:
         check_known(f"{path.removeprefix('file ')}: {method}", content, known)
+        gate.check(content, where=path)
     names = names or [str(content["recipe"]) for _, content in files if content.get("recipe")]
     recipe = load_recipe(method, names[-1]) if names else None
+    if recipe and recipe.is_own:  # another one came with the plugin, whose code is run anyway
+        gate.check(recipe.settings, where=recipe.path)
     layers = [word for _, content in files for word in ("--config", json.dumps(content, default=str))]
     if recipe:
         check_known(f"{recipe.path}: {method}", recipe.settings, known)
@@ -113,6 +124,44 @@ def resolve(
     parse_options(config_class, options, owner=method)  # a mistake is told before anything is loaded
     trainer = {name: value for name, value in values["trainer"].items() if value is not None}
     return Settings(parse_options(RunOptions, run, owner="train"), options, trainer, origins)
+
+
+class _Gate:
+    """Stops before a value of a file is parsed that would run, import or fetch something.
+
+    Args:
+        config_class: the method's options.
+        flags: options that stand on the command line; what they replace does nothing.
+    """
+
+    def __init__(self, config_class: type[MethodConfig], flags: set[str]) -> None:
+        self._objects = [name for name, field in config_class.model_fields.items() if _takes_objects(field.annotation)]
+        self._flags = flags
+
+    def check(self, content: dict[str, Any], *, where: object) -> None:
+        for option in ("config", "trust"):
+            if option in content:
+                raise ConfigError(f"{where} says {option}, which is for the command line alone")
+        if not isinstance(content.get("trainer") or {}, dict):
+            raise ConfigError(f"{where}: trainer holds a text; expected options of Lightning's Trainer by name")
+        found = deeds_of_settings(content, objects=self._objects)
+        require_trust(found, where=where, trust="trust" in self._flags, said=self._flags)
+
+
+def _takes_objects(annotation: Any) -> bool:
+    """Whether an option's type makes the parser import what a text names.
+
+    >>> _takes_objects(list[int] | None), _takes_objects(type[int] | None), _takes_objects(Settings)
+    (False, True, True)
+    """
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return False
+    if origin in (type, Callable) or annotation in (type, Callable):
+        return True
+    if isinstance(annotation, type) and origin is None:
+        return not issubclass(annotation, PLAIN)
+    return any(_takes_objects(part) for part in get_args(annotation))
 
 
 def _read_file(path: str, method: str) -> dict[str, Any]:

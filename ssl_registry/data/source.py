@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-from torch.utils.data import Dataset
+from typing import TYPE_CHECKING, Literal
 
 from ssl_registry.data.options import Modality
+from ssl_registry.data.sample_set import SampleSet, sample_set
 
 if TYPE_CHECKING:
     from ssl_registry.views import View
@@ -26,7 +25,8 @@ class Source:
         kind: ``image``, ``signal`` or ``table``.
         input_shape: of one sample: (channels, height, width), (channels, time) or (features,).
         train: items are ``(x, label)`` when labelled, ``x`` alone otherwise. An image is uint8, or float32 in
-            [0, 1]; a signal or a table is float32, standardised. Labels are int64, 0 to ``len(classes) - 1``.
+            [0, 1]; a signal or a table is float32, standardised. Labels are int64, 0 to ``len(classes) - 1``. Any
+            map-style data set will do: one that is no `SampleSet` is wrapped in one (`sample_set` does that by hand).
         test: the held-out part, or None.
         classes: the classes' names by label; None when there are no labels, or the task is another.
         mean, std: per channel or feature, of the train part. Of images in [0, 1] and not yet applied;
@@ -40,14 +40,18 @@ class Source:
     name: str
     modality: Modality
     input_shape: tuple[int, ...]
-    train: Dataset[Any]
-    test: Dataset[Any] | None = None
+    train: SampleSet
+    test: SampleSet | None = None
     classes: tuple[str, ...] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     view: View | None = None
     notes: tuple[str, ...] = ()
     task: Task = "classification"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train", sample_set(self.train))
+        object.__setattr__(self, "test", None if self.test is None else sample_set(self.test))
 
     @property
     def labeled(self) -> bool:

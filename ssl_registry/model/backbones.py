@@ -19,7 +19,7 @@ from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.encoders import ENCODERS
 from ssl_registry.model.feature_dim import FeaturePool, measure
-from ssl_registry.nn import SignalEncoder
+from ssl_registry.nn.tokens import has_method, is_plain_transformer
 
 __all__ = [
     "Backbone",
@@ -226,11 +226,12 @@ def check_view_shapes(module: nn.Module, input_shape: tuple[int, ...], shapes: I
 
 
 def has_tokens(module: nn.Module) -> bool:
-    """Tell whether a backbone has tokens: patches of timm's transformers, steps of a signal encoder, a user's own."""
+    """Tell whether a backbone works on tokens: timm's vision transformers, the signal encoder, a user's own.
+
+    A feature map is none of these, though `ssl_registry.nn.tokens` gives its positions too.
+    """
     inner = module.module if isinstance(module, FeaturePool) else module
-    if isinstance(inner, SignalEncoder) or callable(getattr(inner, "tokens", None)):
-        return True
-    return all(hasattr(inner, part) for part in ("patch_embed", "blocks", "_pos_embed"))
+    return has_method(inner) or is_plain_transformer(inner)
 
 
 def is_timm_name(name: str) -> bool:

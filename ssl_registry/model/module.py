@@ -37,7 +37,7 @@ from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.model.product import NetworkName, check_network, find_product
 from ssl_registry.model.step_values import StepValues
-from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
+from ssl_registry.nn import FrozenModuleList, MomentumTeacher, Tokens, evaluating, tokens
 from ssl_registry.views import ViewPolicy
 from ssl_registry.views.keys import mix_seed
 
@@ -71,6 +71,8 @@ class SSLModule(LightningModule):
         heads: every other module by name.
         view_policy: how views are drawn.
         record: what rebuilds the backbone.
+        token_dim: the width of the backbone's tokens, and
+        token_grid: their positions along each axis; both None for a method that does not work on tokens.
         overridden: names of the heads that the user gave.
         num_samples: of the training source; None where it is not known.
         observers: objects whose hooks are called beside the method's.
@@ -88,6 +90,8 @@ class SSLModule(LightningModule):
         heads: dict[str, nn.Module],
         view_policy: ViewPolicy,
         record: BackboneRecord,
+        token_dim: int | None = None,
+        token_grid: tuple[int, ...] | None = None,
         overridden: Sequence[str] = (),
         num_samples: int | None = None,
         observers: Sequence[object] = (),
@@ -102,6 +106,8 @@ class SSLModule(LightningModule):
         self.heads = Heads(heads)
         self.view_policy = view_policy
         self.backbone_record = record
+        self.token_dim = token_dim
+        self.token_grid = token_grid
         self.overridden = tuple(sorted(overridden))
         self.num_samples = num_samples
         self.observers = list(observers)
@@ -154,6 +160,22 @@ class SSLModule(LightningModule):
         """Map prepared inputs [batch, *input_shape] to the backbone's features [batch, feature_dim]."""
         features: Tensor = self.backbone(x)
         return features
+
+    def tokens(
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        layers: Sequence[int] = (),
+    ) -> Tokens:
+        """Return the backbone's tokens for prepared inputs [batch, *input_shape].
+
+        Arguments, result and errors are those of `ssl_registry.nn.tokens`, which gives the tokens of other networks,
+        such as a teacher's.
+        """
+        return tokens(self.backbone, x, keep=keep, mask=mask, mask_token=mask_token, layers=layers)
 
     @torch.no_grad()
     def embed(self, x: Tensor, *, network: NetworkName = "product") -> Tensor:

@@ -32,7 +32,7 @@ __all__ = ["TrainingRecipe", "read_recipe"]
 
 KEYS = ("method", "summary", "settings", "scaling")
 # These belong to one run, not to a way of training.
-NOT_IN_A_RECIPE = ("config", "method", "out", "recipe", "resume")
+NOT_IN_A_RECIPE = ("config", "method", "out", "recipe", "resume", "trust")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class TrainingRecipe:
     sources: dict[str, str]
     scaling: dict[str, str]
     scaling_sources: dict[str, str]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a file that the user named, not one that a plugin ships."""
+        return self.name == str(self.path)
 
 
 def read_recipe(path: str | Path, *, name: str | None = None) -> TrainingRecipe:

@@ -99,7 +99,9 @@ def read_settings(path: Path) -> RunSettings:
 
     def settings() -> RunSettings:
         values = {str(option): value for option, value in plain(read_yaml(path)).items()}
-        known = {name: values[name] for name in RunOptions.model_fields if name in values}
+        # What belongs to one call, trust above all, is not for a file to say.
+        kept = [name for name, field in RunOptions.model_fields.items() if not field.exclude]
+        known = {name: values[name] for name in kept if name in values}
         method = TypeAdapter(StrictStr | None).validate_python(values.get("method"))
         return RunSettings(path, method, RunOptions.model_validate({"data": None, **known}), values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import platform
 import re
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ssl_registry._system.atomic import write_beside
+from ssl_registry._system.atomic import given_path, write_beside
 from ssl_registry._system.locking import lock_folder
 from ssl_registry._system.yaml_files import flatten, to_yaml
 from ssl_registry._version import __version__
@@ -28,8 +29,16 @@ __all__ = ["Run", "plain_values"]
 
 SETTINGS = "config.yaml"
 ORIGINS = "origins.json"
+# All that a run writes: where these were not written by one, they stay.
+WRITTEN = (
+    *(SETTINGS, ORIGINS, "results.json", "report.html", "evaluations.jsonl", "broken.txt"),
+    *("checkpoints", "metrics"),
+)
 # What a full, read-only or vanished disk answers.
-DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE}
+DISK_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ESTALE),
+    *(errno.ENOENT, errno.ENOTDIR),
+}
 
 
 class Run:
@@ -54,7 +63,7 @@ class Run:
     def choose(cls, out: str | Path | None, method: str, backbone: str) -> Run:
         """Return the run in ``out``, or in ``runs/METHOD-BACKBONE`` with a number where that is taken."""
         if out is not None:
-            return cls(Path(out))
+            return cls(given_path(out))
         # A method's name may hold anything that metadata can; a folder's may not lead elsewhere.
         stem = re.sub(r"[^\w.-]+", "_", f"{method.rpartition(':')[2]}-{Path(backbone.rpartition(':')[2]).stem}")
         stem = stem.lstrip(".-")
@@ -88,19 +97,23 @@ class Run:
                 yield
             except OSError as error:
                 # With a name it is about that file: a sample that cannot be read is not the run's.
-                elsewhere = error.filename and not Path(error.filename).is_relative_to(self.folder)
+                elsewhere = error.filename and not Path(error.filename).absolute().is_relative_to(
+                    self.folder.absolute()
+                )
                 if error.errno not in DISK_ERRORS or elsewhere:
                     raise
+                if not self.folder.is_dir():
+                    raise RunError(f"the folder of the run, {self.folder}, is gone: it was moved or deleted") from error
                 raise RunError(
                     f"cannot write the run {self.folder}: {error.strerror}; its last checkpoint is whole. Make room "
                     "or choose another --out, and go on with --resume"
                 ) from error
 
     def check_free(self) -> None:
-        """Refuse a folder that holds a run already: two runs never share one.
+        """Refuse a folder that holds a run already, or files of others that a run would replace.
 
         Raises:
-            ConfigError: saying how to go on with it.
+            ConfigError: saying how to go on.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise ConfigError(f"{self.folder} is a file; --out takes a folder")
@@ -108,6 +121,20 @@ class Run:
             raise ConfigError(
                 f"{self.folder} holds a run already; add --resume to go on with it, or give another --out"
             )
+        # A training that was stopped before its first checkpoint may begin again; what it wrote tells of its origin.
+        foreign = [] if self._is_ours else [name for name in WRITTEN if os.path.lexists(self.folder / name)]
+        if foreign:
+            raise ConfigError(
+                f"{self.folder} holds {foreign[0]}, which no run wrote and a run would replace; give another --out"
+            )
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether a training wrote the folder's configuration: it records where each value came from."""
+        try:
+            return "method" in self.provenance()
+        except ConfigError:
+            return False
 
     def check_resumable(self) -> None:
         """Refuse a folder without a run; one that was killed before its first checkpoint begins anew.
@@ -120,10 +147,11 @@ class Run:
 
     def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
         """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""
-        write_beside(self.settings, to_yaml(settings))
         if origins is not None:
+            # First, since a folder with a configuration alone is not known for a run's.
             known = {option: origins.get(option, "default") for option, _ in flatten(settings)}
             write_beside(self.folder / ORIGINS, json.dumps(known, indent=2))
+        write_beside(self.settings, to_yaml(settings))
 
     def read_settings(self) -> RunSettings:
         """Read ``config.yaml``.

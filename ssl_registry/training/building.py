@@ -82,9 +82,8 @@ def decide(
         origin = load_backbone_weights(run.start_from)
         if origin.backbone is not None:
             origin.check_trust(trust=run.trust)
-            kwargs = dict(origin.kwargs or {})
-            stem = origin.low_resolution
-            run = fill(run, "weights", backbone=origin.backbone, backbone_kwargs=kwargs, low_resolution=stem)
+            found = {"backbone_kwargs": dict(origin.kwargs or {}), "low_resolution": origin.low_resolution}
+            run = fill(run, "weights", backbone=origin.backbone, **found)
     name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
     run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
     run = fill(
@@ -124,7 +123,7 @@ def build_model(
         weights=run.start_from,
         low_resolution=bool(run.low_resolution),
         backbone_kwargs=None if own else run.backbone_kwargs,
-        num_samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
+        num_samples=len(source.train),
         seed=run.seed,
         **options,
     )

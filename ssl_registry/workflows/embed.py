@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.atomic import whole_file
+from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
+from ssl_registry._system.small_files import read_text
 from ssl_registry.data import Source
-from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
@@ -90,7 +91,7 @@ def embed(
         SSLRegistryError: if the file cannot be written, on a full disk for instance; finished pieces stay.
     """
     require("pyarrow", "parquet", "embed")
-    target = Path(out)
+    target = given_path(out)
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
@@ -100,12 +101,12 @@ def embed(
     network = pretrained.trained()
     parts = [part for part in (source.train, source.test) if part is not None]
     pieces = _open_pieces(target, network, parts, pretrained.model.feature_dim)
-    done = len(list(pieces.glob("*.parquet")))
     replicas = replicate(network, choose_devices(devices))
     spans = list(_spans(parts))
     resumed = 0
     for number, (dataset, start, stop, first) in enumerate(spans):
-        if number < done:
+        piece = pieces / f"{number:06d}.parquet"
+        if _is_whole(piece):
             resumed += stop - start
             continue
         span = Subset(dataset, range(start, stop))
@@ -113,48 +114,67 @@ def embed(
             span, batch_size=batch_size, num_workers=loading_workers(source, workers), generator=torch.Generator()
         )
         rows = _rows(stream_features(replicas, loader), source, dataset, start, first)
-        _write(pieces / f"{number:06d}.parquet", rows, pretrained.model.feature_dim)
-    count = _join(pieces, target)
+        _write(piece, rows, pretrained.model.feature_dim)
+    count = _join([pieces / f"{number:06d}.parquet" for number in range(len(spans))], target)
     shutil.rmtree(pieces)
-    return EmbedResult(target, count, pretrained.model.feature_dim, resumed, sum(map(len, parts)) - count)  # type: ignore[arg-type]
+    return EmbedResult(target, count, pretrained.model.feature_dim, resumed, sum(map(len, parts)) - count)
 
 
-def _spans(parts: Sequence[Dataset[Any]]) -> Iterator[tuple[Dataset[Any], int, int, int]]:
+def _spans(parts: Sequence[SampleSet]) -> Iterator[tuple[SampleSet, int, int, int]]:
     """Yield (part, its rows from, to, the id of the first)."""
     before = 0
     for part in parts:
-        count = len(part)  # type: ignore[arg-type]  # map-style data sets have a length
+        count = len(part)
         for start in range(0, count, PIECE):
             yield part, start, min(start + PIECE, count), before + start
         before += count
 
 
-def _open_pieces(target: Path, network: RawNetwork, parts: Sequence[Dataset[Any]], width: int) -> Path:
+def _open_pieces(target: Path, network: RawNetwork, parts: Sequence[SampleSet], width: int) -> Path:
     """Return the folder of pieces, emptied if they were made from something else."""
     pieces = target.with_name(f"{target.name}.pieces")
     keys = [features_key(network, network.view_policy, part) for part in parts]
-    sizes = [len(part) for part in parts]  # type: ignore[arg-type]  # map-style data sets have a length
+    sizes = [len(part) for part in parts]
     made_from = json.dumps({"keys": keys, "sizes": sizes, "piece": PIECE, "width": width})
     note = pieces / "made_from.json"
+    if pieces.is_dir() and any(pieces.iterdir()) and not note.is_file():
+        raise ConfigError(f"{pieces} holds files that embed did not write, and is left alone; give another --out")
     # Samples that cannot be told apart (a key of None) are never gone on with.
-    if None in keys or not note.is_file() or note.read_text(encoding="utf-8") != made_from:
+    if None in keys or not _says(note, made_from):
         shutil.rmtree(pieces, ignore_errors=True)
         with whole_file(note) as file:
             file.write(made_from.encode())
     return pieces
 
 
+def _says(note: Path, made_from: str) -> bool:
+    """Whether a note is there and says this; a damaged one says something else."""
+    try:
+        return note.is_file() and read_text(note) == made_from
+    except ConfigError:
+        return False
+
+
+def _is_whole(piece: Path) -> bool:
+    """Whether a piece is there, and all of its pages have the checksum that they were written with."""
+    import pyarrow.parquet as pq
+
+    try:
+        return piece.is_file() and pq.read_table(piece, page_checksum_verification=True) is not None
+    except Exception:  # pyarrow raises several kinds for a damaged file, which is made anew
+        return False
+
+
 def _rows(
-    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: Any, start: int, first: int
+    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: SampleSet, start: int, first: int
 ) -> Iterator[dict[str, Any]]:
     """Yield the columns of each batch, without the image files that cannot be read."""
-    images = dataset if isinstance(dataset, EncodedImages) else None
     at = start
     for vectors, y in stream:
         places = range(at, at + len(vectors))
         at += len(vectors)
-        names = [None if images is None else images.name(place) for place in places]
-        broken = {} if images is None else images.broken
+        names = [dataset.name(place) for place in places]
+        broken = dataset.broken
         kept = [i for i, name in enumerate(names) if name not in broken]
         labels = None if y is None or source.classes is None else [source.classes[int(y[i])] for i in kept]
         yield {
@@ -184,14 +204,13 @@ def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
         for columns in batches
     ]
     with whole_file(path) as file:
-        pq.write_table(pa.concat_tables(tables), file)
+        pq.write_table(pa.concat_tables(tables), file, write_page_checksum=True)
 
 
-def _join(pieces: Path, target: Path) -> int:
+def _join(paths: list[Path], target: Path) -> int:
     """Copy the pieces into one file, one at a time, and return its rows."""
     import pyarrow.parquet as pq
 
-    paths = sorted(pieces.glob("*.parquet"))
     with whole_file(target) as file, pq.ParquetWriter(file, pq.read_schema(paths[0])) as writer:
         rows = 0
         for table in map(pq.read_table, paths):

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import Dataset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
@@ -185,14 +184,10 @@ def _write_report(folder: Run, model: SSLModule, source: Source) -> None:
 
 def _summary(method: str, run: RunOptions, source: Source, model: SSLModule, trainer: Trainer) -> str:
     millions = sum(p.numel() for p in model.backbone.parameters()) / 1e6
-    held_out = f", {_count(source.test)} held out" if source.test is not None else ""
+    held_out = f", {len(source.test)} held out" if source.test is not None else ""
     shape = " x ".join(map(str, source.input_shape))
     return (
         f"{method} on {run.backbone} ({millions:.1f} M parameters, {model.feature_dim} features); "
-        f"{source.name}: {_count(source.train)} samples of {shape}{held_out}; "
+        f"{source.name}: {len(source.train)} samples of {shape}{held_out}; "
         f"{trainer.accelerator.name()} x {trainer.world_size}, {trainer.precision}"
     )
-
-
-def _count(dataset: Dataset[Any]) -> int:
-    return len(dataset)  # type: ignore[arg-type]  # map-style data sets have a length

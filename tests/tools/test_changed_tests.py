@@ -1,14 +1,12 @@
-"""`make check` runs the tests of what changed, the nearest first, within its time."""
+"""`make check` chooses the tests of what changed, the nearest first."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
-import changed_tests
 import pytest
-from changed_tests import TimeLimit, Tree, changed_files
+from changed_tests import Tree, changed_files
 
 FILES = {
     "ssl_registry/__init__.py": """
@@ -128,29 +126,3 @@ def test_changes_are_those_since_the_branch_left_main(tmp_path, monkeypatch):
     git(tmp_path, "commit", "-m", "elsewhere")
     git(tmp_path, "switch", "branch")
     assert changed_files() == ["edited", "new"]
-
-
-@pytest.mark.parametrize(("first", "code"), [("pass", 0), ("assert False", 1)])
-def test_time_limit_is_no_failure_and_hides_none(tmp_path, first, code):
-    """Tests that the time did not suffice for leave the session's verdict to those that ran."""
-    (tmp_path / "test_a.py").write_text(f"def test_first(): {first}\ndef test_second(): pass\n")
-    (tmp_path / "test_b.py").write_text("def test_third(): raise SystemError\n")
-    program = f"""
-        import sys, pytest
-        sys.path.insert(0, {str(Path(changed_tests.__file__).parent)!r})
-        from changed_tests import TimeLimit
-        limit = TimeLimit(0)
-        code = pytest.main(["-q", "-p", "no:cacheprovider", "test_a.py", "test_b.py"], plugins=[limit])
-        print(int(code), limit.reached, sorted(limit.done))
-    """
-    program = "\n".join(line.strip() for line in program.splitlines())
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == f"{code} True ['test_a.py']"
-
-
-def test_session_within_the_limit_is_left_alone(tmp_path):
-    """Before the limit the session goes on."""
-    limit = TimeLimit(1000)
-    limit.pytest_runtest_logreport(pytest.TestReport("test_a.py::test", ("", 0, ""), {}, "passed", None, "teardown"))
-    assert limit.done == {"test_a.py"}
-    assert not limit.reached

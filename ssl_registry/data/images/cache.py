@@ -18,8 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from ssl_registry._system.archives import check_archive
+from ssl_registry._system.atomic import replacing
 from ssl_registry._system.locking import lock_file
+from ssl_registry._system.terminal import one_line
 from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.samples import Batch
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
@@ -31,35 +35,60 @@ log = logging.getLogger(__name__)
 CHECKED = 64  # images of a cache whose bytes are compared with their checksums when it is opened
 BATCH = 64  # images written at a time
 PART = ".part"
+IMAGES, FACTS = "images.u8", "facts.npz"
+# What the tables hold, for each image but of the first two: axes and type.
+TABLES: dict[str, tuple[tuple[int, ...], type[np.int64]]] = {
+    "shape": ((4,), np.int64),  # images, channels, height, width
+    "written": ((3,), np.int64),  # size, time and number of the file of images
+    "stamps": ((2,), np.int64),  # of what each image was decoded from
+    "digests": ((), np.int64),  # checksum of what it was decoded from
+    "checks": ((), np.int64),  # checksum of its pixels
+}
 
 
-class CachedImages(Dataset[Any]):
+class CachedImages(SampleSet):
     """Images of a cache as a data set: uint8 [channels, size, size], mapped from the disk, not read into memory.
 
     Args:
         place: a folder that `cache_source` wrote.
     """
 
+    in_memory = True
+
     def __init__(self, place: Path) -> None:
         self.place = place
-        self.facts: dict[str, Any] = json.loads((place / "facts.json").read_text(encoding="utf-8"))
-        labels = place / "labels.npy"
-        self.labels = torch.from_numpy(np.load(labels)) if labels.exists() else None
+        facts = _read_facts(place)
+        self.shape: tuple[int, ...] = tuple(facts["shape"].tolist())
+        self._labels = torch.from_numpy(facts["labels"]) if "labels" in facts else None
+        #: The images that could not be read when the cache was made: their names, and why.
+        self.broken: dict[str, str] = json.loads(str(facts["broken"]))
         self._open()
 
     def _open(self) -> None:
-        self.images = np.memmap(self.place / "images.u8", np.uint8, "r", shape=tuple(self.facts["shape"]))
+        self.images = np.memmap(self.place / IMAGES, np.uint8, "r", shape=self.shape)
+
+    @property
+    def labels(self) -> torch.Tensor | None:
+        """Labels [N], or None."""
+        return self._labels
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        return int(self.images.nbytes)
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return all images, read into memory, and their labels."""
+        return torch.from_numpy(np.array(self.images)), self.labels
+
+    def holds_bytes(self) -> bool:
+        """Whether images are uint8: they always are."""
+        return True
 
     @property
     def image_shape(self) -> tuple[int, ...]:
         """Channels, height and width."""
-        return tuple(self.facts["shape"][1:])
-
-    @property
-    def broken(self) -> dict[str, str]:
-        """The images that could not be read when the cache was made: their names, and why."""
-        broken: dict[str, str] = self.facts["broken"]
-        return broken
+        return self.shape[1:]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -102,11 +131,12 @@ def cache_source(source: Source, folder: str | Path, *, workers: int = 0) -> Sou
     if not isinstance(source.train, EncodedImages) or source.train.pixels.depth != 8:
         note = f"{source.name} needs no cache of 8-bit images: it is not used"
         return replace(source, notes=(*source.notes, note))
-    parts = {
-        name: _cached(part, Path(folder).expanduser(), workers) if isinstance(part, EncodedImages) else part
-        for name, part in (("train", source.train), ("test", source.test))
-    }
-    return replace(source, train=parts["train"], test=parts["test"])  # type: ignore[arg-type]  # train is no None
+    train, test = (
+        _cached(part, Path(folder).expanduser(), workers) if isinstance(part, EncodedImages) else part
+        for part in (source.train, source.test)
+    )
+    assert train is not None
+    return replace(source, train=train, test=test)
 
 
 def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
@@ -126,7 +156,7 @@ def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
 
 
 def _key(images: EncodedImages) -> str:
-    key = hashlib.sha256(f"1 {images.size} {images.pixels}".encode())
+    key = hashlib.sha256(f"2 {images.size} {images.pixels}".encode())
     for index in range(len(images)):
         key.update(images.name(index).encode() + b"\0")
     return key.hexdigest()[:24]
@@ -135,22 +165,56 @@ def _key(images: EncodedImages) -> str:
 def _holds(place: Path, images: EncodedImages, stamps: NDArray[np.int64]) -> bool:
     """Whether a cache is whole and its images are still what they were."""
     try:
-        cached = CachedImages(place)
-        facts = cached.facts
-        known, digests = np.load(place / "stamps.npy"), np.load(place / "digests.npy")
-    except (OSError, ValueError, KeyError, TypeError):
+        facts, cached = _read_facts(place), CachedImages(place)
+    except Exception as error:  # zipfile, numpy and json raise nearly anything for what is damaged: it is made anew
+        log.info(f"the cache {place} is damaged ({one_line(error)[:200]}): it is made anew")
         return False
     if len(cached) != len(images) or cached.image_shape != (images.pixels.channels, images.size, images.size):
         return False
-    rows = np.linspace(0, len(cached) - 1, min(CHECKED, len(cached))).astype(int)
+    # All bytes are compared where the file is another than the one that was written; else some of them.
+    written, rows = _state(place), np.arange(len(cached))
+    known = bool((facts["written"] == written).all())
+    if known:
+        rows = np.linspace(0, len(cached) - 1, min(CHECKED, len(cached))).astype(int)
     if any(_digest(cached.images[row].tobytes()) != facts["checks"][row] for row in rows.tolist()):
+        log.info(f"the cache {place} is damaged (other bytes than were written): it is made anew")
         return False
-    changed = np.flatnonzero((known != stamps).any(1))
-    if any(_content(images, int(index)) != digests[index] for index in changed):
+    changed = np.flatnonzero((facts["stamps"] != stamps).any(1))
+    if any(_content(images, int(index)) != facts["digests"][index] for index in changed):
         return False
-    if len(changed):
-        np.save(place / "stamps.npy", stamps)
+    if len(changed) or not known:
+        _write_facts(place, {**facts, "stamps": stamps, "written": written})
     return True
+
+
+def _read_facts(place: Path) -> dict[str, NDArray[Any]]:
+    """Read the tables of a cache; the archive has a checksum of each.
+
+    Raises:
+        Exception: if they are damaged, or none of ours.
+    """
+    check_archive(place / FACTS)
+    with np.load(place / FACTS, allow_pickle=False) as tables:
+        facts: dict[str, NDArray[Any]] = {name: tables[name] for name in tables.files}
+    count = int(facts["shape"][0])
+    for name, wanted in {**TABLES, "labels": ((), np.int64)}.items():
+        if name == "labels" and name not in facts:
+            continue
+        shape = wanted[0] if name in ("shape", "written") else (count, *wanted[0])
+        if facts[name].shape != shape or facts[name].dtype != wanted[1]:
+            raise ValueError(f"{name} is {facts[name].dtype}{facts[name].shape}, expected {wanted[1]}{shape}")
+    return facts
+
+
+def _write_facts(place: Path, facts: dict[str, NDArray[Any]]) -> None:
+    with replacing(place / FACTS) as file:
+        np.savez(file, **facts)  # type: ignore[arg-type]  # numpy takes a file that is open
+
+
+def _state(place: Path) -> NDArray[np.int64]:
+    """Return size, time and number of the file of images, which change when anything else writes it."""
+    found = (place / IMAGES).stat()
+    return np.array([found.st_size, found.st_mtime_ns, found.st_ino], np.int64)
 
 
 def _digest(data: bytes) -> int:
@@ -188,28 +252,30 @@ def _build(place: Path, images: EncodedImages, stamps: NDArray[np.int64], worker
     need = count * images.pixels.channels * images.size**2
     if need > (free := shutil.disk_usage(beside).free):
         raise OSError(f"it needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} are free")
-    labels, digests, checks = np.empty(count, np.int64), np.empty(count, np.int64), []
+    labels, digests, checks = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
     loader = DataLoader(_Decoding(images), batch_size=BATCH, num_workers=workers, generator=torch.Generator())
     bar = track(loader, "writing the cache", disable=not sys.stderr.isatty())
-    with (beside / "images.u8").open("wb") as file:
+    with (beside / IMAGES).open("wb") as file:
         done = 0
         for batch, some_labels, some_digests in bar:
             rows = slice(done, done + len(batch))
             labels[rows], digests[rows] = some_labels.numpy(), some_digests.numpy()
-            for image in batch.numpy():
+            for row, image in enumerate(batch.numpy(), done):
                 data = image.tobytes()
-                checks.append(_digest(data))
+                checks[row] = _digest(data)
                 file.write(data)
             done += len(batch)
         file.flush()
         os.fsync(file.fileno())
-    np.save(beside / "stamps.npy", stamps)
-    np.save(beside / "digests.npy", digests)
-    if images.labels is not None:
-        np.save(beside / "labels.npy", labels)
-    shape = [count, images.pixels.channels, images.size, images.size]
-    facts = {"shape": shape, "checks": checks, "broken": images.broken}
-    (beside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+    facts = {
+        "shape": np.array([count, images.pixels.channels, images.size, images.size], np.int64),
+        "stamps": stamps,
+        "digests": digests,
+        "checks": checks,
+        "written": _state(beside),
+        "broken": np.array(json.dumps(images.broken)),
+    }
+    _write_facts(beside, facts if images.labels is None else {**facts, "labels": labels})
     if place.exists():
         # A process that has the old one mapped keeps it; its name is free now.
         old = place.with_suffix(".old")
@@ -220,4 +286,4 @@ def _build(place: Path, images: EncodedImages, stamps: NDArray[np.int64], worker
 
 
 def _size(place: Path) -> float:
-    return (place / "images.u8").stat().st_size / 2**30
+    return (place / IMAGES).stat().st_size / 2**30

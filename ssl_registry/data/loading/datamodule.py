@@ -13,6 +13,7 @@ from ssl_registry.data.loading.device_cache import on_device
 from ssl_registry.data.loading.drawn import DrawnViews, ViewPlan
 from ssl_registry.data.loading.loader import ResumableLoader, training_loader
 from ssl_registry.data.loading.resume import mend_loops
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.source import Source
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.views import ViewPolicy
@@ -62,13 +63,13 @@ class SSLDataModule(LightningDataModule):
         _check("batch_size", batch_size, least=1)
         _check("num_workers", num_workers, least=0)
         _check("seed", seed, least=0)
-        if len(source.train) == 0:  # type: ignore[arg-type]  # map-style data sets have a length
+        if len(source.train) == 0:
             raise DataError(f"{source.name} has no training samples; give a source with at least one")
         self.source = source
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self._resident: Dataset[Any] | None = None  # the training part, on the device if it fits there
+        self._resident: SampleSet | None = None  # the training part, on the device if it fits there
         self.draw = draw
 
     def train_dataloader(self) -> ResumableLoader:
@@ -107,7 +108,7 @@ class SSLDataModule(LightningDataModule):
             limit: at most so many samples, spread evenly: a folder lists one class after the other.
         """
         train = self.source.train
-        count = len(train)  # type: ignore[arg-type]  # map-style data sets have a length
+        count = len(train)
         if limit is None or limit >= count:
             return self._ordered(train)
         _check("limit", limit, least=1)

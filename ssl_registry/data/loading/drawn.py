@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from ssl_registry.data.images.cache import CachedImages
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
-from ssl_registry.data.samples import Samples
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.source import Source
 from ssl_registry.views.device.table import RowsOf
 from ssl_registry.views.engine import Engine, choose_engine
@@ -56,24 +55,17 @@ def choose_view_plan(source: Source, view_policy: ViewPolicy, *, asked: str = "a
         ConfigError: as `choose_engine`.
     """
     base = source.train
-    whole = base.pixels.depth == 8 if isinstance(base, EncodedImages) else _is_uint8(base)
     engine = choose_engine(
         view_policy,
         source.input_shape,
         asked=asked,
-        in_memory=isinstance(base, Samples | CachedImages),
-        whole=whole,
+        in_memory=base.in_memory,
+        whole=base.holds_bytes(),
         accelerator=accelerator,
     )
     if engine is None or engine.name == "device":
         return ViewPlan(view_policy, engine)
     return ViewPlan(view_policy, engine, HostViews(view_policy, finish=engine.name == "host"))
-
-
-def _is_uint8(dataset: Dataset[Any]) -> bool:
-    sample = dataset[0]
-    image = sample[0] if isinstance(sample, list | tuple) else sample
-    return bool(image.dtype == torch.uint8)
 
 
 class _Batch(NamedTuple):
@@ -108,7 +100,7 @@ class DrawnViews(Dataset[Any]):
         seed: of the views.
     """
 
-    def __init__(self, base: Dataset[Any], plan: ViewPlan, *, seed: int) -> None:
+    def __init__(self, base: SampleSet, plan: ViewPlan, *, seed: int) -> None:
         self.base = base
         self.policy = plan.policy
         self.host = plan.host
@@ -116,7 +108,7 @@ class DrawnViews(Dataset[Any]):
         self.epoch = 0  # the loader sets it before an epoch's workers begin
 
     def __len__(self) -> int:
-        return len(self.base)  # type: ignore[arg-type]  # map-style data sets have a length
+        return len(self.base)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a batch of one sample."""
@@ -144,8 +136,9 @@ class DrawnViews(Dataset[Any]):
         if self.host is not None:
             views = self._drawn(self.host, x, keys)
             return {"views": views, "finished": self.host.finish, "size": (x.shape[2], x.shape[3])}
-        if x.ndim == 2 and isinstance(self.base, Samples):
-            return {"views": self.policy.draw(x, keys=keys, origin=RowsOf(self.base.x, indices)), "finished": True}
+        if x.ndim == 2 and self.base.in_memory:
+            rows, _ = self.base.tensors()
+            return {"views": self.policy.draw(x, keys=keys, origin=RowsOf(rows, indices)), "finished": True}
         return {"x": x}
 
     def _stacked(self, indices: list[int]) -> tuple[Tensor, Tensor | None]:

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ssl_registry._system.atomic import whole_file
+from ssl_registry._system.locking import lock_file
 from ssl_registry.data.source import Task
 from ssl_registry.runs.folder import Run
 
@@ -89,12 +90,14 @@ class EvaluateResult:
 
 
 def record_evaluation(result: EvaluateResult, run: Run | None) -> EvaluateResult:
-    """Add the result to the run's ``evaluations.jsonl``, whole or not at all."""
+    """Add the result to the run's ``evaluations.jsonl``, whole or not at all, one process after the other."""
     if run is None:
         return result
     path = run.folder / EVALUATIONS
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
     line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **result.to_dict()})
-    with whole_file(path) as file:
-        file.write(f"{before}{line}\n".encode())
+    # Not the run's own lock, which a training holds for as long as it lasts.
+    with lock_file(run.folder / ".evaluations.lock"):
+        before = path.read_bytes() if path.is_file() else b""
+        with whole_file(path) as file:
+            file.write(before + b"\n" * (not before.endswith(b"\n") and bool(before)) + f"{line}\n".encode())
     return replace(result, saved=path)

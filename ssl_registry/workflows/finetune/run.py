@@ -18,8 +18,9 @@ from torch.utils.data import Subset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.atomic import whole_file
+from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry.data import Source, SSLDataModule
+from ssl_registry.data.sample_set import sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
@@ -111,7 +112,7 @@ def finetune(
     for seed in range(seeds):
         chosen = choose_labeled(targets, labels, seed)
         loaders = SSLDataModule(
-            replace(source, train=Subset(source.train, chosen)),
+            replace(source, train=sample_set(Subset(source.train, chosen))),
             batch_size=batch_size,
             num_workers=loading_workers(source, workers),
             seed=seed,
@@ -127,7 +128,7 @@ def finetune(
         EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for name, values in measured.items()
     )
-    test = len(source.test)  # type: ignore[arg-type]  # map-style data sets have a length
+    test = len(source.test or ())
     result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds)
     return record_evaluation(result, pretrained.run)
 
@@ -171,7 +172,7 @@ def _fit(
 
 def _place(out: str | Path | None, run: Run | None, labels: float) -> Path | None:
     if out is not None:
-        return Path(out)
+        return given_path(out)
     return None if run is None else run.folder / f"finetuned-{100 * labels:g}.safetensors"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.atomic import write_beside
+from ssl_registry._system.atomic import given_path, write_beside
 from ssl_registry.data import Source
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.model.module import SSLModule
@@ -42,7 +42,7 @@ def write_report(
     if not runs:
         raise ConfigError("a report needs the folder of at least one run")
     read = [read_facts(Path(run)) for run in runs]
-    path = Path(out) if out is not None else (Path(runs[0]) if len(runs) == 1 else Path()) / NAME
+    path = given_path(out) if out is not None else (Path(runs[0]) if len(runs) == 1 else Path()) / NAME
     if path.is_dir():
         path = path / NAME
     pages = []

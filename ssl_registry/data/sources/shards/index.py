@@ -7,22 +7,34 @@ import json
 import os
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from platformdirs import user_cache_path
+from pydantic import TypeAdapter
 
 from ssl_registry._system.atomic import write_beside
 from ssl_registry._system.optional import require
+from ssl_registry._system.small_files import read_json
 from ssl_registry.errors import DataError, SSLRegistryError
 
 __all__ = ["Shard", "index_shard", "is_remote", "refuse_traversal", "webdataset"]
 
 LABEL = "cls"
 BLOCK = tarfile.BLOCKSIZE
+# Bytes of an image, a label, a header, and of what is remembered of a shard: each of them is read whole.
+MOST_MEMBER, MOST_LABEL, MOST_HEADER, MOST_MEMORY = 2**30, 2**12, 2**20, 2**28
+EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 META = re.compile(r"__[^/]*__($|/)")  # members that webdataset leaves out
 
 
@@ -84,7 +96,8 @@ def index_shard(url: str) -> Shard:
         ) from error
     found = tuple(label for label in labels if label is not None)
     shard = Shard(url, len(labels), found if len(found) == len(labels) > 0 else None, state)
-    write_beside(memory, json.dumps(asdict(shard)))
+    content = json.dumps(asdict(shard))
+    write_beside(memory, json.dumps({"checksum": zlib.crc32(content.encode()), "shard": content}))
     return shard
 
 
@@ -93,18 +106,34 @@ def _headers(url: str) -> Iterator[dict[str, Any]]:
     local = not is_remote(url)
     with (
         webdataset().gopen(url) as stream,
-        tarfile.open(fileobj=stream, mode="r:*" if local else "r|*") as archive,
+        tarfile.open(fileobj=stream, mode="r:*" if local else "r|*", tarinfo=_SmallHeader) as archive,
     ):
         for member in archive:
             if not member.isreg() or META.match(member.name):
                 continue
             refuse_traversal(member.name, url)
-            wanted = archive.extractfile(member) if member.name.endswith(f".{LABEL}") else None
+            is_label = member.name.endswith(f".{LABEL}")
+            if member.size > (MOST_LABEL if is_label else MOST_MEMBER):
+                kind = "label" if is_label else "image"
+                raise DataError(f"{url} holds {member.name!r} of {member.size:,} bytes, more than any {kind} has")
+            wanted = archive.extractfile(member) if is_label else None
             yield {"fname": member.name, "data": wanted.read() if wanted else b"", "__url__": url}
         if local and isinstance(archive.fileobj, BufferedReader) and os.path.getsize(url) < archive.offset + BLOCK:
             raise tarfile.ReadError("cut short: it has no end mark")  # tarfile takes that for the end
         while not local and stream.read(1 << 20):
             pass  # a command that nobody reads to its end would report that as its failure
+
+
+class _SmallHeader(tarfile.TarInfo):
+    """A member whose extended header (a long name, attributes) is of a bounded size: it is read whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header's block, as `tarfile.TarInfo` does."""
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in EXTENDED and found.size > MOST_HEADER:
+            raise tarfile.ReadError(f"a header of {found.size:,} bytes")
+        return found
 
 
 def refuse_traversal(name: str, url: str) -> None:
@@ -131,8 +160,15 @@ def _cache_folder() -> Path:
 
 def _recall(memory: Path) -> Shard | None:
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        labels = known["labels"]
-        return Shard(known["url"], known["count"], None if labels is None else tuple(labels), tuple(known["state"]))
-    except (OSError, ValueError, KeyError, TypeError):  # none, or one that is not ours: it is made anew
+        kept = read_json(memory, most=MOST_MEMORY, error=DataError)
+        content = str(kept["shard"])
+        if kept["checksum"] != zlib.crc32(content.encode()):
+            return None
+        return TypeAdapter(Shard).validate_json(content)
+    except (
+        DataError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # none, a damaged one, or one that is not ours: it is made anew
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from ssl_registry.errors import DataError
 
 __all__ = ["shards"]
 
+MOST_SHARDS = 100_000
 FORMS = (
     "'shards/*.tar', 'shards/{000..099}.tar', 'https://host/{000..099}.tar', or a command that writes one to its "
     "output, 'pipe:aws s3 cp s3://bucket/{000..099}.tar -'"
@@ -87,7 +89,10 @@ def _expand(spec: str) -> tuple[list[str], list[str]]:
     """Return the addresses of the train and of the test part."""
     if spec.startswith(("s3:", "gs:")):
         raise DataError(f"{spec} is read through a command: --data 'pipe:aws s3 cp {spec} -'")
-    urls: list[str] = list(require("braceexpand", "webdataset", "a source of shards (.tar)").braceexpand(spec))
+    expand = require("braceexpand", "webdataset", "a source of shards (.tar)").braceexpand
+    urls: list[str] = list(itertools.islice(expand(spec), MOST_SHARDS + 1))
+    if len(urls) > MOST_SHARDS:
+        raise DataError(f"{spec} stands for more than {MOST_SHARDS:,} shards")
     if is_remote(spec):
         return urls, []
     paths = [path for url in urls for path in sorted(glob(str(Path(url).expanduser())))]
