@@ -28,6 +28,9 @@ _HOME = {
     "Overrides": "ssl_registry.contract.overrides",
     "SSLModule": "ssl_registry.model.module",
     "SupervisedModule": "ssl_registry.model.supervised",
+    "Source": "ssl_registry.data.source",
+    "SourceKind": "ssl_registry.data.kinds",
+    "ExportFormat": "ssl_registry.workflows.export.format",
     # The command line's verbs.
     "train": "ssl_registry.workflows.train",
     "evaluate": "ssl_registry.workflows.evaluate.evaluate",
@@ -38,6 +41,7 @@ _HOME = {
 
 __all__ = [
     "Context",
+    "ExportFormat",
     "Field",
     "MethodConfig",
     "MethodInfo",
@@ -45,6 +49,8 @@ __all__ = [
     "Overrides",
     "Registry",
     "SSLModule",
+    "Source",
+    "SourceKind",
     "SupervisedModule",
     "__version__",
     "embed",
@@ -63,11 +69,14 @@ if TYPE_CHECKING:
     from ssl_registry.contract.hookspecs import hookimpl
     from ssl_registry.contract.needs import Needs
     from ssl_registry.contract.overrides import Overrides
+    from ssl_registry.data.kinds import SourceKind
+    from ssl_registry.data.source import Source
     from ssl_registry.discovery.entry_points import MethodInfo
     from ssl_registry.model.module import SSLModule
     from ssl_registry.model.supervised import SupervisedModule
     from ssl_registry.workflows.embed import embed
     from ssl_registry.workflows.evaluate.evaluate import evaluate
+    from ssl_registry.workflows.export.format import ExportFormat
     from ssl_registry.workflows.export.writing import export
     from ssl_registry.workflows.finetune import finetune
     from ssl_registry.workflows.train import train

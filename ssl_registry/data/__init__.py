@@ -20,21 +20,46 @@ from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "DataOptions": "ssl_registry.data.options",
+    "EncodedImages": "ssl_registry.data.images.encoded",
+    "Part": "ssl_registry.data.arrays.memory",
     "SSLDataModule": "ssl_registry.data.loading.datamodule",
+    "SampleSet": "ssl_registry.data.sample_set",
+    "Samples": "ssl_registry.data.samples",
     "Source": "ssl_registry.data.source",
+    "SourceKind": "ssl_registry.data.kinds",
+    "as_sample_set": "ssl_registry.data.sample_set",
     "broken_samples": "ssl_registry.data.images.encoded",
     "cache_source": "ssl_registry.data.images.cache",
     "open_source": "ssl_registry.data.open",
+    "source_in_memory": "ssl_registry.data.arrays.memory",
 }
 
-__all__ = ["DataOptions", "SSLDataModule", "Source", "broken_samples", "cache_source", "open_source"]
+__all__ = [
+    "DataOptions",
+    "EncodedImages",
+    "Part",
+    "SSLDataModule",
+    "SampleSet",
+    "Samples",
+    "Source",
+    "SourceKind",
+    "as_sample_set",
+    "broken_samples",
+    "cache_source",
+    "open_source",
+    "source_in_memory",
+]
 
 if TYPE_CHECKING:
+    from ssl_registry.data.arrays.memory import Part, source_in_memory
     from ssl_registry.data.images.cache import cache_source
-    from ssl_registry.data.images.encoded import broken_samples
+    from ssl_registry.data.images.encoded import EncodedImages, broken_samples
+    from ssl_registry.data.kinds import SourceKind
     from ssl_registry.data.loading.datamodule import SSLDataModule
     from ssl_registry.data.open import open_source
     from ssl_registry.data.options import DataOptions
+    from ssl_registry.data.sample_set import SampleSet, as_sample_set
+    from ssl_registry.data.samples import Samples
     from ssl_registry.data.source import Source
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Subset
 from ssl_registry.data.sampling import EpochSampler
 from ssl_registry.errors import DataError
 
-__all__ = ["SampleSet", "content_hash", "sample_set"]
+__all__ = ["SampleSet", "as_sample_set", "content_hash"]
 
 
 class SampleSet(Dataset[Any]):
@@ -91,7 +91,7 @@ class SampleSet(Dataset[Any]):
         return EpochSampler(self, seed=seed, rank=rank, world_size=world_size, drop_last=drop_last), num_workers
 
 
-def sample_set(dataset: Dataset[Any]) -> SampleSet:
+def as_sample_set(dataset: Dataset[Any]) -> SampleSet:
     """Return any map-style data set as a `SampleSet`; one that is a `SampleSet` as it is.
 
     Raises:
@@ -99,7 +99,7 @@ def sample_set(dataset: Dataset[Any]) -> SampleSet:
 
     Example:
         >>> from torch.utils.data import TensorDataset
-        >>> len(sample_set(TensorDataset(torch.zeros(4, 2))))
+        >>> len(as_sample_set(TensorDataset(torch.zeros(4, 2))))
         4
     """
     if isinstance(dataset, SampleSet):
@@ -118,7 +118,7 @@ class _Adapted(SampleSet):
         self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]  # `sample_set` looked
+        return len(self.dataset)  # type: ignore[arg-type]  # `as_sample_set` looked
 
     def __getitem__(self, index: int) -> Any:
         return self.dataset[index]
@@ -133,7 +133,7 @@ class _Chosen(_Adapted):
 
     def __init__(self, chosen: Subset[Any]) -> None:
         super().__init__(chosen)
-        self.whole, self.indices = sample_set(chosen.dataset), chosen.indices
+        self.whole, self.indices = as_sample_set(chosen.dataset), chosen.indices
         self.decodes = self.whole.decodes
 
     @property

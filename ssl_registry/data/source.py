@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ssl_registry.data.options import DataOptions, Modality
-from ssl_registry.data.sample_set import SampleSet, sample_set
+from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.views.specs import ImageView, SignalView, TableView
 
@@ -35,7 +35,7 @@ class Source:
         input_shape: of one sample: (channels, height, width), (channels, time) or (features,).
         train: items are ``(x, label)`` when labelled, ``x`` alone otherwise. An image is uint8, or float32 in
             [0, 1]; a signal or a table is float32, standardised. Labels are int64, 0 to ``len(classes) - 1``. Any
-            map-style data set will do: one that is no `SampleSet` is wrapped in one (`sample_set` does that by hand).
+            map-style data set will do: one that is no `SampleSet` is wrapped in one, by `as_sample_set`.
         test: the held-out part, or None.
         classes: the classes' names by label; None when there are no labels, or the task is another.
         mean, std: per channel or feature, of the train part. Of images in [0, 1] and not yet applied;
@@ -61,8 +61,8 @@ class Source:
     task: Task = "classification"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "train", sample_set(self.train))
-        object.__setattr__(self, "test", None if self.test is None else sample_set(self.test))
+        object.__setattr__(self, "train", as_sample_set(self.train))
+        object.__setattr__(self, "test", None if self.test is None else as_sample_set(self.test))
         known = VIEWS[self.modality].steps
         for step in self.forbids:
             if step not in known:

@@ -14,7 +14,7 @@ from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.loading import device_cache
 from ssl_registry.data.loading.device_cache import on_device
 from ssl_registry.data.loading.workers import default_workers
-from ssl_registry.data.sample_set import SampleSet, sample_set
+from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.sampling import EpochSampler
 from ssl_registry.errors import DataError
@@ -86,11 +86,11 @@ def test_a_stream_is_refused() -> None:
 
 def test_chosen_samples_keep_labels_names_and_content() -> None:
     """A subset knows what the whole set knows."""
-    chosen = sample_set(Subset(Samples(X, Y), [4, 2]))
+    chosen = as_sample_set(Subset(Samples(X, Y), [4, 2]))
     assert chosen.labels is not None
     assert chosen.labels.tolist() == [1, 2]
     assert chosen.fingerprint() not in (None, Samples(X, Y).fingerprint())
-    assert chosen.fingerprint() == sample_set(Subset(Samples(X.clone(), Y), [4, 2])).fingerprint()
+    assert chosen.fingerprint() == as_sample_set(Subset(Samples(X.clone(), Y), [4, 2])).fingerprint()
 
 
 @pytest.mark.parametrize("in_memory", [True, False])

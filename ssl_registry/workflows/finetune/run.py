@@ -20,7 +20,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.sample_set import sample_set
+from ssl_registry.data.sample_set import as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
@@ -112,7 +112,7 @@ def finetune(
     for seed in range(seeds):
         chosen = choose_labeled(targets, labels, seed)
         loaders = SSLDataModule(
-            replace(source, train=sample_set(Subset(source.train, chosen))),
+            replace(source, train=as_sample_set(Subset(source.train, chosen))),
             batch_size=batch_size,
             num_workers=loading_workers(source, workers),
             seed=seed,

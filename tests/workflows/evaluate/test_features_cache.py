@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 from ssl_registry.data import open_source
-from ssl_registry.data.sample_set import sample_set
+from ssl_registry.data.sample_set import as_sample_set
 from ssl_registry.data.samples import Samples
 from ssl_registry.workflows.evaluate.features_cache import cached, features_key
 
@@ -44,7 +44,7 @@ def test_damaged_file_is_computed_again(tmp_path, content):
 
 def test_unknown_samples_are_not_kept(tmp_path):
     """Without a key nothing is written."""
-    assert features_key(nn.Linear(2, 2), "", sample_set(TensorDataset(X))) is None
+    assert features_key(nn.Linear(2, 2), "", as_sample_set(TensorDataset(X))) is None
     cached(tmp_path, None, lambda: (X, Y))
     assert not list(tmp_path.iterdir())
 
@@ -64,8 +64,8 @@ def test_key_depends_on_everything():
         Samples(X + 1, Y),
         Samples(X, Y + 1),
         Samples(X),
-        sample_set(Subset(samples, [0, 1])),
-        sample_set(Subset(samples, [1, 0])),
+        as_sample_set(Subset(samples, [0, 1])),
+        as_sample_set(Subset(samples, [1, 0])),
     )
     keys += [features_key(network, "a", changed) for changed in others]
     assert None not in keys
