@@ -20,7 +20,7 @@ from ssl_registry.testing.processes import SILENT, WORLD, run_in_two
 from ssl_registry.testing.remote import compare, describe, rebuild, synchronize_norms, values_of
 from ssl_registry.testing.subject import Subject, loader, ready_made
 
-STEPS, RANK_BATCH = 10, 8
+STEPS, SHARE = 10, 8
 
 
 class _Record(Callback):
@@ -50,13 +50,13 @@ def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (
     """
     # In float64, where ten steps of rounding do not show; without momentum, which would hide a first difference.
     model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}, lr_schedule="constant").double()
-    model._sample = partial(_first, subject.batch(count=WORLD * RANK_BATCH), model)  # type: ignore[method-assign]
+    model._sample = partial(_first, subject.batch(count=WORLD * SHARE), model)  # type: ignore[method-assign]
     if not last:  # norms over all ranks need batches of one size
         synchronize_norms(model)
-    size = WORLD * RANK_BATCH // places
+    size = WORLD * SHARE // places
     batches = []
     for step in range(STEPS):
-        views = subject.views(model, WORLD * RANK_BATCH, seed=step)
+        views = subject.views(model, WORLD * SHARE, seed=step)
         batches.append([view[place * size : (place + 1) * size] for view in views])
     if last:
         start = sum(last[:place])
@@ -106,7 +106,7 @@ def unequal_batches(subject: Subject) -> None:
     Why: a data set seldom divides by the number of ranks; a collective call over unequal shapes waits for ever.
     Usual cause: a gather that takes the own batch's size for everybody's.
     """
-    outcomes = run_in_two(_train_in_two, describe(subject), (RANK_BATCH, RANK_BATCH - 3))
+    outcomes = run_in_two(_train_in_two, describe(subject), (SHARE, SHARE - 3))
     if any(outcome.hung for outcome in outcomes):
         raise CheckFailure("unequal last batches: a rank never ends")
     if any(outcome.error for outcome in outcomes):

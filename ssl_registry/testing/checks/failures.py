@@ -13,7 +13,7 @@ from ssl_registry.testing.processes import WORLD, run_in_two
 from ssl_registry.testing.remote import describe, rebuild
 from ssl_registry.testing.subject import Subject, loader, ready_made
 
-RANK_BATCH = 8
+SHARE = 8
 
 
 class _Bomb(torch.nn.Module):
@@ -41,7 +41,7 @@ def _fail_in_two(number: int, told: dict[str, Any]) -> None:
     subject = rebuild(told)
     model = subject.model()
     model.backbone = _Bomb(model.backbone)
-    views = [subject.views(model, RANK_BATCH, seed=WORLD * step + number) for step in range(4)]
+    views = [subject.views(model, SHARE, seed=WORLD * step + number) for step in range(4)]
     data = loader([ready_made(model, each) for each in views])
     subject.fit(model, data=data, callbacks=[_Arm()], devices=WORLD, strategy="ddp", use_distributed_sampler=False)
 

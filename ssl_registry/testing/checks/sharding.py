@@ -15,7 +15,7 @@ from ssl_registry.testing.processes import WORLD, run_in_two
 from ssl_registry.testing.remote import compare, describe, rebuild, synchronize_norms, values_of
 from ssl_registry.testing.subject import Subject
 
-RANK_BATCH = 8
+SHARE = 8
 
 
 def _shard_in_two(number: int, told: dict[str, Any]) -> dict[str, Tensor]:
@@ -26,7 +26,7 @@ def _shard_in_two(number: int, told: dict[str, Any]) -> dict[str, Tensor]:
     subject = rebuild(told)
     model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}).double()
     mesh = init_device_mesh("cpu", (WORLD,))
-    views = [view[number * RANK_BATCH : (number + 1) * RANK_BATCH] for view in subject.views(model, WORLD * RANK_BATCH)]
+    views = [view[number * SHARE : (number + 1) * SHARE] for view in subject.views(model, WORLD * SHARE)]
     synchronize_norms(model)
     for head in [model.backbone, *model.heads.values()]:
         # A list has no forward pass of its own, so its members are sharded.
@@ -62,6 +62,6 @@ def fsdp2(subject: Subject) -> None:
     Usual cause: `.data`, views of weights or lists of plain tensors beside DTensors in a momentum update.
     """
     model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}).double()
-    _step_by_hand(model, subject.views(model, WORLD * RANK_BATCH))
+    _step_by_hand(model, subject.views(model, WORLD * SHARE))
     found = values_of(run_in_two(_shard_in_two, describe(subject)))
     compare([{"weights": ranks} for ranks in found], dict(model.state_dict()), "weights", "{} after one sharded step")
