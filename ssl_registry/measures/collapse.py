@@ -1,4 +1,4 @@
-"""Have features collapsed? Two figures that need neither labels nor a second pass over the data."""
+"""Have features collapsed? Two measures that need neither labels nor a second pass over the data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["effective_rank", "feature_spread"]
 
-TINY = 1e-12
+MIN_SUM = 1e-12  # of singular values, below which all features count as zero
 
 
 def effective_rank(features: Tensor) -> Tensor:
@@ -34,9 +34,9 @@ def effective_rank(features: Tensor) -> Tensor:
     """
     # The full SVD's own precision: squaring (a Gram matrix) would drown every value below 3e-4 of the largest.
     values = torch.linalg.svdvals(features.detach().float())
-    share = values / values.sum().clamp_min(TINY)
+    share = values / values.sum().clamp_min(MIN_SUM)
     rank = torch.special.entr(share).sum().exp()
-    return torch.where(values.sum() > TINY, rank, torch.zeros_like(rank))
+    return torch.where(values.sum() > MIN_SUM, rank, torch.zeros_like(rank))
 
 
 def feature_spread(features: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ __all__ = ["LEARNING_RATES", "STRENGTHS", "ProbeResult", "linear_probe"]
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # BYOL's sweep (Grill et al., 2020, appendix C.1), for batches of 1,024; standardised features want smaller ones too.
 LEARNING_RATES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
-VALIDATION = 0.2
+VALIDATION_SHARE = 0.2  # of the training part
 
 
 @dataclass(frozen=True)
@@ -137,10 +137,10 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 def _split(task: Task, y: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """Return the rows to fit on and the rows to compare on."""
     if task == "classification":
-        kept, held = stratified_holdout(y.cpu().numpy(), VALIDATION, seed)
+        kept, held = stratified_holdout(y.cpu().numpy(), VALIDATION_SHARE, seed)
     else:
         order = np.random.default_rng(seed).permutation(len(y))
-        held, kept = np.split(order, [round(VALIDATION * len(y))])
+        held, kept = np.split(order, [round(VALIDATION_SHARE * len(y))])
     return torch.from_numpy(kept), torch.from_numpy(held)
 
 

@@ -1,4 +1,4 @@
-"""A thermometer for features: k-NN and a linear probe in a second or a minute, not the evaluation of a paper."""
+"""A quick measure of features: k-NN and a linear probe in a second to a minute, not the evaluation of a paper."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ssl_registry.measures.probe import linear_probe
 
 __all__ = ["QuickProbe", "can_probe", "quick_probe"]
 
-# More training samples and neighbours than these tell no more.
-TRAIN_LIMIT = 20_000
-NEIGHBOURS = 20
+# The largest number of training samples that is used, and k.
+MAX_TRAINING_SAMPLES = 20_000
+NEIGHBORS = 20
 # scikit-learn's C for standardised features; a sweep would cost ten times as much and moves it by a point or two.
-STRENGTH = 0.01
+INVERSE_PENALTY = 0.01
 
 
 @dataclass(frozen=True)
 class QuickProbe:
-    """What features are worth.
+    """How good features are, by k-NN and a linear probe.
 
     Args:
         knn: accuracy in [0, 1] of weighted k-NN (k=20, T=0.1) on the held-out part.
@@ -63,12 +63,14 @@ def quick_probe(
         DataError: if samples come without labels.
     """
     started = time.perf_counter()
-    bank, bank_labels = extract_features(embed, datamodule.train_eval_dataloader(limit=TRAIN_LIMIT), device=device)
+    bank, bank_labels = extract_features(
+        embed, datamodule.train_eval_dataloader(limit=MAX_TRAINING_SAMPLES), device=device
+    )
     queries, labels = extract_features(embed, datamodule.test_dataloader(), device=device)
     if bank_labels is None or labels is None:
         raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
-    accuracy = knn_accuracy(bank, bank_labels, queries, labels, k=NEIGHBOURS)
+    accuracy = knn_accuracy(bank, bank_labels, queries, labels, k=NEIGHBORS)
     probe = None
     if linear and len(set(bank_labels.tolist())) > 1:  # there is nothing to tell one class from
-        probe = linear_probe(bank, bank_labels, queries, labels, candidates=[STRENGTH]).metrics["accuracy"]
+        probe = linear_probe(bank, bank_labels, queries, labels, candidates=[INVERSE_PENALTY]).metrics["accuracy"]
     return QuickProbe(accuracy, probe, time.perf_counter() - started)

@@ -177,7 +177,7 @@ class SupervisedModule(LightningModule):
         log = partial(self.log_dict, on_step=False, on_epoch=True, batch_size=len(x))
         log({f"{stage}_loss": loss.detach()}, prog_bar=True, sync_dist=True)
         if len(metrics):
-            # Updated, not called: a call would also compute the batch's own value, which nobody reads.
+            # Updated, not called: a call would also compute the batch's own value, which is not used.
             # Detached: some metrics keep what they get until the epoch ends, and the graph with it.
             metrics.update(outputs.detach(), y)
             log(metrics)

@@ -9,7 +9,7 @@ from ssl_registry.data.samples import Samples
 
 __all__ = ["on_device"]
 
-SHARE = 0.25  # of the memory that is free before training: the model and its activations come later
+MAX_MEMORY_SHARE = 0.25  # of the memory that is free before training: the model and its activations come later
 
 
 def on_device(dataset: SampleSet, device: torch.device) -> SampleSet:
@@ -19,7 +19,7 @@ def on_device(dataset: SampleSet, device: torch.device) -> SampleSet:
         dataset: of a source.
         device: where the model trains; a CPU's memory is where such a set lies already.
     """
-    if not dataset.in_memory or dataset.nbytes > SHARE * _free_memory(device):
+    if not dataset.in_memory or dataset.nbytes > MAX_MEMORY_SHARE * _free_memory(device):
         return dataset
     x, y = dataset.tensors()
     return Samples(x.to(device), None if y is None else y.to(device))

@@ -6,14 +6,17 @@ import os
 
 from ssl_registry.data import Source
 
-__all__ = ["default_workers"]
+__all__ = ["default_workers", "usable_cores"]
 
-MOST = 8
+# More processes are seldom faster than one device consumes, and each takes memory; `ssl-registry profile` tries more.
+MAX_WORKERS = 8
 
 
 def default_workers(source: Source) -> int:
     """Return none for what lies in memory, and one for each core that this process may use, at most 8, for files."""
-    if source.train.in_memory:
-        return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST, cores)
+    return 0 if source.train.in_memory else min(MAX_WORKERS, usable_cores())
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: a container or a cluster's job may have fewer than the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

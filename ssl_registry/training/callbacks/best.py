@@ -1,4 +1,4 @@
-"""The best epoch by a part of the training data; the test part has no say."""
+"""The best epoch by a part of the training data; the test part is not used."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ssl_registry.model.module import SSLModule
 __all__ = ["BestEpoch"]
 
 # Enough to tell epochs apart, and a second or two to measure.
-SAMPLES = 5_000
-HELD = 0.2
+MAX_SAMPLES = 5_000
+HELD_OUT_SHARE = 0.2
 
 
 class BestEpoch(Callback):
@@ -58,11 +58,11 @@ class BestEpoch(Callback):
             trainer.save_checkpoint(self.path)
 
     def _measure(self, trainer: Trainer, model: SSLModule) -> float:
-        loader = trainer.datamodule.train_eval_dataloader(limit=SAMPLES)  # type: ignore[attr-defined]  # set in a helper
+        loader = trainer.datamodule.train_eval_dataloader(limit=MAX_SAMPLES)  # type: ignore[attr-defined]  # set in a helper
         x, y = extract_features(model.embed, loader, device=model.device)
         if y is None:
             return 0.0
-        bank, held = stratified_holdout(np.asarray(y), HELD, seed=0)
+        bank, held = stratified_holdout(np.asarray(y), HELD_OUT_SHARE, seed=0)
         return knn_accuracy(x[bank], y[bank], x[held], y[held])
 
     def state_dict(self) -> dict[str, Any]:

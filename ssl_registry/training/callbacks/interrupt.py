@@ -22,9 +22,9 @@ ASK_EVERY = 20
 
 
 class SaveOnInterrupt(Callback):
-    """A signal ends the run behind the current optimizer step, with a checkpoint from which it resumes exactly.
+    """A signal ends the run after the current optimizer step, with a checkpoint from which it resumes exactly.
 
-    Lightning's own handling acts in the midst of a step, where weights, optimizer and counters disagree, or saves
+    Lightning's own handling acts in the middle of a step, where weights, optimizer and counters disagree, or saves
     nothing at all (SIGTERM).
 
     - SIGINT: save and leave as Lightning does on Ctrl-C. A second one leaves at once.
@@ -61,7 +61,7 @@ class SaveOnInterrupt(Callback):
             return
         asked = self._asked or 0
         if trainer.world_size > 1:
-            # Ranks hear of it at different steps and must stop at the same one; asking costs a synchronisation.
+            # Ranks get the signal at different steps and must stop at the same one; asking costs a synchronization.
             if trainer.global_step % ASK_EVERY:
                 return
             asked = _largest(asked, trainer)

@@ -127,7 +127,7 @@ def _check(protocols: Sequence[str], seeds: int) -> None:
 def _networks(
     trained: RawNetwork, untrained: RawNetwork | None, record: BackboneRecord
 ) -> tuple[dict[str, RawNetwork], list[str]]:
-    """Return the backbones to measure by name, and what is missing in words."""
+    """Return the backbones to measure by name, and sentences about what is missing."""
     networks, notes = {"trained": trained}, []
     if untrained is None:
         notes.append("no untrained baseline: the backbone is a module that only its own process can build")

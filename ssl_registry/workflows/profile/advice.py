@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ssl_registry.data.loading.workers import usable_cores
 from ssl_registry.workflows.profile.steps import Setting, Steps
 
 __all__ = ["Advice", "advise", "candidates"]
 
 ENGINES = ("host", "device", "split")
-WAITING = 0.05  # below this share of waiting for data, more workers can gain nothing that counts
-GAIN = 1.05  # a setting that is less than this many times as fast is no advice
+WAITING = 0.05  # share of the time spent waiting for data, below which more workers can gain little
+GAIN = 1.05  # how many times as fast a setting must be to be advised
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def candidates(
         cuda: whether the device is one; elsewhere a larger batch and compiling gain little and cost minutes.
         total_memory: of the device, in bytes.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     tries: list[Setting] = []
     loads = decodes or engine in ("host", "split")  # workers decode, and draw where the host does
     if loads and found.data_wait > WAITING:

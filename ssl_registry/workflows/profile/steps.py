@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 import time
@@ -51,7 +50,7 @@ class Steps:
     Args:
         rate: samples a second.
         data_wait: share of the time in which the process waited for a batch.
-        peak_memory: bytes; of the device where it is CUDA, else of this process since it began.
+        peak_memory: see `peak_memory`.
     """
 
     rate: float
@@ -158,8 +157,12 @@ def _fit(model: SSLModule, setting: Setting, steps: int, trainer: Mapping[str, A
 
 
 def peak_memory() -> int:
-    """Return bytes: of the device where it is CUDA, else of this process since it began."""
+    """Return bytes: of the device where it is CUDA, else of this process since it began; 0 on Windows, without CUDA."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # there is none on Windows
+        return 0
     # Linux counts in KiB, macOS in bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -6,7 +6,7 @@ What lives where, in the order of the data:
 - `gallery`: what the network sees and makes of it: views, a map of embeddings, neighbours, confusion
 - `thumbnails`: a sample as a small picture, and many of them as one
 - `maps`: embeddings in two dimensions; `panels`: which curves are drawn together
-- `run_page`: one run in words and figures; `page`: all of it becomes a page, through ``template.html``,
+- `run_page`: one run as text and numbers; `page`: all of it becomes a page, through ``template.html``,
   ``page.css`` and ``page.js`` in this folder
 - `writing`: `write_report`, and reopening what a run was trained on
 """

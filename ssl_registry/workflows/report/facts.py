@@ -18,7 +18,7 @@ from ssl_registry.runs.folder import Run
 
 __all__ = ["RunFacts", "Series", "read_facts"]
 
-# A curve on a screen has no use for more points; each stands for the mean of its neighbours.
+# More points than a screen shows are averaged in groups.
 POINTS = 400
 # Of a table of values: half a million logged steps.
 MOST_BYTES = 2**26

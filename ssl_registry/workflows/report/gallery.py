@@ -137,7 +137,7 @@ def _neighbours(features: Tensor) -> tuple[list[list[int]], list[list[float]]]:
     rows = [index * count // min(QUERIES, count) for index in range(min(QUERIES, count))]
     z = torch.nn.functional.normalize(features, dim=1)
     similarity = z[rows] @ z.T
-    similarity[range(len(rows)), rows] = -torch.inf  # nobody is his own neighbour
+    similarity[range(len(rows)), rows] = -torch.inf  # a sample is not its own neighbor
     best, found = similarity.topk(min(NEIGHBOURS, count - 1), dim=1)
     return [[row, *near] for row, near in zip(rows, found.tolist(), strict=True)], best.tolist()
 
