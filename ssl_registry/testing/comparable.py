@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ssl_registry import hookimpl
@@ -17,7 +17,7 @@ from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import NotApplicable
 from ssl_registry.views.keys import mix_seed
 
-__all__ = ["Comparable", "in_float64"]
+__all__ = ["Comparable"]
 
 SIZED = {"rand", "randn", "randint", "normal"}  # take the size of what is drawn, rather than a tensor to fill
 FILLING = {
@@ -154,19 +154,3 @@ class _Mode(TorchFunctionMode):
 
 def _double(value: Any) -> Any:
     return torch.float64 if value is torch.float32 else value
-
-
-def in_float64(model: SSLModule) -> SSLModule:
-    """Make a model float64 where it is compiled, which an observer's modes would stand in the way of.
-
-    Its layers convert what they are given, so that a method may convert to float32 before a head.
-    """
-    for part in model.modules():
-        if any(p.is_floating_point() for p in part.parameters(recurse=False)):
-            part.register_forward_pre_hook(_convert)
-    return model.double()
-
-
-def _convert(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    dtype = next(p.dtype for p in module.parameters(recurse=False) if p.is_floating_point())
-    return tuple(x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)

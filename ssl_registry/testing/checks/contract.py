@@ -194,7 +194,8 @@ def odd_sizes(subject: Subject) -> None:
     shape = shapes[subject.modality]
     model = subject.model(backbone=subject.backbone(shape, features=13), input_shape=shape)
     x = torch.rand(24, *shape, generator=torch.Generator().manual_seed(0))
-    data = loader([x[start : start + 8] for start in range(0, len(x), 8)])
+    starts = range(0, len(x), 8)
+    data = loader([{"x": x[start : start + 8], "indices": torch.arange(start, start + 8)} for start in starts])
     try:
         subject.fit(model, data=data)
     except (RuntimeError, ValueError, IndexError) as error:

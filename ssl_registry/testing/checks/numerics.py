@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
-from ssl_registry.testing.comparable import Comparable, in_float64
+from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.subject import Subject, loader, quietly, ready_made
 
 # Half precision keeps 3 (bfloat16) or 3.3 decimals of every product; a network of several layers loses one more.
@@ -118,7 +118,7 @@ def compiling(subject: Subject) -> None:
     states = []
     for compiled in (False, True):
         # In float64: float32's rounding can push a value across a ReLU's kink, and the gradient jumps.
-        model = in_float64(subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}))
+        model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}).double()
         batches = loader([ready_made(subject.views(model, seed=step)) for step in range(3)])
         torch.compiler.reset()
         with quietly():
