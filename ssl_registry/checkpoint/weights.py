@@ -79,7 +79,7 @@ class BackboneWeights:
 def load_backbone_weights(path: str | Path) -> BackboneWeights:
     """Read a run's folder, a checkpoint of any method, an export for timm, or a safetensors file with timm's keys.
 
-    The method that made it need not be installed.
+    Of a run it is the network that the method's authors evaluate, its product. The method need not be installed.
 
     Raises:
         CheckpointError: if there is nothing of the kind, or it is damaged.
@@ -93,7 +93,7 @@ def load_backbone_weights(path: str | Path) -> BackboneWeights:
     if exported:
         return _from_export(file)
     checkpoint = read_checkpoint(place)
-    prefix = "backbone."
+    prefix = f"{checkpoint.record.product}."
     weights = {key.removeprefix(prefix): v for key, v in checkpoint.state_dict.items() if key.startswith(prefix)}
     built = checkpoint.record.backbone
     return BackboneWeights(checkpoint.file, weights, built.name, built.low_resolution, built.kwargs)

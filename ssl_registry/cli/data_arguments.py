@@ -10,7 +10,7 @@ from ssl_registry.cli.words import dashed
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.run_options import RunOptions
 
-__all__ = ["DEVICES", "add_data_arguments", "add_trust", "data_arguments", "data_help"]
+__all__ = ["DEVICES", "add_data_arguments", "add_network", "add_trust", "data_arguments", "data_help"]
 
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 # What the commands after training take of the run's options.
@@ -35,6 +35,17 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
             help=re.sub(r" \(default: .*?\)", "", words).replace("%", "%%"),
         )
     parser.set_defaults(batch_size=RunOptions.model_fields["batch_size"].default)
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Add ``--network``, for a command that takes one of a model's networks."""
+    parser.add_argument(
+        "--network",
+        choices=("product", "backbone"),
+        default="product",
+        help="product: what the method's authors evaluate, such as DINO's teacher (default); backbone: what the "
+        "gradient trained",
+    )
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ssl_registry._system.terminal import tell
-from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_trust, data_arguments
+from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.parsing import QuickParser
 
 __all__ = ["run"]
@@ -16,12 +16,18 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", required=True, help="the file; the same command goes on where it was stopped")
     parser.add_argument("--devices", help=DEVICES)
     add_data_arguments(parser)
+    add_network(parser)
     add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.embed import embed
 
     result = embed(
-        options.path, out=options.out, devices=options.devices, trust=options.trust, **data_arguments(options)
+        options.path,
+        out=options.out,
+        devices=options.devices,
+        network=options.network,
+        trust=options.trust,
+        **data_arguments(options),
     )
     tell(f"{result.file}: {result.rows} rows of {result.width} features")
     if result.resumed:

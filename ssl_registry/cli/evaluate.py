@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ssl_registry._system.terminal import printable
-from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_trust, data_arguments
+from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
 
@@ -29,6 +29,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--devices", help=DEVICES)
     parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_network(parser)
     add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.evaluate.evaluate import evaluate
@@ -42,6 +43,7 @@ def run(argv: list[str]) -> int:
             temperature=options.temperature,
             seeds=options.seeds,
             devices=options.devices,
+            network=options.network,
             trust=options.trust,
             cache=not options.no_cache,
         )

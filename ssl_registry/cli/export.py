@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from ssl_registry._system.terminal import tell
-from ssl_registry.cli.data_arguments import add_trust
+from ssl_registry.cli.data_arguments import add_network, add_trust
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.workflows.export.formats import FORMATS
 
@@ -20,11 +20,12 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--format", default="timm", help=f"{_formats()} (default: timm)".replace("%", "%%"))
     parser.add_argument("--out", help="the folder (default: export-FORMAT in the run)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_network(parser)
     add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.export.writing import export
 
-    result = export(options.path, format=options.format, out=options.out, trust=options.trust)
+    result = export(options.path, format=options.format, out=options.out, network=options.network, trust=options.trust)
     if options.json:
         print(json.dumps(asdict(result) | {"folder": str(result.folder)}, indent=2))
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 
-from ssl_registry.cli.data_arguments import add_data_arguments, add_trust, data_arguments
+from ssl_registry.cli.data_arguments import add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.evaluate import print_result
 from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
@@ -30,6 +30,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_data_arguments(parser)
     parser.set_defaults(batch_size=128)
+    add_network(parser)
     add_trust(parser)
     options = parser.parse_args(argv)
     from ssl_registry.workflows.finetune import finetune
@@ -47,6 +48,7 @@ def run(argv: list[str]) -> int:
             weight_decay=options.weight_decay,
             seeds=options.seeds,
             out=options.out,
+            network=options.network,
             trust=options.trust,
         )
     if options.json:

@@ -18,6 +18,7 @@ from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.model.backbones import Backbone, BackboneSpec
 from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
+from ssl_registry.model.product import NetworkName, check_network
 from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.contents import RunSettings
 from ssl_registry.runs.folder import Run
@@ -62,6 +63,7 @@ class OpenedRun:
         run: the run that the checkpoint lies in, or None.
         settings: of the run's ``config.yaml``; None without a run.
         trust: whether what the settings name may be run or fetched.
+        network_name: which network is measured and taken away: the method's ``product``, or the ``backbone``.
     """
 
     model: SSLModule
@@ -69,6 +71,7 @@ class OpenedRun:
     run: Run | None
     settings: RunSettings | None
     trust: bool = False
+    network_name: NetworkName = "product"
 
     @property
     def name(self) -> str:
@@ -80,9 +83,14 @@ class OpenedRun:
         """What it was trained on, as the run recorded it; None without a run."""
         return None if self.settings is None else self.settings.run.data
 
+    @property
+    def network(self) -> nn.Module:
+        """The network that is measured and taken away; of the backbone's architecture."""
+        return self.model.network(self.network_name)
+
     def trained(self) -> RawNetwork:
-        """Return the backbone as it was trained."""
-        return self._raw(self.model.backbone)
+        """Return the network as it was trained."""
+        return self._raw(self.network)
 
     def untrained(self) -> RawNetwork | None:
         """Return the same backbone with the random weights of the run's seed; None for a module that only Python knows.
@@ -174,6 +182,7 @@ def open_run(
     path: str | Path,
     *,
     backbone: nn.Module | None = None,
+    network: NetworkName = "product",
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> OpenedRun:
@@ -182,20 +191,22 @@ def open_run(
     Args:
         path: the folder or the file.
         backbone: the module that training was given from Python.
+        network: which one is wanted, see `OpenedRun`.
         trust: run and fetch what the run's files name: the Python file of a network, a command that gives samples.
         registry: where the method is looked up.
 
     Raises:
         CheckpointError, MethodNotFoundError, PluginError, TrustError: as `Registry.load`.
-        ConfigError: if the run's settings are damaged.
+        ConfigError: if the run's settings are damaged, or there is no network of this name.
     """
+    check_network(network)
     checkpoint = find_checkpoint(Path(path))
     run = Run(checkpoint.parent.parent) if checkpoint.parent.name == "checkpoints" else None
     settings = run.read_settings() if run is not None and run.settings.exists() else None
     if backbone is None and settings is not None and settings.names_a_file:
         backbone = settings.build_backbone(settings.run.seed, trust=trust)
     model = registry.load(checkpoint, backbone=backbone, trust=trust)
-    return OpenedRun(model, checkpoint, run, settings, trust)
+    return OpenedRun(model, checkpoint, run, settings, trust, network)
 
 
 def loading_workers(source: Source, told: int | None) -> int:

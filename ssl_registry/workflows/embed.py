@@ -22,6 +22,7 @@ from ssl_registry.data import Source
 from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
+from ssl_registry.model.product import NetworkName
 from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
 from ssl_registry.workflows.evaluate.features_cache import features_key
 
@@ -63,6 +64,7 @@ def embed(
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     backbone: nn.Module | None = None,
+    network: NetworkName = "product",
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> EmbedResult:
@@ -81,6 +83,8 @@ def embed(
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         backbone: the module that training was given from Python.
+        network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
+            gradient trained; of most methods they are the same.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
@@ -96,12 +100,12 @@ def embed(
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
-    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
+    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality, holdout=0.0)
-    network = pretrained.trained()
+    trained = pretrained.trained()
     parts = [part for part in (source.train, source.test) if part is not None]
-    pieces = _open_pieces(target, network, parts, pretrained.model.feature_dim)
-    replicas = replicate(network, choose_devices(devices))
+    pieces = _open_pieces(target, trained, parts, pretrained.model.feature_dim)
+    replicas = replicate(trained, choose_devices(devices))
     spans = list(_spans(parts))
     resumed = 0
     for number, (dataset, start, stop, first) in enumerate(spans):

@@ -31,8 +31,8 @@ class DINO:
         loss = mean over pairs of -softmax((t - center) / teacher_temperature) . log_softmax(s / temperature).
 
     The last layer rests in the first epochs, the teacher's temperature warms up over epochs, the teacher's momentum
-    rises to 1 along half a cosine over optimizer steps, and the center moves once an optimizer step. The paper's rising
-    weight decay is left out.
+    rises to 1 along half a cosine over optimizer steps, and so does the weight decay to its end. The center moves once an
+    optimizer step. The product is the teacher's backbone (section 3.1).
 
     A vision transformer takes the small views with ``backbone_kwargs={"dynamic_img_size": True}``.
 
@@ -43,7 +43,8 @@ class DINO:
         """Options of DINO."""
 
         learning_rate: float = Field(5e-4, gt=0, description="The paper: 0.0005 * batch size / 256.")
-        weight_decay: float = Field(0.04, ge=0, description="Weight decay; biases and norms are excluded.")
+        weight_decay: float = Field(0.04, ge=0, description="At the first step; biases and norms are excluded.")
+        final_weight_decay: float | None = Field(0.4, ge=0, description="At the last step, along half a cosine.")
         hidden_dim: int = Field(2048, ge=1, description="Width inside the projection head.")
         bottleneck_dim: int = Field(256, ge=1, description="Width in front of the last layer.")
         prototypes: int = Field(65536, ge=2, description="Width of the last layer.")
@@ -112,6 +113,12 @@ class DINO:
             ]
         center.collect(torch.cat(teacher))
         return torch.stack(pairs).mean()
+
+    @hookimpl
+    def product(self, model: SSLModule) -> nn.Module:
+        """Return the teacher's backbone, which the paper evaluates (section 3.1)."""
+        teacher: nn.Module = model.heads["target"][0]
+        return teacher
 
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:

@@ -21,6 +21,7 @@ from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
 from ssl_registry.measures.targets import check_targets
+from ssl_registry.model.product import NetworkName
 from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
 from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
@@ -49,6 +50,7 @@ def evaluate(
     devices: str | Sequence[str] | None = None,
     cache: bool = True,
     backbone: nn.Module | None = None,
+    network: NetworkName = "product",
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> EvaluateResult:
@@ -71,6 +73,8 @@ def evaluate(
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         cache: keep features.
         backbone: the module that training was given from Python.
+        network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
+            gradient trained; of most methods they are the same.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
@@ -81,7 +85,7 @@ def evaluate(
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
     """
     _check(protocols, seeds)
-    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
+    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
@@ -101,9 +105,9 @@ def evaluate(
     folder = cache_folder() if cache else None
     loaders = SSLDataModule(source, batch_size=batch_size, num_workers=loading_workers(source, workers))
     rows: list[EvaluationRow] = []
-    for name, network in networks.items():
-        x, y = _features(network, source.train, loaders.train_eval_dataloader(), used, folder)
-        x_test, y_test = _features(network, source.test, loaders.test_dataloader(), used, folder)
+    for name, measured in networks.items():
+        x, y = _features(measured, source.train, loaders.train_eval_dataloader(), used, folder)
+        x_test, y_test = _features(measured, source.test, loaders.test_dataloader(), used, folder)
         _, y = check_targets(x, y, part="training")
         _, y_test = check_targets(x_test, y_test, part="test")
         for protocol in asked:

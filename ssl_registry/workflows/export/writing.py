@@ -11,6 +11,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path
 from ssl_registry.errors import ConfigError, ExportError, did_you_mean
+from ssl_registry.model.product import NetworkName
 from ssl_registry.runs.opened import open_run
 from ssl_registry.workflows.export.check import largest_difference
 from ssl_registry.workflows.export.facts import FACTS, export_facts, write_json
@@ -45,6 +46,7 @@ def export(
     format: str = "timm",
     out: str | Path | None = None,
     backbone: nn.Module | None = None,
+    network: NetworkName = "product",
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> ExportResult:
@@ -68,6 +70,8 @@ def export(
         out: the folder; default ``export-FORMAT`` in the run, or beside the checkpoint. The files of an earlier export
             there are replaced, and no others.
         backbone: the module that training was given from Python.
+        network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
+            gradient trained; of most methods they are the same.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
@@ -82,17 +86,17 @@ def export(
     if writer is None:
         known = FORMATS.names()
         raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, known)} Known: {', '.join(known)}")
-    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
+    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
     folder = given_path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
-    network = pretrained.model.backbone.eval()
+    chosen = pretrained.network.eval()
     with replaced_export(folder) as beside:
         code = writer.write(pretrained, beside)
         if not (beside / FACTS).is_file():
             write_json(export_facts(pretrained), beside)
-        difference = largest_difference(network, pretrained.model.input_shape, code, beside)
+        difference = largest_difference(chosen, pretrained.model.input_shape, code, beside)
         if not difference <= writer.tolerance:
             raise ExportError(
-                f"the {format} export of {pretrained.name} differs by {difference:.2g} from its backbone; "
+                f"the {format} export of {pretrained.name} differs by {difference:.2g} from its network; "
                 "nothing was written"
             )
         files = tuple(sorted(file.name for file in beside.iterdir()))

@@ -24,6 +24,7 @@ from ssl_registry.data.sample_set import as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
+from ssl_registry.model.product import NetworkName
 from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
 from ssl_registry.views import ImageView
@@ -57,6 +58,7 @@ def finetune(
     modality: str | None = None,
     workers: int | None = None,
     backbone: nn.Module | None = None,
+    network: NetworkName = "product",
     trust: bool = False,
     trainer: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
@@ -79,6 +81,8 @@ def finetune(
         image_size, data_root, modality: see `open_source`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python.
+        network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
+            gradient trained; of most methods they are the same.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         trainer: arguments of Lightning's Trainer.
         registry: where the method is looked up.
@@ -92,7 +96,7 @@ def finetune(
     """
     if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
         raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
-    pretrained = open_run(path, backbone=backbone, trust=trust, registry=registry)
+    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
@@ -117,8 +121,8 @@ def finetune(
             num_workers=loading_workers(source, workers),
             seed=seed,
         )
-        for name, network in networks.items():
-            model, figures = _fit(network, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})})
+        for name, start in networks.items():
+            model, figures = _fit(start, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})})
             measured[name].append(figures)
             log.info(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
             if file is not None and (name, seed) == ("trained", 0):

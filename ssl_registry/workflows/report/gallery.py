@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.measures import extract_features, linear_probe
-from ssl_registry.measures.quick import STRENGTH
+from ssl_registry.measures.quick import INVERSE_PENALTY
 from ssl_registry.model.module import SSLModule
 from ssl_registry.workflows.report.maps import Map, draw_maps
 from ssl_registry.workflows.report.thumbnails import Sprite, sprite
@@ -149,7 +149,7 @@ def _confusion(model: SSLModule, data: SSLDataModule, classes: list[str]) -> Con
         return None
     if len(set(bank_labels.tolist())) < 2:
         return None
-    predictions = linear_probe(bank, bank_labels, queries, labels, candidates=[STRENGTH]).predictions
+    predictions = linear_probe(bank, bank_labels, queries, labels, candidates=[INVERSE_PENALTY]).predictions
     counts: NDArray[np.int64] = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(counts, (labels.numpy(), predictions.cpu().numpy()), 1)
     return Confusion(classes, counts.tolist())

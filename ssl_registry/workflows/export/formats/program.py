@@ -25,7 +25,7 @@ ONNX_CODE = (
 
 def write_torch(run: OpenedRun, folder: Path) -> str:
     """Write ``model.pt2``, a program that torch loads without the code of any class."""
-    program = _program(run.model.backbone, run.model.input_shape)
+    program = _program(run.network, run.model.input_shape)
     torch.export.save(program, folder / "model.pt2")
     return TORCH_CODE
 
@@ -34,7 +34,7 @@ def write_onnx(run: OpenedRun, folder: Path) -> str:
     """Write ``model.onnx`` with a free batch size, checked by onnx's own checker."""
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require(module, "onnx", "--format onnx")
-    program = _program(run.model.backbone, run.model.input_shape)
+    program = _program(run.network, run.model.input_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's advice on its own internals
         done = torch.onnx.export(program, dynamo=True, input_names=["x"], output_names=["features"], verbose=False)

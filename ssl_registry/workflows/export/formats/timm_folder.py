@@ -35,9 +35,9 @@ model.load_state_dict(load_file(folder + "/model.safetensors"))"""
 def write_timm(run: OpenedRun, folder: Path) -> str:
     """Write ``model.safetensors`` with timm's keys, and ``config.json`` as timm reads it."""
     config = _timm_config(run)
-    _write_weights(run.model.backbone, folder)
+    _write_weights(run.network, folder)
     write_json(config, folder)
-    made: Any = run.model.backbone.pretrained_cfg
+    made: Any = run.network.pretrained_cfg
     return _timm_code(config, custom_load=bool(made.get("custom_load")))
 
 
@@ -49,7 +49,7 @@ def write_hf(run: OpenedRun, folder: Path) -> str:
             f"{run.name} has the low-resolution stem, which timm cannot build from a configuration; use "
             "--format timm, whose code puts the stem in place, or --format torch"
         )
-    _write_weights(run.model.backbone, folder)
+    _write_weights(run.network, folder)
     write_json(config, folder)
     (folder / "README.md").write_text(model_card(config), encoding="utf-8")
     return HF_CODE
@@ -58,9 +58,9 @@ def write_hf(run: OpenedRun, folder: Path) -> str:
 def _timm_config(run: OpenedRun) -> dict[str, Any]:
     """Return ``config.json`` of a timm folder, as ``timm.models.save_for_hf`` lays it out."""
     model, record = run.model, run.model.backbone_record
-    if record.name is None or not is_timm_name(record.name) or isinstance(model.backbone, FeaturePool):
+    if record.name is None or not is_timm_name(record.name) or isinstance(run.network, FeaturePool):
         raise ExportError(f"the backbone of {run.name} is not one that timm builds; use --format torch or onnx")
-    made: dict[str, Any] = model.backbone.pretrained_cfg  # type: ignore[assignment]  # every timm model has it
+    made: dict[str, Any] = run.network.pretrained_cfg  # type: ignore[assignment]  # every timm model has it
     facts = export_facts(run)
     channels, *size = facts["input_size"]
     arguments = {"num_classes": 0, "in_chans": channels, **record.kwargs}
