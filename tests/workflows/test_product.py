@@ -63,7 +63,7 @@ def test_export_is_the_teacher_and_loads_in_timm_alone(run, methods, tmp_path):
     weights = load_file(result.folder / "model.safetensors")
     assert weights.keys() == teacher.state_dict().keys()
     assert all(torch.equal(value, teacher.state_dict()[key]) for key, value in weights.items())
-    assert not torch.equal(weights["layer1.0.conv1.weight"], student.state_dict()["layer1.0.conv1.weight"])
+    assert not torch.equal(weights["conv1.0.weight"], student.state_dict()["conv1.0.weight"])
     timm.create_model("test_resnet", num_classes=0, in_chans=1)  # what timm knows by itself
     scope = {"__name__": "alone"}
     exec(result.code, scope)

@@ -31,8 +31,8 @@ class DINO:
         loss = mean over pairs of -softmax((t - center) / teacher_temperature) . log_softmax(s / temperature).
 
     The last layer rests in the first epochs, the teacher's temperature warms up over epochs, the teacher's momentum
-    rises to 1 along half a cosine over optimizer steps, and so does the weight decay to its end. The center moves once an
-    optimizer step. The product is the teacher's backbone (section 3.1).
+    rises to 1 along half a cosine over optimizer steps, and so does the weight decay to its end. The center moves once
+    an optimizer step. The product is the teacher's backbone (section 3.1).
 
     A vision transformer takes the small views with ``backbone_kwargs={"dynamic_img_size": True}``.
 
