@@ -61,6 +61,7 @@ class RunOptions(DataOptions):
     workers: int | None = Field(
         None,
         ge=0,
+        le=2**10,
         description="Processes that load samples (default: 0 for samples in memory, one a core for files, at most 8).",
     )
     cache: Path | None = Field(None, description="Folder for images that are decoded and resized once.")

@@ -180,7 +180,7 @@ def _resumed(words: list[str]) -> Run | None:
     """Find the run that ``--out`` names, if it has a configuration."""
     folders, _ = take(words, "--out")
     run = Run(Path(folders[-1])) if folders else None
-    return run if run and run.settings.is_file() else None
+    return run if run and run.settings.exists() else None
 
 
 def _origins(

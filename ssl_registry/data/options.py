@@ -32,6 +32,7 @@ class DataOptions(BaseModel):
     image_size: int | None = Field(
         None,
         ge=1,
+        le=2**14,
         strict=True,
         description="Side of the images in pixels (default: 224 for files, 16 for digits, else as stored).",
     )

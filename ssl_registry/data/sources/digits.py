@@ -11,11 +11,13 @@ from ssl_registry.data.arrays.memory import Part, source_in_memory
 from ssl_registry.data.images.decode import resize
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
+from ssl_registry.errors import DataError
 
 __all__ = ["digits"]
 
 TEST_SCANS = 497
 IMAGE_SIZE = 16
+LARGEST = 512  # all of them lie in memory: half a gigabyte
 GRAY_LEVELS = 16  # the scans count ink from 0 to 16 in each of 8 x 8 cells
 
 
@@ -30,6 +32,9 @@ def digits(spec: str, options: DataOptions) -> Source:
         spec: has no meaning here.
         options: ``image_size`` is the side to which the 8 x 8 scans are resized, once, without antialiasing.
 
+    Raises:
+        DataError: for sides of more than 512 pixels.
+
     Example:
         >>> digits("digits", DataOptions()).classes
         ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
@@ -38,6 +43,8 @@ def digits(spec: str, options: DataOptions) -> Source:
     from sklearn.model_selection import train_test_split
 
     options.require_images("digits")
+    if options.image_size is not None and options.image_size > LARGEST:
+        raise DataError(f"digits are scans of 8 x 8 pixels; image_size={options.image_size} is more than {LARGEST}")
     scans = load_digits()
     grayscale = torch.from_numpy((scans.images[:, None] * (255 / GRAY_LEVELS)).round().astype(np.uint8))
     images = resize(grayscale, options.image_size or IMAGE_SIZE, antialias=False).numpy()

@@ -38,6 +38,8 @@ def parquet(spec: str, options: DataOptions) -> Source:
     def read(part: list[Path]) -> Any:
         tables = []
         for path in part:
+            if not path.is_file():  # a pipe would keep its reader waiting for ever
+                raise DataError(f"{path} is no regular file")
             try:
                 tables.append(reader.read_table(path))
             except Exception as error:  # Arrow's errors have several bases

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -151,6 +152,8 @@ def _state(url: str) -> tuple[int, ...]:
     if is_remote(url):
         return ()
     found = os.stat(url)
+    if not stat.S_ISREG(found.st_mode):  # a pipe would keep its reader waiting for ever
+        raise DataError(f"{url} is no regular file")
     return (found.st_size, found.st_mtime_ns)
 
 

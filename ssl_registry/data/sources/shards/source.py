@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,9 @@ from ssl_registry.errors import DataError
 __all__ = ["shards"]
 
 MOST_SHARDS = 100_000
+RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?\}")
+INNERMOST = re.compile(r"\{([^{}]*)\}")
+LONGEST_NUMBER = 18  # digits
 FORMS = (
     "'shards/*.tar', 'shards/{000..099}.tar', 'https://host/{000..099}.tar', or a command that writes one to its "
     "output, 'pipe:aws s3 cp s3://bucket/{000..099}.tar -'"
@@ -90,9 +92,9 @@ def _expand(spec: str) -> tuple[list[str], list[str]]:
     if spec.startswith(("s3:", "gs:")):
         raise DataError(f"{spec} is read through a command: --data 'pipe:aws s3 cp {spec} -'")
     expand = require("braceexpand", "webdataset", "a source of shards (.tar)").braceexpand
-    urls: list[str] = list(itertools.islice(expand(spec), MOST_SHARDS + 1))
-    if len(urls) > MOST_SHARDS:
+    if _most_expanded(spec) > MOST_SHARDS:
         raise DataError(f"{spec} stands for more than {MOST_SHARDS:,} shards")
+    urls: list[str] = list(expand(spec))
     if is_remote(spec):
         return urls, []
     paths = [path for url in urls for path in sorted(glob(str(Path(url).expanduser())))]
@@ -101,6 +103,24 @@ def _expand(spec: str) -> tuple[list[str], list[str]]:
         raise DataError(f"there is no shard {missing[0]!r} in {Path.cwd()}; shards are {FORMS}")
     train, test = by_part([Path(path).resolve() for path in paths])
     return [str(path) for path in train], [str(path) for path in test]
+
+
+def _most_expanded(spec: str) -> int:
+    """Return how many names braces can stand for; the library makes all of them before it gives the first.
+
+    >>> _most_expanded("a{000..099}.tar"), _most_expanded("{a,b}{0..9..3}.tar"), _most_expanded("a.tar")
+    (100, 8, 1)
+    """
+    count, left = 1, spec
+    for first, last, step in RANGE.findall(left):
+        if max(map(len, (first, last))) > LONGEST_NUMBER:
+            return MOST_SHARDS + 1
+        count *= abs(int(last) - int(first)) // max(1, abs(int(step[:LONGEST_NUMBER] or 1))) + 1
+    left = RANGE.sub("x", left)
+    while group := INNERMOST.search(left):
+        count *= group[1].count(",") + 1
+        left = left[: group.start()] + "x" + left[group.end() :]
+    return count
 
 
 def _labels(
