@@ -8,7 +8,7 @@ METHOD ?= byol
 SEED ?= 0
 TESTS ?=
 
-BENCHMARKS ?= ntxent momentum lfr step kept_memory overhead evaluation scaling views startup
+BENCHMARKS ?= ntxent momentum lfr step tokens kept_memory overhead evaluation scaling views startup
 
 .PHONY: setup demo lint types check test test-all coverage bench docs dist clean
 
@@ -64,6 +64,7 @@ bench: $(INSTALLED)
 
 # The site, in site/; a warning ends it.
 docs: $(INSTALLED)
+	$(BIN)/python tools/option_table.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # What a release uploads: an sdist and a wheel of the core and of each plugin, in dist/.

@@ -19,8 +19,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.utils.data import DataLoader, Dataset
 
 from ssl_registry import SSLModule
-from ssl_registry.data.loading.loader import EpochSampler
 from ssl_registry.data.samples import Samples
+from ssl_registry.data.sampling import EpochSampler
 from ssl_registry.views import ViewPolicy
 
 SMALL = 64  # of images up to this side there is nothing left to blur, as in lightly's CIFAR-10 benchmark

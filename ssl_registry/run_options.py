@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from ssl_registry.data.options import DataOptions
 
-__all__ = ["RESERVED", "GuardMode", "RunOptions"]
+__all__ = ["MAY_CHANGE", "RESERVED", "GuardMode", "RunOptions"]
 
 GuardMode = Literal["warn", "stop", "off"]
 
@@ -126,3 +126,9 @@ RESERVED = frozenset(RunOptions.model_fields) | {
     *("method", "options", "origins", "registry", "trainer"),
     *("config", "debug", "from", "help", "plugin", "print_config", "recipe"),
 }
+# What a run that is resumed can be told anew: where its samples and its network lie now, how long, how fast and under
+# what watch it trains. Anything else would make it another run, whose record says that it always was one.
+MAY_CHANGE = frozenset(
+    {"data", "data_root", "backbone", "start_from", "epochs", "batch_size", "workers", "cache", "compile", "trainer"}
+    | {"knn", "probe_every", "probe_budget", "guard", "logger", "report", "checkpoint_every"}
+)

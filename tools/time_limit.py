@@ -47,8 +47,7 @@ class TimeLimit:
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Name the files of which no test ran."""
         if self.reached:
-            paths = (str(config.invocation_params.dir / argument) for argument in config.args)
-            left = [path for path in paths if not any(path.endswith(file) for file in self.begun)]
+            left = [path for path in config.args if not any(path.endswith(file) for file in self.begun)]
             terminalreporter.write_line(
                 "At the time limit these and the rest of the last files are left to `make test`:"
             )

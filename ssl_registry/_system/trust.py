@@ -19,8 +19,8 @@ __all__ = ["WEIGHT_SOURCES", "Deed", "deed_of_backbone", "deed_of_data", "deeds_
 # Arguments of timm that say where weights come from, and nothing of the network's shape.
 WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
 # Kinds of sources that stay on the disk, by the name that may stand before what they open; ``hf`` and ``torchvision``
-# open what was fetched before. A plugin's kind may do anything.
-LOCAL = frozenset({"arrays", "digits", "folder", "hf", "parquet", "torchvision"})
+# open what was fetched before, and ``python`` opens nothing. A plugin's kind may do anything.
+LOCAL = frozenset({"arrays", "digits", "folder", "hf", "parquet", "python", "torchvision"})
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 # A logger of these sends the run's values to a server.
 REMOTE_LOGGERS = frozenset({"wandb", "mlflow"})

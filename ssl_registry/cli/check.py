@@ -31,7 +31,7 @@ def run(argv: list[str]) -> int:
         action="extend",
         default=[],
         metavar="OPTION=VALUE",
-        help="options of the method, such as hidden_dim=64",
+        help="options of the method, such as hidden_dim=64, and of the backbone: backbone=resnet18, image_size=32",
     )
     parser.add_argument(
         "--expect",
@@ -50,9 +50,11 @@ def run(argv: list[str]) -> int:
 
     from ssl_registry._system.options import parse_options
     from ssl_registry.testing import run_checks
+    from ssl_registry.testing.check import CREATE_OPTIONS
 
     given = {name: yaml.safe_load(value) for name, value in _pairs("--set", options.set)}
-    parse_options(registry.method_class(options.method).Config, given, owner=options.method)
+    own = {name: value for name, value in given.items() if name not in CREATE_OPTIONS}
+    parse_options(registry.method_class(options.method).Config, own, owner=options.method)
     results = run_checks(
         options.method,
         expected_failures=dict(_pairs("--expect", options.expect)),

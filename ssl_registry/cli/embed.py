@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ssl_registry._system.terminal import tell
-from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, add_trust, data_arguments
+from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_trust, data_arguments
+from ssl_registry.cli.parsing import QuickParser
 
 __all__ = ["run"]
 

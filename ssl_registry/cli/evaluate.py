@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ssl_registry._system.terminal import printable
+from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_trust, data_arguments
 from ssl_registry.cli.messages import show_messages
-from ssl_registry.cli.parsing import DEVICES, QuickParser, add_data_arguments, add_trust, data_arguments
+from ssl_registry.cli.parsing import QuickParser
 
 if TYPE_CHECKING:
     from ssl_registry.workflows.evaluate.results import EvaluateResult

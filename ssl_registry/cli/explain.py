@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
     if not run.settings.is_file():
         raise ConfigError(f"{folder} is no run: it has no config.yaml")
     origins, settings = run.provenance(), run.read_settings()
-    return [(option, value, origins.get(option, "not recorded")) for option, value in flatten(settings.values)]
+    rows = [(option, value, origins.get(option, "not recorded")) for option, value in flatten(settings.values)]
+    return [*rows, *_forbidden(rows, origins)]
 
 
 def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
@@ -53,20 +55,22 @@ def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     from ssl_registry._system.yaml_files import flatten
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
-    from ssl_registry.training.building import decide, read_options
+    from ssl_registry.training.building import decide, origin_of_views, read_options
 
     quieten()
     settings = resolve(method, registry.method_class(method).Config, rest)
     asked, source = read_options(dict(settings.run), owner="train")
     run, deciders = decide(method, asked, source, settings.trainer, registry=registry)
-    origins = {**deciders, **settings.origins}
+    origins = {**origin_of_views(source), **deciders, **settings.origins}
     values = {**run.model_dump(mode="json"), "trainer": settings.trainer, **settings.options}
-    # What is not given of the Trainer's is decided by `train` and Lightning.
-    return [
-        (option, value, origins.get(option, "default"))
-        for option, value in flatten(values)
-        if not (option.startswith("trainer.") and option not in origins)
-    ]
+    rows = [(option, value, origins.get(option, "default")) for option, value in flatten(values)]
+    return [*rows, *_forbidden(rows, origins)]
+
+
+def _forbidden(rows: list[tuple[str, Any, str]], origins: Mapping[str, str]) -> list[tuple[str, Any, str]]:
+    """Return a row on what the source forbids the views, where changes to them have the rows of their own."""
+    shown = "views" not in origins or any(option == "views" for option, _, _ in rows)
+    return [] if shown else [("views", "(all other fields)", origins["views"])]
 
 
 def _print_table(rows: list[tuple[str, Any, str]]) -> None:

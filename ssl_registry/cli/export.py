@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict
 
 from ssl_registry._system.terminal import tell
-from ssl_registry.cli.parsing import QuickParser, add_trust
+from ssl_registry.cli.data_arguments import add_trust
+from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.workflows.export.formats import FORMATS
 
 __all__ = ["run"]

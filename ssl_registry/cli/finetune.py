@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 
+from ssl_registry.cli.data_arguments import add_data_arguments, add_trust, data_arguments
 from ssl_registry.cli.evaluate import print_result
 from ssl_registry.cli.messages import show_messages
-from ssl_registry.cli.parsing import QuickParser, add_data_arguments, add_trust, data_arguments
+from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.cli.train import quieten
 
 __all__ = ["run"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ssl_registry._system.terminal import tell
-from ssl_registry.cli.parsing import QuickParser, add_trust
+from ssl_registry.cli.data_arguments import add_trust
+from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.errors import SSLRegistryError
 
 __all__ = ["run"]

@@ -122,8 +122,9 @@ def resolve(
     run = {name: values[name] for name in RunOptions.model_fields}
     options = {name: values[name] for name in config_class.model_fields}
     parse_options(config_class, options, owner=method)  # a mistake is told before anything is loaded
-    trainer = {name: value for name, value in values["trainer"].items() if value is not None}
-    return Settings(parse_options(RunOptions, run, owner="train"), options, trainer, origins)
+    given = {option.split(".")[1] for option in origins if option.startswith("trainer.")}
+    trainer = {name: values["trainer"][name] for name in given if values["trainer"][name] is not None}
+    return Settings(parse_options(RunOptions, run, owner=method), options, trainer, origins)
 
 
 class _Gate:

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 from pydantic import BaseModel
 
 from ssl_registry._system.options import allowed_values
-from ssl_registry.cli.parsing import data_help
+from ssl_registry.cli.data_arguments import data_help
 from ssl_registry.cli.words import dashed
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.data.options import DataOptions
@@ -79,13 +79,14 @@ def _add(parser: ArgumentParser, title: str, model: type[BaseModel], names: Iter
         words = data_help() if name == "data" else field.description or ""
         # `--report` is as good as `--report true`.
         switch = bool in (field.annotation, *get_args(field.annotation))
+        switched: dict[str, Any] = {"nargs": "?", "const": True} if switch else {}
         group.add_argument(
             f"--{name}",
             *extra.get("flags", ()),  # type: ignore[misc]  # a list of names, by `RunOptions`
             type=field.annotation,
             default=field.get_default(call_default_factory=True),
             help=f"{words} [{allowed_values(model, name)}]".replace("%", "%%"),
-            **({"nargs": "?", "const": True} if switch else {}),
+            **switched,
         )
 
 
@@ -145,6 +146,8 @@ def _in_words(message: str, models: list[type[BaseModel]]) -> str:
     model = next((model for model in models if key and key[1] in model.model_fields), None)
     if model and key and value:
         return f"{dashed(key[1])} {value[1]!r} is not accepted (allowed: {allowed_values(model, key[1])})"
+    if value and (trainers := re.search(r'key "(trainer\.[\w.]+)', message)):
+        return f"{dashed(trainers[1])} {value[1]!r} is not accepted; --trainer.help tells what it takes"
     if stray := re.fullmatch(r"unrecognized arguments: (?!--)(\S+).*", message):
         return f"{stray[1]} stands behind no option; options begin with --, such as --data {stray[1]}"
     if empty := re.fullmatch(r"argument (\S+?)(?:/\S+)?: expected one argument", message):
@@ -152,7 +155,7 @@ def _in_words(message: str, models: list[type[BaseModel]]) -> str:
     return message
 
 
-class _Help(DefaultHelpFormatter):  # type: ignore[misc]  # jsonargparse has no types
+class _Help(DefaultHelpFormatter):
     """Options with dashes; what they take is in our own words, so jsonargparse's types are left out."""
 
     def _format_action_invocation(self, action: Action) -> str:

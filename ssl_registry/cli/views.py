@@ -69,7 +69,7 @@ def _draw(view_policy: ViewPolicy, source: Source, run: RunOptions, count: int) 
     from ssl_registry.data.loading.drawn import DrawnViews, choose_view_plan
 
     view_policy = view_policy.model_copy(update={"mean": None, "std": None})  # for eyes, not for a network
-    total = len(source.train)  # type: ignore[arg-type]  # map-style data sets have a length
+    total = len(source.train)
     indices = sorted({index * total // count for index in range(count)})
     drawing = choose_view_plan(source, view_policy, asked=run.engine, accelerator=False)
     told = view_policy.notes(source.input_shape)

@@ -42,8 +42,12 @@ def normalized_words(argv: list[str], *, optional: Collection[str] = ()) -> list
         flag, equals, value = word.partition("=")
         if word.startswith("--"):
             flag = "--" + flag[2:].replace("-", "_")
+            if equals and not value:
+                raise ConfigError(f"{dashed(flag[2:])} needs a value")  # a shell's variable that is not set
             value = "null" if value == "None" and flag[2:] in optional else value
             words.append(flag + equals + value)
+        elif not word and words and words[-1].startswith("--"):
+            raise ConfigError(f"{dashed(words[-1][2:])} needs a value")
         elif word == "None" and words and words[-1].removeprefix("--") in optional:
             words.append("null")
         else:

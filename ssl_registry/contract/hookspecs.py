@@ -45,6 +45,8 @@ class MethodSpec:
         feature_dim: int,
         input_shape: tuple[int, ...],
         overrides: Overrides,
+        token_dim: int,
+        token_grid: tuple[int, ...],
         num_samples: int | None,
     ) -> dict[str, nn.Module]:
         """Build every module besides the backbone. Required; first result; called once, at construction.
@@ -55,6 +57,10 @@ class MethodSpec:
             input_shape: of one sample: (channels, height, width), (channels, time) or (features,).
             overrides: the modules that the user gave by name; ``overrides.take(name, build)`` is his or the
                 default. A name that is never asked for is an error that tells the user so.
+            token_dim: the measured width of the backbone's patch tokens, which ``model.tokens`` gives. Asking for it,
+                or for ``token_grid``, refuses backbones that have none.
+            token_grid: their positions along each axis: (rows, columns), or (steps,) for signals; also
+                ``model.token_grid``.
             num_samples: of the training source, which ``ctx.indices`` count; None where it is not known. `train` gives
                 it, and ``registry.create(..., num_samples=...)``; a checkpoint remembers it.
 

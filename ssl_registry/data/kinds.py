@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["REMOTE", "SourceKind", "SourceTable"]
 
-# What an address begins with; no kind has such a name.
+# What an address begins with.
 REMOTE = ("http", "https", "pipe", "s3", "gs")
+# Names that no kind can have: addresses, and what a run records of samples that Python gave.
+RESERVED = (*REMOTE, "python")
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,6 @@ class SourceKind:
         written: how a user writes it, for help and docs; default: the name and a colon.
         names: words that mean it by themselves, among which the nearest to a wrong one is sought.
         extra: the extra of this package that it needs.
-        forbids: fields of a view that must not be used on its samples, whatever the method asks for; see
-            `Source.forbids`.
 
     Example:
         >>> kind = SourceKind("hdf5", "signals in HDF5", open=print, matches=lambda spec: spec.endswith(".h5"))
@@ -51,7 +51,6 @@ class SourceKind:
     written: tuple[str, ...] = ()
     names: Callable[[], Iterable[str]] = tuple
     extra: str = ""
-    forbids: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:
@@ -67,7 +66,7 @@ class SourceTable(PluginTable[SourceKind]):
     """
 
     def __init__(self, own: Sequence[SourceKind]) -> None:
-        super().__init__("source", {kind.name: kind for kind in own}, check=_check, reserved=REMOTE)
+        super().__init__("source", {kind.name: kind for kind in own}, check=_check, reserved=RESERVED)
 
     def find(self, spec: str) -> tuple[SourceKind, str]:
         """Return the kind that a user means, and what they wrote without its name.

@@ -7,9 +7,12 @@ from typing import Any
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources import SOURCES
-from ssl_registry.errors import PluginError, SSLRegistryError
+from ssl_registry.errors import DataError, PluginError, SSLRegistryError
 
-__all__ = ["open_source"]
+__all__ = ["GIVEN", "open_source"]
+
+# How a run records that Python gave it a `Source`, which no name can open again.
+GIVEN = "python:"
 
 
 def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -> Source:
@@ -37,6 +40,11 @@ def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -
         ('image', (1, 12, 12), 1300, 497)
     """
     options = DataOptions.of(options, **changes)
+    if str(spec).startswith(GIVEN):
+        raise DataError(
+            f"{spec.removeprefix(GIVEN)!r} was a Source that Python gave, which no name can open again; give it again "
+            "from Python: data=source"
+        )
     kind, rest = SOURCES.find(str(spec))
     if kind.name in SOURCES.own:
         return kind.open(rest, options)

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from torch.utils.data._utils.collate import default_collate_fn_map
+
+from ssl_registry.data.sample_set import SampleSet, content_hash
 
 __all__ = ["Batch", "Samples"]
 
@@ -30,7 +31,7 @@ def _unwrap(batches: list[Batch], **_: Any) -> Any:
 default_collate_fn_map[Batch] = _unwrap
 
 
-class Samples(Dataset[Any]):
+class Samples(SampleSet):
     """Samples and labels in memory, the host's or a device's.
 
     Args:
@@ -43,6 +44,8 @@ class Samples(Dataset[Any]):
         (tensor([2, 3]), tensor(1))
     """
 
+    in_memory = True
+
     def __init__(self, x: Tensor, y: Tensor | None = None) -> None:
         if y is not None and len(x) != len(y):
             raise ValueError(f"{len(x)} samples do not go with {len(y)} labels")
@@ -54,6 +57,28 @@ class Samples(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         return self.x[index] if self.y is None else (self.x[index], self.y[index])
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Labels [N], or None."""
+        return self.y
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all samples."""
+        return self.x.nbytes
+
+    def tensors(self) -> tuple[Tensor, Tensor | None]:
+        """Return samples and labels themselves."""
+        return self.x, self.y
+
+    def holds_bytes(self) -> bool:
+        """Whether samples are uint8."""
+        return self.x.dtype == torch.uint8
+
+    def fingerprint(self) -> str:
+        """Return a hash of all samples and labels."""
+        return content_hash([self.x, self.y])
 
     def __getitems__(self, indices: list[int]) -> list[Batch]:
         """Return one entry that holds the samples of all ``indices``."""

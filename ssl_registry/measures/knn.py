@@ -1,4 +1,4 @@
-"""The weighted vote of the k nearest neighbours: features judged without training anything on them."""
+"""Weighted k-nearest-neighbor classification: features judged without training anything on them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import torch
 from torch import Tensor
 
 from ssl_registry.errors import ConfigError, DataError
-from ssl_registry.measures import shortlist as shortlist_module
-from ssl_registry.measures.shortlist import Shortlist
 from ssl_registry.model.batches import describe
 
 __all__ = ["knn_accuracy", "knn_predict"]
 
-# Similarities are made in tiles of this many rows and columns: 64 MiB, enough to keep a matrix product busy.
+# Similarities are computed in tiles of this many rows and columns: 64 MiB. The products alone are nine tenths of the
+# time (benchmarks/evaluation.py).
 TEST_ROWS = 1024
 TRAIN_ROWS = 16_384
-# By how much float32 may miss a similarity: products in another order differ by less.
+# Bound on the error of a similarity in float32: products summed in another order differ by less.
 ROUNDING = 1e-6
 # Between these lengths no product of two rows overflows or vanishes in float32.
-SHORT, LONG = 1e-15, 1e15
+MIN_LENGTH, MAX_LENGTH = 1e-15, 1e15
 
 
 @torch.no_grad()
@@ -53,8 +52,7 @@ def knn_predict(
         k: number of neighbours; all N of them where N is smaller.
         temperature: T, above 0. The smaller, the more the nearest neighbours count.
         chunk_size: test samples at a time; None takes 1,024. Memory beyond the features grows with this, and
-            neither with M nor with N; on a CPU with bfloat16 instructions, large training features are kept a second
-            time at half their size (see `ssl_registry.measures.shortlist`).
+            neither with M nor with N.
 
     Returns:
         [M], in the type of ``train_labels`` and on the device of ``test_features``.
@@ -86,22 +84,12 @@ def knn_predict(
     labels = train_labels.to(train_features.device)
     classes, members = torch.unique(labels, return_inverse=True)
     predictions = train_labels.new_empty(len(test_features), device=test_features.device)
-
-    def vote(tests: Tensor, similarity: Tensor, neighbours: Tensor) -> None:
+    size = chunk_size or TEST_ROWS
+    for start in range(0, len(test_features), size):
+        tests = slice(start, start + size)
+        similarity, neighbours = _nearest(train_features, test_features[tests].to(train_features.device), k)
         winners = _vote(similarity, members[neighbours], len(classes), temperature)
         predictions[tests] = classes[winners].to(predictions)
-
-    left = torch.arange(len(test_features), device=test_features.device)
-    if _suits_shortlist(train_features, k):
-        shortlist = Shortlist(*_prepare(train_features))
-        open_rows = [left[:0]]
-        for tests in _chunks(left, chunk_size or shortlist_module.TEST_ROWS):
-            found = shortlist.nearest(_normalized(test_features[tests].to(train_features.device)), k)
-            vote(tests, found.similarity, found.rows)
-            open_rows.append(tests[~found.proven])
-        left = torch.cat(open_rows)
-    for tests in _chunks(left, chunk_size or TEST_ROWS):
-        vote(tests, *_nearest(train_features, test_features[tests].to(train_features.device), k))
     return predictions
 
 
@@ -162,23 +150,13 @@ def _nearest(train: Tensor, test: Tensor, k: int) -> tuple[Tensor, Tensor]:
         products = buffer[: len(test) * len(tile)].view(len(test), len(tile))
         with torch.autocast(test.device.type, enabled=False):
             torch.mm(test, tile.T, out=products)
-        # Scaling the products spares a copy of the features.
+        # Scaling the products saves a copy of the features.
         best, found = products.mul_(scale).topk(min(k, len(tile)), dim=1)
-        # The best of this tile stand for election with the best so far.
+        # The k best of all tiles so far are among this tile's best and the best before it.
         similarity, rows = torch.cat([similarity, best], 1), torch.cat([rows, found + start], 1)
         similarity, order = similarity.topk(min(k, similarity.shape[1]), dim=1)
         rows = rows.gather(1, order)
     return similarity, rows
-
-
-def _chunks(rows: Tensor, size: int) -> list[Tensor]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _suits_shortlist(train: Tensor, k: int) -> bool:
-    """Tell whether the shortlist is faster, and small beside the training samples."""
-    large = len(train) >= max(shortlist_module.LEAST, 4 * shortlist_module.GROUP * k)
-    return large and shortlist_module.fast_bfloat16(train.device)
 
 
 def _normalized(x: Tensor) -> Tensor:
@@ -190,7 +168,7 @@ def _prepare(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``x`` in float32, and what its rows must be multiplied with to have length one."""
     single = x.float()
     lengths = torch.linalg.vector_norm(single, dim=1)
-    if not bool(((lengths > SHORT) & (lengths < LONG)).all()):
+    if not bool(((lengths > MIN_LENGTH) & (lengths < MAX_LENGTH)).all()):
         # By the largest entry first: the square of a huge one overflows, that of a tiny one vanishes.
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         largest = x.abs().amax(1, keepdim=True)

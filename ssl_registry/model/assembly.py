@@ -14,8 +14,9 @@ from ssl_registry.contract.overrides import Overrides
 from ssl_registry.contract.validation import bind
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BackboneError, ConfigError, ContractError, did_you_mean
-from ssl_registry.model.backbones import Backbone, BackboneSpec, check_sizes, has_tokens
+from ssl_registry.model.backbones import Backbone, BackboneSpec, check_view_shapes, has_tokens
 from ssl_registry.model.batches import describe
+from ssl_registry.model.feature_dim import measure_tokens
 from ssl_registry.model.module import SSLModule
 from ssl_registry.views import ViewPolicy
 
@@ -48,12 +49,14 @@ def assemble(
         built = spec.build()
         if needs_of(method).tokens:
             _check_tokens(info, built)
-        heads = _build_heads(hooks, info, built, overrides, num_samples)
+        token_dim, token_grid = _measured_tokens(method, hooks, info, built)
+        measured = {"token_dim": token_dim, "token_grid": token_grid, "num_samples": num_samples}
+        heads = _build_heads(hooks, info, built, overrides, **measured)
     if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
         view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
     view_policy = view_policy.adapted(built.input_shape)
-    check_sizes(built.module, built.input_shape, view_policy.own_sizes)
+    check_view_shapes(built.module, built.input_shape, view_policy.own_shapes(built.input_shape))
     for note in view_policy.notes(built.input_shape):
         log.info("%s: %s", info.name, note)
     return SSLModule(
@@ -65,6 +68,8 @@ def assemble(
         heads=heads,
         view_policy=view_policy,
         record=built.record,
+        token_dim=token_dim,
+        token_grid=token_grid,
         overridden=list(overrides),
         num_samples=num_samples,
         observers=observers,
@@ -87,8 +92,21 @@ def _check_tokens(info: MethodInfo, built: Backbone) -> None:
     )
 
 
+def _measured_tokens(
+    method: Any, hooks: Any, info: MethodInfo, built: Backbone
+) -> tuple[int | None, tuple[int, ...] | None]:
+    """Measure the backbone's tokens for a method that works on them or whose `build_heads` asks for them."""
+    asked = {name for implementation in hooks.build_heads.get_hookimpls() for name in implementation.argnames}
+    if not needs_of(method).tokens and asked.isdisjoint({"token_dim", "token_grid"}):
+        return None, None
+    try:
+        return measure_tokens(built.module, built.input_shape)
+    except BackboneError as error:
+        raise BackboneError(f"{info.name} works on the backbone's tokens: {error}") from error
+
+
 def _build_heads(
-    hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module], num_samples: int | None
+    hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module], **measured: Any
 ) -> dict[str, nn.Module]:
     given = Overrides(overrides)
     heads = hooks.build_heads(
@@ -96,7 +114,7 @@ def _build_heads(
         feature_dim=built.feature_dim,
         input_shape=built.input_shape,
         overrides=given,
-        num_samples=num_samples,
+        **measured,
     )
     if not isinstance(heads, dict) or not all(isinstance(head, nn.Module) for head in heads.values()):
         raise ContractError(

@@ -19,13 +19,13 @@ from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.encoders import ENCODERS
 from ssl_registry.model.feature_dim import FeaturePool, measure
-from ssl_registry.nn import SignalEncoder
+from ssl_registry.nn.tokens import has_method, is_plain_transformer
 
 __all__ = [
     "Backbone",
     "BackboneSpec",
     "FeaturePool",
-    "check_sizes",
+    "check_view_shapes",
     "has_tokens",
     "is_timm_name",
     "list_backbones",
@@ -198,35 +198,40 @@ def _use_low_resolution_stem(module: nn.Module) -> None:
     module.maxpool = nn.Identity()
 
 
-def check_sizes(module: nn.Module, input_shape: tuple[int, ...], sizes: Iterable[int]) -> None:
-    """Try a backbone on views of other sizes than it was built for, as multi-crop methods draw them.
+def check_view_shapes(module: nn.Module, input_shape: tuple[int, ...], shapes: Iterable[tuple[int, ...]]) -> None:
+    """Try a backbone on views of other shapes than it was built for: small crops of images, short ones of signals.
 
     Args:
         module: of a `Backbone`.
         input_shape: that it was built for.
-        sizes: sides of square views, in pixels.
+        shapes: of one view of a sample.
 
     Raises:
         BackboneError: if it does not take one of them.
     """
-    for size in sorted(set(sizes)):
-        shape = (input_shape[0], size, size)
+    for shape in sorted(set(shapes)):
         try:
             measure(module, shape, "avg")
         except BackboneError as error:
+            if len(shape) == 2:
+                raise BackboneError(
+                    f"the method draws views of {shape[-1]} steps, which this backbone does not take: it was built for "
+                    f"{input_shape[-1]}. Give one that takes signals of any length, such as signal_encoder"
+                ) from error
             raise BackboneError(
-                f"the method draws views of {size} pixels, which this backbone does not take: it was built for "
+                f"the method draws views of {shape[-1]} pixels, which this backbone does not take: it was built for "
                 f"{input_shape[-1]}. A vision transformer takes all multiples of its patch with "
                 "backbone_kwargs={'dynamic_img_size': True}; a convolutional network takes any size"
             ) from error
 
 
 def has_tokens(module: nn.Module) -> bool:
-    """Tell whether a backbone has tokens: patches of timm's transformers, steps of a signal encoder, a user's own."""
+    """Tell whether a backbone works on tokens: timm's vision transformers, the signal encoder, a user's own.
+
+    A feature map is none of these, though `ssl_registry.nn.tokens` gives its positions too.
+    """
     inner = module.module if isinstance(module, FeaturePool) else module
-    if isinstance(inner, SignalEncoder) or callable(getattr(inner, "tokens", None)):
-        return True
-    return all(hasattr(inner, part) for part in ("patch_embed", "blocks", "_pos_embed"))
+    return has_method(inner) or is_plain_transformer(inner)
 
 
 def is_timm_name(name: str) -> bool:

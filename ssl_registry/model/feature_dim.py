@@ -1,4 +1,4 @@
-"""The width of a backbone's features, and the pooling that makes a dense output a vector.
+"""The width of a backbone's features and tokens, and the pooling that makes a dense output a vector.
 
 The width comes from a forward in evaluation mode at the real input shape: ``num_features`` is wrong for several models,
 and absent from a user's own. Where a network can, it is measured without computing: a copy of it without numbers runs
@@ -9,9 +9,10 @@ has no such form) runs with them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,12 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.nn import evaluating
+from ssl_registry.nn import Tokens, evaluating, tokens
 
-__all__ = ["FeaturePool", "measure"]
+__all__ = ["FeaturePool", "measure", "measure_tokens"]
+
+
+Measured = TypeVar("Measured")
 
 
 class FeaturePool(nn.Module):
@@ -33,19 +37,31 @@ class FeaturePool(nn.Module):
 
     Args:
         module: the dense backbone.
-        tokens: whether a 3-D output is [batch, tokens, channels] rather than [batch, channels, time].
+        channels_last: whether a 3-D output is [batch, tokens, channels] rather than [batch, channels, time].
         pooling: ``avg``, or ``flatten`` to keep every position.
     """
 
-    def __init__(self, module: nn.Module, *, tokens: bool, pooling: str = "avg") -> None:
+    def __init__(self, module: nn.Module, *, channels_last: bool, pooling: str = "avg") -> None:
         super().__init__()
         self.module = module
-        self.tokens = tokens
+        self.channels_last = channels_last
         self.pooling = pooling
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, *input_shape] to [batch, feature_dim]."""
         return self.pool(self.module(x))
+
+    def tokens(
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        layers: Sequence[int] = (),
+    ) -> Tokens:
+        """Return the tokens of the module inside; see `ssl_registry.nn.tokens`."""
+        return tokens(self.module, x, keep=keep, mask=mask, mask_token=mask_token, layers=layers)
 
     def pool(self, out: Any) -> Tensor:
         """Make a vector of each sample's output.
@@ -67,7 +83,7 @@ class FeaturePool(nn.Module):
             raise BackboneError(f"the backbone returns shape {tuple(out.shape)}; its first axis must be the batch")
         if self.pooling == "flatten":
             return out.flatten(1)
-        if out.ndim == 3 and self.tokens:
+        if out.ndim == 3 and self.channels_last:
             return out.mean(1)
         return out.flatten(2).mean(2) if out.ndim > 2 else out
 
@@ -85,19 +101,41 @@ def measure(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[nn
     Raises:
         BackboneError: if it does not take such samples, or its output is no feature.
     """
-    # None means that numbers are needed, or that something is wrong, which is told better with them.
-    dense, found = _without_numbers(module, shape, pooling) or _with_numbers(module, shape, pooling)
+    dense, found = _measured(module, shape, partial(_features, pooling=pooling))
     if len(found) != 2 or found[0] != 2 or found[1] == 0:
         raise BackboneError(f"the backbone maps two samples to shape {found}, not to (2, feature_dim)")
-    return FeaturePool(module, tokens=len(shape) == 3, pooling=pooling) if dense else module, found[1]
+    return FeaturePool(module, channels_last=len(shape) == 3, pooling=pooling) if dense else module, found[1]
 
 
-def _with_numbers(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[bool, tuple[int, ...]]:
+def measure_tokens(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Return the width of a backbone's patch tokens, and their grid.
+
+    Args:
+        module: a backbone.
+        shape: of one sample.
+
+    Raises:
+        BackboneError: if it has no tokens.
+
+    Example:
+        >>> from ssl_registry.nn import SignalEncoder
+        >>> measure_tokens(SignalEncoder(9), (9, 128))
+        (128, (18,))
+    """
+    return _measured(module, shape, _token_shape)
+
+
+def _measured(module: nn.Module, shape: tuple[int, ...], ask: Callable[[nn.Module, Tensor], Measured]) -> Measured:
+    # None means that numbers are needed, or that something is wrong, which is told better with them.
+    return _without_numbers(module, shape, ask) or _with_numbers(module, shape, ask)
+
+
+def _with_numbers(module: nn.Module, shape: tuple[int, ...], ask: Callable[[nn.Module, Tensor], Measured]) -> Measured:
     weight = next(module.parameters(), torch.zeros(()))
     # Its own generator: measuring must not move the user's random numbers.
     sample = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(weight)
     try:
-        return _forward(module, sample, pooling)
+        return _evaluated(module, sample, ask)
     except BackboneError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
@@ -107,27 +145,38 @@ def _with_numbers(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tu
         ) from error
 
 
-def _without_numbers(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[bool, tuple[int, ...]] | None:
+def _without_numbers(
+    module: nn.Module, shape: tuple[int, ...], ask: Callable[[nn.Module, Tensor], Measured]
+) -> Measured | None:
     """Return what `_with_numbers` returns, or None where that cannot be told from shapes alone."""
     with suppress(Exception):  # a network may raise anything, and does so again with numbers
         weight = next(module.parameters(), torch.zeros(()))
         # A copy: a forward may keep what it computed, such as a mask or position codes.
         shapes = _copy_without_numbers(module)
         with _FastNorms():
-            found = _forward(shapes, torch.empty(2, *shape, dtype=weight.dtype, device="meta"), pooling)
+            found = _evaluated(shapes, torch.empty(2, *shape, dtype=weight.dtype, device="meta"), ask)
         # A network that makes parameters in its first forward must make them in the original.
         if shapes.state_dict().keys() == module.state_dict().keys():
             return found
     return None
 
 
-def _forward(module: nn.Module, sample: Tensor, pooling: str) -> tuple[bool, tuple[int, ...]]:
-    """Return whether the output is dense, and the shape of the features."""
+def _evaluated(module: nn.Module, sample: Tensor, ask: Callable[[nn.Module, Tensor], Measured]) -> Measured:
     with evaluating(module), torch.no_grad():
-        out = module(sample)
-        if isinstance(out, Tensor) and out.ndim == 2:
-            return False, tuple(out.shape)
-        return True, tuple(FeaturePool(module, tokens=sample.ndim == 4, pooling=pooling).pool(out).shape)
+        return ask(module, sample)
+
+
+def _features(module: nn.Module, sample: Tensor, pooling: str) -> tuple[bool, tuple[int, ...]]:
+    """Return whether the output is dense, and the shape of the features."""
+    out = module(sample)
+    if isinstance(out, Tensor) and out.ndim == 2:
+        return False, tuple(out.shape)
+    return True, tuple(FeaturePool(module, channels_last=sample.ndim == 4, pooling=pooling).pool(out).shape)
+
+
+def _token_shape(module: nn.Module, sample: Tensor) -> tuple[int, tuple[int, ...]]:
+    out = tokens(module, sample)
+    return out.patches.shape[-1], out.grid
 
 
 def _copy_without_numbers(module: nn.Module) -> nn.Module:

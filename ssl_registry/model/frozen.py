@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -40,7 +40,7 @@ class FrozenParts:
         Raises:
             ContractError: for a name that leads nowhere, or another mode.
         """
-        modes = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, "eval")
+        modes: dict[str, Any] = dict(named) if isinstance(named, Mapping) else dict.fromkeys(named, "eval")
         names = modes.keys()
         if wrong := sorted(name for name, mode in modes.items() if mode not in ("eval", "train")):
             raise ContractError(

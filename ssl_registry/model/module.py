@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,21 +28,24 @@ from torch.utils.data import DataLoader
 from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
 from ssl_registry.contract.context import Context
 from ssl_registry.contract.validation import bind
+from ssl_registry.data.loading.loader import ResumableLoader
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import describe, read_batch
+from ssl_registry.model.drawing import BatchPlace, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.model.product import NetworkName, check_network, find_product
 from ssl_registry.model.step_values import StepValues
-from ssl_registry.nn import FrozenModuleList, MomentumTeacher, evaluating
-from ssl_registry.views import ViewPolicy, sample_keys
+from ssl_registry.nn import FrozenModuleList, MomentumTeacher, Tokens, evaluating, tokens
+from ssl_registry.views import ViewPolicy
 from ssl_registry.views.keys import mix_seed
 
 __all__ = ["SSLModule"]
 
 # Streams of random numbers that must not meet, whatever the epoch.
 TRAIN, EVALUATE, FIT_START, EPOCH_START = range(4)
+ALL_RANKS = -1  # in the place of a rank
 
 
 class Heads(nn.ModuleDict):
@@ -68,6 +71,8 @@ class SSLModule(LightningModule):
         heads: every other module by name.
         view_policy: how views are drawn.
         record: what rebuilds the backbone.
+        token_dim: the width of the backbone's tokens, and
+        token_grid: their positions along each axis; both None for a method that does not work on tokens.
         overridden: names of the heads that the user gave.
         num_samples: of the training source; None where it is not known.
         observers: objects whose hooks are called beside the method's.
@@ -85,6 +90,8 @@ class SSLModule(LightningModule):
         heads: dict[str, nn.Module],
         view_policy: ViewPolicy,
         record: BackboneRecord,
+        token_dim: int | None = None,
+        token_grid: tuple[int, ...] | None = None,
         overridden: Sequence[str] = (),
         num_samples: int | None = None,
         observers: Sequence[object] = (),
@@ -99,6 +106,8 @@ class SSLModule(LightningModule):
         self.heads = Heads(heads)
         self.view_policy = view_policy
         self.backbone_record = record
+        self.token_dim = token_dim
+        self.token_grid = token_grid
         self.overridden = tuple(sorted(overridden))
         self.num_samples = num_samples
         self.observers = list(observers)
@@ -151,6 +160,22 @@ class SSLModule(LightningModule):
         """Map prepared inputs [batch, *input_shape] to the backbone's features [batch, feature_dim]."""
         features: Tensor = self.backbone(x)
         return features
+
+    def tokens(
+        self,
+        x: Tensor,
+        *,
+        keep: Tensor | None = None,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        layers: Sequence[int] = (),
+    ) -> Tokens:
+        """Return the backbone's tokens for prepared inputs [batch, *input_shape].
+
+        Arguments, result and errors are those of `ssl_registry.nn.tokens`, which gives the tokens of other networks,
+        such as a teacher's.
+        """
+        return tokens(self.backbone, x, keep=keep, mask=mask, mask_token=mask_token, layers=layers)
 
     @torch.no_grad()
     def embed(self, x: Tensor, *, network: NetworkName = "product") -> Tensor:
@@ -219,10 +244,11 @@ class SSLModule(LightningModule):
         Returns:
             The loss, and further values to log by name.
         """
-        ctx = self._context(TRAIN, batch_idx)
+        batch = self._read(batch, TRAIN, batch_idx)
+        ctx = self._context(TRAIN, batch_idx, batch=batch)
         if quiet:
             ctx = replace(ctx, log=lambda name, value: None)
-        return self._loss(self._views(batch, ctx), ctx)
+        return self._loss(self._views(batch), ctx)
 
     @property
     def logs_this_step(self) -> bool:
@@ -243,9 +269,9 @@ class SSLModule(LightningModule):
         return self.embed(read_batch(batch, self.input_shape)[0])
 
     def _evaluation_step(self, batch: Any, batch_idx: int, stage: str) -> Tensor:
-        ctx = self._context(EVALUATE, batch_idx)
-        views = self._views(batch, ctx)
-        loss, _ = self._loss(views, ctx)
+        batch = self._read(batch, EVALUATE, batch_idx)
+        views = self._views(batch)
+        loss, _ = self._loss(views, self._context(EVALUATE, batch_idx, batch=batch))
         self.log(f"{stage}_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(views[0]))
         return loss
 
@@ -269,28 +295,21 @@ class SSLModule(LightningModule):
             )
         return loss, {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
 
-    # Views are drawn by numpy's numbers, which dynamo cannot trace where someone compiles the whole module.
+    # Keys and parameters of views are numpy's numbers, which dynamo cannot trace where the whole module is compiled.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _views(self, batch: Any, ctx: Context) -> list[Tensor]:
+    def _read(self, batch: Any, stream: int, batch_idx: int) -> TrainingBatch:
+        seed, shared = self._seeds(stream, batch_idx)
+        return TrainingBatch(
+            batch, self.view_policy, self.input_shape, seed=seed, batch_key=shared, owner=self.info.name
+        )
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _views(self, batch: TrainingBatch) -> list[Tensor]:
+        if not batch.has_views:
+            self._check_range(batch.given[0])
         # Mixed precision is for networks: a view drawn in bf16 would be off by several grey levels.
         with torch.autocast(self.device.type, enabled=False):
-            return [self._cast(view) for view in self._drawn(batch, ctx)]
-
-    def _drawn(self, batch: Any, ctx: Context) -> list[Tensor]:
-        given = read_batch(batch, self.input_shape)
-        fields = batch if isinstance(batch, Mapping) else {}
-        keys = fields.get("keys")
-        if len(given) == 1 and "views" not in fields:
-            self._check_range(given[0])
-            if keys is None:  # the batch does not tell which samples these are: its place in the epoch does
-                keys = sample_keys(ctx.generator.initial_seed(), 0, range(len(given[0])))
-            return self.view_policy.views_of({"x": given[0], "keys": keys})
-        if len(given) != self.view_policy.num_views:
-            raise BatchError(
-                f"{self.info.name} takes {self.view_policy.num_views} view(s), the batch holds {len(given)}; "
-                "give that many, or a single one and let the recipe draw them"
-            )
-        return self.view_policy.views_of({"views": given, "keys": keys})
+            return [self._cast(view) for view in batch.views()]
 
     def _cast(self, x: Tensor) -> Tensor:
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
@@ -306,17 +325,26 @@ class SSLModule(LightningModule):
             if not (low >= 0 and high <= 1):  # said so, it holds for NaN too
                 raise BatchError(
                     f"views are drawn from images in [0, 1], these reach from {low:.3g} to {high:.3g}; give uint8 or "
-                    "floats in [0, 1], and the normalisation to the recipe: Recipe(..., mean=..., std=...)"
+                    "floats in [0, 1], and the normalisation to the view policy: ViewPolicy(..., mean=..., std=...)"
                 )
 
     # --- where the run stands -----------------------------------------------------------------------------
 
-    def _context(self, stream: int, batch_idx: int = 0, *, steps_more: int = 0) -> Context:
+    def _seeds(self, stream: int, batch_idx: int) -> tuple[int, int]:
+        """Return the seeds of a place in the run, a function of it alone: of this rank, and of all ranks."""
+        epoch, rank = 0, 0
+        if self._trainer is not None:
+            epoch = self.current_epoch if stream != EVALUATE else 0
+            rank = self.global_rank
+        place = self.seed, stream, epoch, batch_idx
+        return mix_seed(*place, rank), mix_seed(*place, ALL_RANKS)
+
+    def _context(
+        self, stream: int, batch_idx: int = 0, *, batch: TrainingBatch | None = None, steps_more: int = 0
+    ) -> Context:
         """Make the context, with random numbers that depend on the seed and on where the run stands alone."""
         attached = self._trainer is not None
-        epoch = self.current_epoch if attached and stream != EVALUATE else 0
-        rank = self.global_rank if attached else 0
-        seed = mix_seed(self.seed, stream, epoch, batch_idx, rank)
+        seed, shared = self._seeds(stream, batch_idx)
         if self._generator is None or self._generator.device != self.device:
             self._generator = torch.Generator(self.device)
         self._generator.manual_seed(seed)
@@ -324,10 +352,11 @@ class SSLModule(LightningModule):
             epoch=self.current_epoch if attached else 0,
             step=(self.global_step if attached else 0) + steps_more,
             max_steps=self._max_steps,
-            rank=rank,
+            rank=self.global_rank if attached else 0,
             world_size=self.trainer.world_size if attached else 1,
             generator=self._generator,
             log=self._log_scalar,
+            place=BatchPlace(self.device, seed, shared, batch),
         )
 
     @property
@@ -492,10 +521,12 @@ class SSLModule(LightningModule):
 
 
 def _apart(loader: Any) -> Any:
-    """Return the loader with workers of its own: those that persist would hand out the batches of training."""
+    """Return a loader of the training samples that takes no batch of training away."""
+    if isinstance(loader, ResumableLoader):
+        return loader.samples()
     if not isinstance(loader, DataLoader) or not loader.persistent_workers:
         return () if loader is None else loader
-    twin = copy.copy(loader)
+    twin = copy.copy(loader)  # with workers of its own: those that persist would hand out the batches of training
     twin._iterator = None
     return twin
 

@@ -53,7 +53,7 @@ def find_product(model: SSLModule, known: str) -> str:
         raise ContractError(f"{owner}: product must return a module, it returned {type(found).__name__}")
     if _part(model, known) is found:
         return known
-    name = next((name for name, part in model.named_modules() if part is found), None)
+    name: str | None = next((name for name, part in model.named_modules() if part is found), None)
     if name is None:
         raise ContractError(
             f"{owner}: product returns a {type(found).__name__} that is no part of the model, so no checkpoint holds "

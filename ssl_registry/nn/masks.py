@@ -140,7 +140,8 @@ def block_mask(
     order = torch.arange(blocks, device=device).view(-1, 1, 1)
     first = torch.where(inside, order, blocks).amin(1).flatten(1)  # the first block over each patch, [B, N]
     # Within a block row by row, from its top or from its bottom; what no block covers, if it must be, at random.
-    coin, noise = torch.rand(batch_size, 1 + number, generator=generator, device=device).split([1, number], 1)
+    drawn = torch.rand(batch_size, 1 + number, generator=generator, device=device)
+    coin, noise = drawn[:, :1], drawn[:, 1:]
     place = torch.arange(number, device=device) / number
     within = torch.where(coin < 0.5, place, 1 - place - 1 / number)  # [B, N], in [0, 1) as the noise
     return _split(_smallest(first + torch.where(first < blocks, within, noise), count), count)

@@ -153,7 +153,8 @@ def _normalized(network: Any, x: Tensor) -> Tensor:
     for norm in (getattr(network, "fc_norm", None), getattr(getattr(network, "head", None), "norm", None)):
         if isinstance(norm, nn.LayerNorm) and norm.normalized_shape == (x.shape[-1],):
             # LayerNorm2d takes [B, D, rows, columns].
-            return norm(x.mT.unsqueeze(-1)).squeeze(-1).mT if isinstance(norm, LayerNorm2d) else norm(x)
+            normed: Tensor = norm(x.mT.unsqueeze(-1)).squeeze(-1).mT if isinstance(norm, LayerNorm2d) else norm(x)
+            return normed
     return x
 
 

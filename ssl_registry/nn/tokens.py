@@ -103,10 +103,10 @@ class MaskToken(nn.Module):
 
 def _reader(network: nn.Module) -> Callable[..., Tokens]:
     """Return the function that computes the tokens of such a network."""
-    if inspect.ismethod(getattr(network, "tokens", None)):
+    if has_method(network):
         return _own_tokens
     if hasattr(network, "forward_intermediates"):
-        return read_transformer if _is_plain_transformer(network) else read_feature_map
+        return read_transformer if is_plain_transformer(network) else read_feature_map
     raise BackboneError(
         f"{type(network).__name__} has no tokens; use a network of timm, such as vit_small_patch16_224 or resnet50, "
         "signal_encoder, or give your module a method tokens(x, *, keep, mask, mask_token, layers) that returns "
@@ -114,7 +114,12 @@ def _reader(network: nn.Module) -> Callable[..., Tokens]:
     )
 
 
-def _is_plain_transformer(network: nn.Module) -> bool:
+def has_method(network: nn.Module) -> bool:
+    """Whether a module has a method ``tokens`` of its own."""
+    return inspect.ismethod(getattr(network, "tokens", None))
+
+
+def is_plain_transformer(network: nn.Module) -> bool:
     """Whether its ``forward_features`` is that of one of the two classes that `read_transformer` knows."""
     from timm.models.eva import Eva
     from timm.models.vision_transformer import VisionTransformer

@@ -20,6 +20,7 @@ from ssl_registry._system.locking import lock_folder
 from ssl_registry._system.yaml_files import flatten, to_yaml
 from ssl_registry._version import __version__
 from ssl_registry.errors import CheckpointError, ConfigError, RunError
+from ssl_registry.run_options import MAY_CHANGE
 from ssl_registry.runs.contents import RunResults, RunSettings, read_provenance, read_results, read_settings
 
 if TYPE_CHECKING:
@@ -144,6 +145,23 @@ class Run:
         """
         if not self.has_begun:
             raise CheckpointError(f"{self.folder} has no checkpoint to resume from; leave --resume out to start anew")
+
+    def check_same(self, settings: Mapping[str, Any]) -> None:
+        """Refuse to go on with other options than the run began with, but for those that may change.
+
+        Args:
+            settings: that the run would go on with.
+
+        Raises:
+            ConfigError: naming the first of them.
+        """
+        began = read_settings(self.settings).values if self.settings.is_file() else {}
+        for option in sorted(began.keys() & settings.keys() - MAY_CHANGE):
+            if began[option] != settings[option]:
+                raise ConfigError(
+                    f"the run in {self.folder} began with {option}={began[option]!r} and would go on with "
+                    f"{settings[option]!r}; leave it as it was, or begin another run"
+                )
 
     def write_settings(self, settings: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
         """Write ``config.yaml``, which ``train --config`` repeats, and where its values came from, if that is known."""

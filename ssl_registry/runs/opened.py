@@ -77,7 +77,7 @@ class OpenedRun:
 
     @property
     def data(self) -> str | None:
-        """What it was trained on, as the run was told; None without a run, and for a `Source` of Python."""
+        """What it was trained on, as the run recorded it; None without a run."""
         return None if self.settings is None else self.settings.run.data
 
     def trained(self) -> RawNetwork:
@@ -102,7 +102,7 @@ class OpenedRun:
 
     def open_data(
         self,
-        data: str | None = None,
+        data: str | Source | None = None,
         *,
         image_size: int | None = None,
         data_root: str | None = None,
@@ -114,16 +114,19 @@ class OpenedRun:
         Signals and tables are standardised by the numbers of the training's source, whatever theirs are.
 
         Args:
-            data: see `ssl_registry.data.open_source`; None for what the run was trained on.
+            data: see `ssl_registry.data.open_source`, or a source that is open; None for what the run was trained on.
             image_size: side of the images; default: what the model was trained with.
             data_root, modality: see `open_source`; default: as the run was told.
             holdout: see `open_source`; default: as the run was told.
 
         Raises:
-            ConfigError: if neither ``data`` nor a run's settings name a source.
+            ConfigError: if neither ``data`` nor a run's settings name a source, or an open one comes with options.
             DataError: as `open_source`, or if samples are of another shape than the model takes.
             TrustError: if the run's settings name a command or an address, without ``data`` or trust.
         """
+        if isinstance(data, Source):
+            data.check_options({"image_size": image_size, "data_root": data_root, "modality": modality})
+            return self._fitting(data)
         settings = RunOptions(data=None) if self.settings is None else self.settings.run
         if data is None and settings.data is None:
             raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
@@ -141,6 +144,10 @@ class OpenedRun:
             seed=settings.seed,
             standardize=self.model.view_policy.standardized or True,
         )
+        return self._fitting(source)
+
+    def _fitting(self, source: Source) -> Source:
+        """Return a source if the model takes its samples."""
         # Images are resized to what is taken; of signals and tables the length matters too.
         taken, given = self.model.input_shape, source.input_shape
         if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.modality != "image" and taken != given):

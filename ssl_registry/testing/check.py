@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ssl_registry.testing.subject import Subject
 
-__all__ = ["Check", "CheckFailure", "NotApplicable", "check", "registered"]
+__all__ = ["CREATE_OPTIONS", "Check", "CheckFailure", "NotApplicable", "check", "registered"]
+
+# Arguments of `Registry.create` that a subject takes beside the method's options.
+CREATE_OPTIONS = ("backbone", "backbone_kwargs", "image_size", "in_chans", "low_resolution", "num_samples", "pooling")
 
 _CHECKS: dict[str, Check] = {}
 

@@ -6,6 +6,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ssl_registry.data import Source
 from ssl_registry.data.samples import Samples
@@ -29,13 +30,16 @@ def _scans() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.images).float()[order] / 16, torch.from_numpy(data.target).long()[order]
 
 
-def digits(modality: Modality = "image", train: int = 48, test: int = 16) -> Source:
+def digits(
+    modality: Modality = "image", train: int = 48, test: int = 16, *, image_shape: tuple[int, ...] = SHAPES["image"]
+) -> Source:
     """Return real handwritten digits as a source.
 
     Args:
-        kind: ``image``, uint8 [1, 16, 16]; ``signal``, 8 channels (the rows) over 16 points of time, standardised;
+        modality: ``image``, uint8 [1, 16, 16]; ``signal``, 8 channels (the rows) over 16 points of time, standardised;
             ``table``, 64 features, standardised.
         train, test: numbers of samples; at most 1,797 together.
+        image_shape: (channels, height, width) of images.
 
     Example:
         >>> digits("signal").input_shape
@@ -43,13 +47,14 @@ def digits(modality: Modality = "image", train: int = 48, test: int = 16) -> Sou
     """
     scans, labels = (part[: train + test] for part in _scans())
     if modality == "image":
-        x = (scans * 255).round().byte().repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
+        x = functional.interpolate((scans * 255).round().byte()[:, None], image_shape[1:], mode="nearest")
+        x = x.repeat(1, image_shape[0], 1, 1)
     else:
         standard = (scans - 0.305) / 0.376  # mean and deviation of all scans
         x = standard.repeat_interleave(2, 2) if modality == "signal" else standard.flatten(1)
     classes = tuple("0123456789")
     parts = Samples(x[:train], labels[:train]), Samples(x[train:], labels[train:])
-    return Source("digits", modality, SHAPES[modality], *parts, classes=classes)
+    return Source("digits", modality, tuple(x.shape[1:]), *parts, classes=classes)
 
 
 def tiny_backbone(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,18 +55,21 @@ def run_in_two(function: Callable[..., Any], *arguments: Any, timeout: float = 1
     context.set_forkserver_preload(PRELOAD)
     with tempfile.TemporaryDirectory() as folder:
         processes = [context.Process(target=_work, args=(rank, folder, function, arguments)) for rank in range(WORLD)]
-        for process in processes:
-            process.start()
-        deadline = time.monotonic() + timeout
-        while any(process.is_alive() for process in processes) and time.monotonic() < deadline:
-            if any(process.exitcode for process in processes):
-                deadline = min(deadline, time.monotonic() + grace)
-                grace = timeout  # the deadline moves once
-            time.sleep(0.05)
-        hung = [process.is_alive() for process in processes]
-        for process in processes:
-            process.kill()
-            process.join()
+        try:
+            for process in processes:
+                process.start()
+            deadline = time.monotonic() + timeout
+            while any(process.is_alive() for process in processes) and time.monotonic() < deadline:
+                if any(process.exitcode for process in processes):
+                    deadline = min(deadline, time.monotonic() + grace)
+                    grace = timeout  # the deadline moves once
+                time.sleep(0.05)
+            hung = [process.is_alive() for process in processes]
+        finally:
+            for process in processes:
+                if process.pid is not None:  # it was started
+                    process.kill()
+                    process.join()
         return [_outcome(Path(folder) / f"{rank}.pt", hung[rank]) for rank in range(WORLD)]
 
 
@@ -78,10 +83,22 @@ def _outcome(path: Path, hung: bool) -> Outcome:
     return Outcome(**torch.load(path, weights_only=True))
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that asked for it has gone, even if it was killed.
+
+    Its parent in the system's eyes is multiprocessing's server, which does not take its children with it.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in processes of `run_in_two` alone
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
 def _work(rank: int, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     """What each process does."""
     import torch.distributed as dist
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # What libraries print there is kept for a crash, which leaves nothing else.
     os.dup2(os.open(f"{folder}/{rank}.err", os.O_WRONLY | os.O_CREAT), 2)
     torch.set_num_threads(1)

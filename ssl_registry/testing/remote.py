@@ -14,23 +14,53 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.python_files import load_python_file
+from ssl_registry.errors import SSLRegistryError
 from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import gather, rank, world_size
 from ssl_registry.testing.check import CheckFailure, NotApplicable
 from ssl_registry.testing.processes import Outcome
 from ssl_registry.testing.subject import Subject
 
-__all__ = ["compare", "describe", "rebuild", "synchronize_norms", "values_of"]
+__all__ = ["compare", "describe", "is_echo", "rebuild", "synchronize_norms", "values_of"]
 
 
 def describe(subject: Subject) -> dict[str, Any]:
-    """Describe a subject in plain values, for another process to build it."""
-    info, cls = subject.registry.info(subject.name), subject.method_class
-    if "<locals>" in cls.__qualname__:
-        raise NotApplicable("its class is defined inside a function, where another process cannot import it")
-    file = getattr(sys.modules[cls.__module__], "__file__", None)
-    where = None if info.status != "local" else (cls.__module__, file, cls.__qualname__)
+    """Describe a subject in plain values, for another process to build it.
+
+    An installed method is found by its name there; one that a registry of its own knows, by its class.
+
+    Raises:
+        NotApplicable: if another process cannot import the class.
+    """
+    cls, where = subject.method_class, None
+    if not _is_installed(subject):
+        module = sys.modules[cls.__module__]
+        if "<locals>" in cls.__qualname__:
+            raise NotApplicable("its class is defined inside a function, where another process cannot import it")
+        if _part(module, cls.__qualname__) is not cls:
+            raise NotApplicable(
+                f"another process cannot import its class: {cls.__module__} has no such {cls.__qualname__}"
+            )
+        file = getattr(module, "__file__", None)
+        if file is None:
+            raise NotApplicable("its class is defined in a session, which another process cannot import; use a file")
+        where = (cls.__module__, file, cls.__qualname__)
     return {"name": subject.name, "options": subject.options, "where": where}
+
+
+def _is_installed(subject: Subject) -> bool:
+    """Whether the default registry gives another process this very class, which no process registered."""
+    try:
+        installed = default_registry.info(subject.name).status != "local"
+        return installed and default_registry.method_class(subject.name) is subject.method_class
+    except SSLRegistryError:
+        return False
+
+
+def _part(module: Any, name: str) -> Any:
+    for part in name.split("."):
+        module = getattr(module, part, None)
+    return module
 
 
 def rebuild(told: dict[str, Any]) -> Subject:
@@ -42,10 +72,9 @@ def rebuild(told: dict[str, Any]) -> Subject:
             found: Any = importlib.import_module(module)
         except ImportError:
             found = load_python_file(file)
-        for part in name.split("."):
-            found = getattr(found, part)
         registry = Registry(entry_points=False)
-        registry.register(told["name"], found)
+        registry.register(told["name"].rpartition(":")[2], _part(found, name))
+        return Subject(told["name"].rpartition(":")[2], registry, told["options"])
     return Subject(told["name"], registry, told["options"])
 
 
@@ -59,11 +88,11 @@ def values_of(outcomes: list[Outcome]) -> list[Any]:
         if outcome.hung:
             raise CheckFailure(f"rank {number} of two never ends; do all ranks make the same collective calls?")
     if errors := [outcome.error for outcome in outcomes if outcome.error]:
-        raise CheckFailure(f"two processes do not train: {min(errors, key=_is_echo)}")
+        raise CheckFailure(f"two processes do not train: {min(errors, key=is_echo)}")
     return [outcome.value for outcome in outcomes]
 
 
-def _is_echo(error: str) -> bool:
+def is_echo(error: str) -> bool:
     """Tell whether an error is only the other rank's end, as gloo tells it."""
     return "closed by peer" in error or "Connection reset" in error or "gloo" in error.lower()
 

@@ -19,17 +19,19 @@ from torch.utils.data import DataLoader
 
 from ssl_registry._registry import Registry
 from ssl_registry.contract.needs import needs_of
-from ssl_registry.data import SSLDataModule
+from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.source import Modality
-from ssl_registry.errors import SSLRegistryError
+from ssl_registry.errors import ConfigError, SSLRegistryError
+from ssl_registry.model.backbones import BackboneSpec
 from ssl_registry.model.module import SSLModule
-from ssl_registry.testing.check import CheckFailure, NotApplicable
+from ssl_registry.testing.check import CREATE_OPTIONS, CheckFailure, NotApplicable
 from ssl_registry.testing.fixtures import KINDS, SHAPES, digits, tiny_backbone
-from ssl_registry.views import ViewPolicy
 
 __all__ = ["Subject"]
 
 BATCH = 16
+SAMPLES = 256  # the most that a check trains on
+NETWORK = ("backbone", "backbone_kwargs", "low_resolution", "pooling")
 
 
 class Subject:
@@ -38,7 +40,12 @@ class Subject:
     Args:
         name: of the method, in ``registry``.
         registry: where it is looked up.
-        options: of the method, for every model that is made.
+        options: of the method, for every model that is made; and arguments of `Registry.create`: ``backbone`` (a name)
+            with ``backbone_kwargs``, ``low_resolution`` and ``pooling``, in place of the tiny ones; ``image_size`` and
+            ``in_chans`` of the digits; ``num_samples`` (default: as many as a check trains on).
+
+    Raises:
+        ConfigError: for what belongs to a backbone, where none is named.
     """
 
     def __init__(self, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> None:
@@ -46,6 +53,13 @@ class Subject:
         self.registry = registry
         self.options = dict(options or {})
         self.method_class = registry.method_class(name)
+        self._network = {key: self.options[key] for key in NETWORK if key in self.options}
+        if self._network and not isinstance(self._network.get("backbone"), str):
+            raise ConfigError(f"{sorted(self._network)[0]} belongs to a backbone by name; add backbone=NAME")
+        _, height, width = SHAPES["image"]
+        size = self.options.get("image_size")
+        image = (self.options.get("in_chans", 1), size or height, size or width)
+        self.shapes: dict[Modality, tuple[int, ...]] = {**SHAPES, "image": image}
 
     # --- models and batches -------------------------------------------------------------------------------
 
@@ -60,35 +74,45 @@ class Subject:
         **options: Any,
     ) -> SSLModule:
         """Create a model; default: of the first supported kind, on its tiny backbone with weights that repeat."""
-        shape = input_shape or SHAPES[modality or self.modality]
+        shape = input_shape or self.shapes[modality or self.modality]
         if backbone is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed + 1)  # not the heads' seed: equal weights by chance would look like a copy
                 backbone = self.backbone(shape)
-        given = self.options | options
+        own = {key: value for key, value in self.options.items() if key not in CREATE_OPTIONS}
+        given = {"num_samples": self.options.get("num_samples", SAMPLES)} | own | options
         return self.registry.create(
             self.name, backbone=backbone, input_shape=shape, seed=seed, observers=observers, **given
         )
 
     def backbone(self, input_shape: tuple[int, ...] | None = None, **options: Any) -> nn.Module:
-        """Return a tiny backbone of the kind that the method needs.
+        """Return a backbone: the one that was named, or else a tiny one of the kind that the method needs.
 
         Args:
             input_shape: of one sample; default: of the first supported kind.
-            **options: of `tiny_backbone`.
+            **options: of `tiny_backbone`; a named one has its own, but for its width.
+
+        Raises:
+            NotApplicable: if a width is asked of a named one.
         """
-        shape = input_shape or SHAPES[self.modality]
+        shape = input_shape or self.shapes[self.modality]
+        if self._network:
+            if "features" in options:
+                raise NotApplicable(f"the backbone is {self._network['backbone']}, whose width is its own")
+            rest = {key: value for key, value in self._network.items() if key != "backbone_kwargs"}
+            kwargs = self._network.get("backbone_kwargs") or {}
+            return BackboneSpec(**rest, input_shape=shape, kwargs=kwargs).build().module
         return tiny_backbone(shape, tokens=needs_of(self.method_class).tokens, **options)
 
     def batch(self, modality: Modality | None = None, count: int = BATCH) -> Tensor:
         """Return raw samples of the training part, [count, *input_shape]."""
-        x: Tensor = digits(modality or self.modality, train=count).train.x  # type: ignore[attr-defined]  # a Samples
+        x: Tensor = self._digits(modality or self.modality, count).train.x  # type: ignore[attr-defined]  # a Samples
         return x
 
     def views(self, model: SSLModule, count: int = BATCH, *, seed: int = 0) -> list[Tensor]:
         """Draw a model's views of digits, the same for the same seed."""
         x = self.batch(kind_of(model), count)
-        if len(model.input_shape) == 3:
+        if len(model.input_shape) == 3 and len(x[0]) == 1:
             x = x.expand(-1, model.input_shape[0], -1, -1)
         drawn = model.view_policy.draw(x, torch.Generator().manual_seed(seed))
         return [view.to(model.dtype) for view in drawn]
@@ -173,7 +197,10 @@ class Subject:
 
     def data(self, model: SSLModule, samples: int = 3 * BATCH, batch_size: int = BATCH) -> SSLDataModule:
         """Return digits of the kind that a model takes."""
-        return SSLDataModule(digits(kind_of(model), train=samples), batch_size=batch_size)
+        return SSLDataModule(self._digits(kind_of(model), samples), batch_size=batch_size)
+
+    def _digits(self, modality: Modality, train: int) -> Source:
+        return digits(modality, train=train, image_shape=self.shapes["image"])
 
 
 def kind_of(model: SSLModule) -> Modality:
@@ -196,12 +223,9 @@ def global_seed(seed: int) -> Iterator[None]:
             random.setstate(kept[1])
 
 
-def ready_made(model: SSLModule, views: list[Tensor]) -> Any:
-    """Return a batch of these views that the model takes as they are; from now on it draws none."""
-    if len(views) > 1:
-        return views
-    model.view_policy = ViewPolicy.plain()
-    return views[0]
+def ready_made(views: list[Tensor], *, first: int = 0) -> dict[str, Any]:
+    """Return a batch of these views, which a model takes as they are, of the samples from number ``first`` on."""
+    return {"views": views, "indices": np.arange(first, first + len(views[0]))}
 
 
 def loader(batches: Sequence[Any]) -> DataLoader[Any]:

@@ -12,6 +12,7 @@ from ssl_registry.checkpoint.weights import load_backbone_weights
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source, open_source
 from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.data.open import GIVEN
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import own_backbone
 from ssl_registry.model.module import SSLModule
@@ -20,7 +21,7 @@ from ssl_registry.training.trainer import epochs_of
 from ssl_registry.views import ViewPolicy
 from ssl_registry.views.changes import changed
 
-__all__ = ["build_model", "decide", "read_options"]
+__all__ = ["build_model", "decide", "origin_of_views", "read_options"]
 
 # The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
 PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
@@ -32,7 +33,7 @@ def read_options(run: Mapping[str, Any], *, owner: str) -> tuple[RunOptions, Sou
     """Return options as a call from Python gave them, and the source that they name or that was given itself.
 
     Args:
-        run: fields of `RunOptions`; ``data`` can also be a `Source`, which the options then leave open.
+        run: fields of `RunOptions`; ``data`` can also be a `Source`, whose name is recorded then.
         owner: whose options they are, for messages.
 
     Raises:
@@ -41,7 +42,8 @@ def read_options(run: Mapping[str, Any], *, owner: str) -> tuple[RunOptions, Sou
     """
     data = run.get("data")
     if isinstance(data, Source):
-        return parse_options(RunOptions, {**run, "data": None}, owner=owner), data
+        data.check_options(run)
+        return parse_options(RunOptions, {**run, "data": f"{GIVEN}{data.name}"}, owner=owner), data
     asked = parse_options(RunOptions, run, owner=owner)
     if asked.data is None:
         raise ConfigError(f"{owner}: data=None names no source of samples; give data=..., such as 'digits' or a folder")
@@ -82,9 +84,8 @@ def decide(
         origin = load_backbone_weights(run.start_from)
         if origin.backbone is not None:
             origin.check_trust(trust=run.trust)
-            kwargs = dict(origin.kwargs or {})
-            stem = origin.low_resolution
-            run = fill(run, "weights", backbone=origin.backbone, backbone_kwargs=kwargs, low_resolution=stem)
+            found = {"backbone_kwargs": dict(origin.kwargs or {}), "low_resolution": origin.low_resolution}
+            run = fill(run, "weights", backbone=origin.backbone, **found)
     name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
     run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
     run = fill(
@@ -95,6 +96,11 @@ def decide(
         workers=default_workers(source),
     )
     return fill(run, "default", epochs=epochs_of(run.epochs, trainer)), deciders
+
+
+def origin_of_views(source: Source) -> dict[str, str]:
+    """Return where the views come from, in words, where the source forbids some of their steps."""
+    return {"views": f"default; {source.name} forbids {', '.join(source.forbids)}"} if source.forbids else {}
 
 
 def build_model(
@@ -124,7 +130,7 @@ def build_model(
         weights=run.start_from,
         low_resolution=bool(run.low_resolution),
         backbone_kwargs=None if own else run.backbone_kwargs,
-        num_samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
+        num_samples=len(source.train),
         seed=run.seed,
         **options,
     )
@@ -145,8 +151,8 @@ def _is_small(source: Source) -> bool:
 
 
 def _suited(model: SSLModule, source: Source) -> ViewPolicy:
-    """The method says how many views and how strong; the source, what leaves its samples' meaning alone."""
-    view_policy = model.view_policy if source.view is None else model.view_policy.with_view(source.view)
+    """The method says how its views are drawn; the source, what must not be done to its samples."""
+    view_policy = model.view_policy.without(source.forbids)
     if source.modality != "image":
         known = source.mean is not None and source.std is not None
         return view_policy.model_copy(update={"standardized": (source.mean, source.std)}) if known else view_policy

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.plugins.io import CheckpointIO
 
 from ssl_registry.checkpoint.io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs.folder import Run
-from ssl_registry.training.callbacks import NameBroken, SaveOnInterrupt
+from ssl_registry.training.callbacks import NameBroken, Progress, SaveOnInterrupt
 from ssl_registry.training.loggers import make_loggers
 
 __all__ = ["count_processes", "epochs_of", "make_trainer"]
@@ -70,6 +70,8 @@ def make_trainer(
         plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             given["plugins"] = [*plugins, AtomicCheckpointIO()]
+    if given.get("enable_progress_bar", True) and not any(isinstance(one, ProgressBar) for one in callbacks):
+        callbacks.append(Progress())
     if torch.cuda.is_available() and given.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
         given.setdefault("precision", "bf16-mixed")
     if "logger" not in given:

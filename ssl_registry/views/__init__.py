@@ -1,6 +1,7 @@
 """Views: how a method's augmented versions of a sample are described, and drawn for a whole batch at once.
 
-- `specs`: `ImageView`, `SignalView`, `TableView`: what a view may do, as values
+- `specs`: `ImageView`, `SignalView`, `TableView`: what a view may do, as values; `presets`: the image view that most
+  methods vary
 - `policy`: `ViewPolicy`: the views of a method, `draw` and `prepare`
 - `keys`: random numbers as a function of (seed, epoch, sample); `parameters`: those of an image, for every engine
 - `device/`, a batch at a time: `image` with `geometry`, `color`, `blur`; `signal`; `table`; `numbers`
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from ssl_registry.views.keys import sample_keys
 from ssl_registry.views.policy import ViewPolicy
+from ssl_registry.views.presets import augmented_view
 from ssl_registry.views.specs import ImageView, SignalView, TableView, View
 
-__all__ = ["ImageView", "SignalView", "TableView", "View", "ViewPolicy", "sample_keys"]
+__all__ = ["ImageView", "SignalView", "TableView", "View", "ViewPolicy", "augmented_view", "sample_keys"]

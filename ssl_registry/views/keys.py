@@ -42,9 +42,16 @@ def sample_keys(seed: int, epoch: int, indices: NDArray[Any] | Sequence[int]) ->
 def mix_seed(*numbers: int) -> int:
     """Mix whole numbers into one seed for a generator.
 
-    Not their sum: with that the second epoch of seed 0 would be the first of seed 1.
+    Not their sum: with that the second epoch of seed 0 would be the first of seed 1. It is `combine` of the same
+    numbers, in a twentieth of the time: a training step mixes several seeds.
     """
-    return int(combine(*numbers)[0]) >> 1  # torch's CPU and CUDA generators both take 63 bits
+    state = 0
+    for number in numbers:
+        state = (state + number + GOLDEN) % 2**64
+        state = (state ^ (state >> 30)) * FIRST % 2**64
+        state = (state ^ (state >> 27)) * SECOND % 2**64
+        state ^= state >> 31
+    return state >> 1  # torch's CPU and CUDA generators both take 63 bits
 
 
 def stream(keys: Keys, count: int, *, start: int = 0) -> Keys:

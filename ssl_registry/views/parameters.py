@@ -62,14 +62,16 @@ class ImageParameters:
         return ImageParameters(**own)
 
 
-def draw_image_parameters(view: ImageView, keys: Keys, number: int, height: int, width: int) -> ImageParameters:
+def draw_image_parameters(
+    view: ImageView, keys: Keys, number: int, height: int | Array, width: int | Array
+) -> ImageParameters:
     """Draw the parameters of one view.
 
     Args:
         view: what may happen, and how likely.
         keys: of the samples, from `sample_keys`.
         number: of the view in its policy, copies counted.
-        height, width: of the images, in pixels.
+        height, width: of the images, in pixels; or int64 [B], of each.
     """
     bits = stream(keys, STREAM, start=number * STREAM)
     shares = uniform(bits)  # [B, STREAM] in [0, 1)
@@ -99,13 +101,13 @@ def draw_image_parameters(view: ImageView, keys: Keys, number: int, height: int,
 
 
 def draw_boxes(
-    uniform: Floats, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+    uniform: Floats, height: int | Array, width: int | Array, scale: tuple[float, float], ratio: tuple[float, float]
 ) -> Array:
     """Turn uniform numbers into boxes of random area and aspect ratio, as torchvision's ``RandomResizedCrop``.
 
     Args:
         uniform: [B, 2 * TRIES + 2] in [0, 1): areas, aspects, and the corner.
-        height, width: of the image, in pixels.
+        height, width: of the image, in pixels; or int64 [B], of each.
         scale: least and greatest share of its area.
         ratio: least and greatest width / height; its logarithm is uniform.
 
@@ -113,18 +115,20 @@ def draw_boxes(
         int64 [B, 4]: top, left, height, width. Where no attempt fits, the largest central box whose aspect ratio is
         in range.
     """
+    whole = np.stack(np.broadcast_arrays(height, width, uniform[:, 0])[:2], 1).astype(np.int64)  # [B, 2]
+    height, width = whole[:, :1], whole[:, 1:]  # [B, 1]
     area = height * width * (scale[0] + (scale[1] - scale[0]) * uniform[:, AREAS:ASPECTS])
     least, greatest = math.log(ratio[0]), math.log(ratio[1])
     aspect = np.exp(least + (greatest - least) * uniform[:, ASPECTS:CORNER])
     sides = np.rint(np.sqrt(np.stack([area / aspect, area * aspect], 2)))  # [B, TRIES, 2]: height, width
-    whole = np.array([height, width])
-    fits = np.all((sides > 0) & (sides <= whole), axis=2)
+    fits = np.all((sides > 0) & (sides <= whole[:, None]), axis=2)
     rows = np.arange(len(uniform))
     first = fits.argmax(1)  # the first attempt that fits; 0 where none does
     found, sides = fits[rows, first, None], sides[rows, first]
     share = width / height
-    central = [width / ratio[0] if share < ratio[0] else height, height * ratio[1] if share > ratio[1] else width]
-    sides = np.where(found, sides, np.rint(central))
+    high = np.where(share < ratio[0], width / ratio[0], height)
+    wide = np.where(share > ratio[1], height * ratio[1], width)
+    sides = np.where(found, sides, np.rint(np.concatenate([high, wide], 1)))
     # A uniform number below 1 picks a corner; central boxes have half of what is left.
     corner = np.floor((whole - sides + found) * np.where(found, uniform[:, CORNER:FLIP], 0.5))
     return np.concatenate([corner, sides], 1).astype(np.int64)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ssl_registry.errors import ConfigError
+from ssl_registry.views.crops import Cut, Numbers, image_cut, signal_crops
 from ssl_registry.views.device.geometry import resize
 from ssl_registry.views.device.image import finish, place
 from ssl_registry.views.device.numbers import constants
@@ -34,8 +36,12 @@ class ViewPolicy(BaseModel):
         image_size: side of images in pixels; None keeps their size.
         mean, std: for each channel of images in [0, 1]: the last step subtracts the one and divides by the other; None
             for neither.
+        overlap: least share of the shorter of two crops in time that each crop of a signal has in common with the first
+            one; None leaves them where they fall. Crops that are not stretched (`SignalView`) then lie alike to each
+            other in all samples of a batch.
         standardized: mean and std by which the source of the training's signals or tables standardized them. Not
             applied here: it tells how samples of another source are brought to the same scale.
+        left_out: steps that the method's views had and the source of the samples forbids.
 
     Example:
         >>> policy = ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, copies=2),), image_size=8)
@@ -49,7 +55,9 @@ class ViewPolicy(BaseModel):
     image_size: int | None = Field(None, ge=1)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    overlap: float | None = Field(None, ge=0, le=1)
     standardized: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def plain(cls, image_size: int | None = None) -> ViewPolicy:
@@ -61,11 +69,16 @@ class ViewPolicy(BaseModel):
         """How many tensors `draw` returns."""
         return sum(view.copies for view in self.views)
 
-    @property
-    def own_sizes(self) -> set[int]:
-        """Sides of the image views that have a size of their own, other than `image_size`."""
-        sizes = {view.size for view in self.views if isinstance(view, ImageView) and view.size is not None}
-        return sizes - {self.image_size}
+    def own_shapes(self, input_shape: tuple[int, ...]) -> set[tuple[int, ...]]:
+        """Return the shapes of views that have another than a sample: of images of their own size, of signals' crops.
+
+        Of crops whose length is drawn it is that of the shortest.
+        """
+        channels, steps = input_shape[0], input_shape[-1]
+        sides = {view.size for view in self.views if isinstance(view, ImageView) and view.size is not None}
+        crops = [view.crop_scale for view in self.views if isinstance(view, SignalView) and not view.stretch]
+        shortest = {max(1, round(crop[0] * steps)) for crop in crops if crop is not None}
+        return {(channels, side, side) for side in sides - {self.image_size}} | {(channels, n) for n in shortest}
 
     @property
     def is_plain(self) -> bool:
@@ -93,6 +106,7 @@ class ViewPolicy(BaseModel):
         *,
         keys: Keys | None = None,
         origin: RowsOf | None = None,
+        batch_key: int = 0,
     ) -> list[Tensor]:
         """Draw all views of a batch, on its device.
 
@@ -102,6 +116,7 @@ class ViewPolicy(BaseModel):
             keys: of the samples, from `sample_keys`: views depend on sample and key alone.
             origin: of tables, all rows and which of them these are: corruption takes features from the others. Without
                 it those of the batch stand in.
+            batch_key: decides what is alike for all signals of a batch: lengths of crops that are not stretched.
 
         Returns:
             ``num_views`` tensors in float32, [batch, channels, size, size] for images; in the order of ``views``.
@@ -111,7 +126,42 @@ class ViewPolicy(BaseModel):
         if x.ndim == 4:
             return self._draw_images(x, keys)
         x = _scaled(x)
-        return [self._normalized(self._draw(x, view, keys, number, origin)) for number, view in self.numbered()]
+        crops = self._crops(keys, x.shape[-1], batch_key)
+        return [
+            self._normalized(self._draw(x, view, keys, number, origin, crops.get(number)))
+            for number, view in self.numbered()
+        ]
+
+    def cut(self, number: int, keys: Keys, size: tuple[int, ...] | Numbers, *, batch_key: int = 0) -> Cut:
+        """Return where a view was cut out of its samples, as it was drawn with the same keys.
+
+        Args:
+            number: of the view, copies counted.
+            keys: of the samples, [B].
+            size: (height, width) of images, (steps,) of signals; or int64 [B, 2], sides of each photograph, of which a
+                view without a crop shows the centered square.
+            batch_key: as in `draw`.
+
+        Raises:
+            ConfigError: if there is no such view, or it is one of a table.
+        """
+        if not 0 <= number < self.num_views:
+            raise ConfigError(f"there is no view {number}; this method draws {self.num_views}, counted from 0")
+        views = [view for _, view in self.numbered()]
+        view = views[number]
+        if isinstance(view, ImageView):
+            return image_cut(view, keys, number, size)  # type: ignore[arg-type]  # two sides
+        if isinstance(view, TableView):
+            raise ConfigError("views of tables are not cut out of their rows: they have no boxes")
+        steps = int(size[0])
+        whole = np.tile(np.array([0, steps]), (len(keys), 1))
+        return Cut(self._crops(keys, steps, batch_key).get(number, whole), None)
+
+    def _crops(self, keys: Keys, length: int, batch_key: int) -> dict[int, Numbers]:
+        if not any(isinstance(view, SignalView) and view.crop_scale for view in self.views):
+            return {}
+        views = [view for _, view in self.numbered()]
+        return signal_crops(views, keys, length, overlap=self.overlap, batch_key=batch_key)
 
     def numbered(self) -> Iterator[tuple[int, View]]:
         """Every view that is drawn, with its number: copies one by one."""
@@ -142,13 +192,13 @@ class ViewPolicy(BaseModel):
         """Bring a batch to the network, whatever is left to do: draw its views, finish them, or scale and normalize.
 
         Args:
-            batch: with ``x``, the samples, or ``views``, what was drawn of them; and with ``keys`` where views are to
-                be drawn or finished (see `ssl_registry.data.loading.drawn.DrawnViews`).
+            batch: with ``x``, the samples, or ``views``, what was drawn of them; with ``keys``, and with ``finished``
+                where nothing is left to draw (see `ssl_registry.data.loading.drawn.DrawnViews`).
         """
         keys = batch.get("keys")
         if "views" not in batch:
-            return self.draw(batch["x"], keys=keys)
-        if keys is not None:
+            return self.draw(batch["x"], keys=keys, batch_key=batch.get("batch_key", 0))
+        if keys is not None and not batch.get("finished"):
             return self.finish(batch["views"], keys)
         # uint8 is scaled and normalized; floats were given as the network takes them.
         return [self._normalized(_scaled(view)) if view.dtype == torch.uint8 else view for view in batch["views"]]
@@ -161,7 +211,9 @@ class ViewPolicy(BaseModel):
             drawn_views.append(self._normalized(finish(placed, view, drawn)))
         return drawn_views
 
-    def _draw(self, x: Tensor, view: View, keys: Keys, number: int, origin: RowsOf | None) -> Tensor:
+    def _draw(
+        self, x: Tensor, view: View, keys: Keys, number: int, origin: RowsOf | None, crop: Numbers | None
+    ) -> Tensor:
         if view.is_plain:
             return x
         wanted = {3: SignalView, 2: TableView}.get(x.ndim)
@@ -170,7 +222,7 @@ class ViewPolicy(BaseModel):
                 f"a view of kind {view.modality!r} cannot be drawn from samples of shape {list(x.shape[1:])}"
             )
         if isinstance(view, SignalView):
-            return draw_signal_view(x, view, keys, number)
+            return draw_signal_view(x, view, keys, number, crop)
         return draw_table_view(x, view, keys, number, origin)
 
     def _normalized(self, x: Tensor) -> Tensor:
@@ -200,13 +252,20 @@ class ViewPolicy(BaseModel):
             return view
         return (type(own)() if view.is_plain else own).model_copy(update={"copies": view.copies})
 
-    def with_view(self, view: View) -> ViewPolicy:
-        """Return the policy with ``view`` in place of every view that is not plain, as often as that."""
-        views = tuple(old if old.is_plain else view.model_copy(update={"copies": old.copies}) for old in self.views)
-        return self.model_copy(update={"views": views})
+    def without(self, steps: Collection[str]) -> ViewPolicy:
+        """Return the policy with some steps of its views turned off; those that it had are kept in `left_out`."""
+        had = tuple(step for step in steps if any(view.does(step) for view in self.views))
+        views = tuple(view.without(had) for view in self.views)
+        return self.model_copy(update={"views": views, "left_out": (*self.left_out, *had)})
 
     def notes(self, input_shape: tuple[int, ...]) -> list[str]:
-        """Return sentences about steps that are left out for samples of this shape."""
+        """Return sentences about steps that are left out for samples of this shape and from this source."""
+        # A step that was asked for by name is back.
+        off = [step for step in self.left_out if not any(view.does(step) for view in self.views)]
+        forbidden = [f"the source of the samples forbids {', '.join(off)}: left out of the views"] if off else []
+        return [*forbidden, *self._notes_of_channels(input_shape)]
+
+    def _notes_of_channels(self, input_shape: tuple[int, ...]) -> list[str]:
         images = [view for view in self.views if isinstance(view, ImageView)]
         if len(input_shape) != 3 or input_shape[0] == 3 or not images:
             return []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Collection
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +15,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class _View(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    # What a view does to a sample, each off by default. How many views there are, their sizes and their crops are no
+    # steps: they are the method's.
+    steps: ClassVar[tuple[str, ...]] = ()
+
     copies: int = Field(1, ge=1, description="Views drawn by this description, each anew.")
 
     @property
@@ -21,9 +26,27 @@ class _View(BaseModel):
         """Whether the view is the sample itself: nothing but the number of copies differs from the defaults."""
         return self.model_copy(update={"copies": 1}) == type(self)()
 
+    def does(self, step: str) -> bool:
+        """Whether the view has a step of this name, turned on."""
+        return step in self.steps and getattr(self, step) != type(self).model_fields[step].default
+
+    def without(self, steps: Collection[str]) -> Self:
+        """Return the view with some steps turned off.
+
+        >>> ImageView(flip=0.5, blur=0.1).without(["flip", "hue"]) == ImageView(blur=0.1)
+        True
+        """
+        off = {step: type(self).model_fields[step].default for step in steps if self.does(step)}
+        return self.model_copy(update=off)
+
 
 class ImageView(_View):
     """How one view of an image is drawn, every parameter anew for each image. Does nothing by default."""
+
+    steps = (
+        *("flip", "rotation", "translation", "zoom", "color_jitter", "brightness", "contrast", "saturation", "hue"),
+        *("grayscale", "blur", "solarize", "noise"),
+    )
 
     modality: Literal["image"] = "image"
     size: int | None = Field(None, ge=1, description="Side in pixels; default: the policy's.")
@@ -62,16 +85,32 @@ class ImageView(_View):
 class SignalView(_View):
     """How one view of a signal is drawn. Does nothing by default."""
 
+    steps = ("time_warp", "permutation", "scaling", "channel_dropout", "jitter")
+
     modality: Literal["signal"] = "signal"
+    crop_scale: tuple[Share, Share] | None = Field(None, description="Share of the time that a crop keeps.")
+    stretch: bool = Field(
+        True,
+        description="Stretch a crop to the signal's length. If false, a view has as many steps as its crop: one number "
+        "for all samples of a batch, on all ranks.",
+    )
     time_warp: float = Field(0.0, ge=0, description="Deviation of the logarithm of the speed of time.")
     permutation: int = Field(0, ge=0, description="Pieces of time that change places; 0 or 1 for none.")
     scaling: float = Field(0.0, ge=0, description="Deviation of a factor around 1, one for each channel.")
     channel_dropout: Share = Field(0.0, description="Probability that a channel falls silent.")
     jitter: float = Field(0.0, ge=0, description="Standard deviation of added noise.")
 
+    @model_validator(mode="after")
+    def _ranges(self) -> Self:
+        if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1]:
+            raise ValueError(f"crop_scale={self.crop_scale} must be positive and rising, (least, greatest)")
+        return self
+
 
 class TableView(_View):
     """How one view of a table's row is drawn. Does nothing by default."""
+
+    steps = ("corruption",)
 
     modality: Literal["table"] = "table"
     corruption: Share = Field(0.0, description="Probability that a feature is replaced by another row's.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
@@ -19,7 +19,7 @@ from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_text
 from ssl_registry.data import Source
-from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
@@ -55,7 +55,7 @@ def embed(
     path: str | Path,
     *,
     out: str | Path,
-    data: str | None = None,
+    data: str | Source | None = None,
     image_size: int | None = None,
     data_root: str | None = None,
     modality: str | None = None,
@@ -75,7 +75,7 @@ def embed(
     Args:
         path: a run's folder or a checkpoint.
         out: the file to write.
-        data: a source, labelled or not; default: the run's.
+        data: a source, labelled or not, by name or a `Source`; default: the run's.
         image_size, data_root, modality: see `open_source`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
@@ -117,24 +117,24 @@ def embed(
         _write(piece, rows, pretrained.model.feature_dim)
     count = _join([pieces / f"{number:06d}.parquet" for number in range(len(spans))], target)
     shutil.rmtree(pieces)
-    return EmbedResult(target, count, pretrained.model.feature_dim, resumed, sum(map(len, parts)) - count)  # type: ignore[arg-type]
+    return EmbedResult(target, count, pretrained.model.feature_dim, resumed, sum(map(len, parts)) - count)
 
 
-def _spans(parts: Sequence[Dataset[Any]]) -> Iterator[tuple[Dataset[Any], int, int, int]]:
+def _spans(parts: Sequence[SampleSet]) -> Iterator[tuple[SampleSet, int, int, int]]:
     """Yield (part, its rows from, to, the id of the first)."""
     before = 0
     for part in parts:
-        count = len(part)  # type: ignore[arg-type]  # map-style data sets have a length
+        count = len(part)
         for start in range(0, count, PIECE):
             yield part, start, min(start + PIECE, count), before + start
         before += count
 
 
-def _open_pieces(target: Path, network: RawNetwork, parts: Sequence[Dataset[Any]], width: int) -> Path:
+def _open_pieces(target: Path, network: RawNetwork, parts: Sequence[SampleSet], width: int) -> Path:
     """Return the folder of pieces, emptied if they were made from something else."""
     pieces = target.with_name(f"{target.name}.pieces")
     keys = [features_key(network, network.view_policy, part) for part in parts]
-    sizes = [len(part) for part in parts]  # type: ignore[arg-type]  # map-style data sets have a length
+    sizes = [len(part) for part in parts]
     made_from = json.dumps({"keys": keys, "sizes": sizes, "piece": PIECE, "width": width})
     note = pieces / "made_from.json"
     if pieces.is_dir() and any(pieces.iterdir()) and not note.is_file():
@@ -166,16 +166,15 @@ def _is_whole(piece: Path) -> bool:
 
 
 def _rows(
-    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: Any, start: int, first: int
+    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: SampleSet, start: int, first: int
 ) -> Iterator[dict[str, Any]]:
     """Yield the columns of each batch, without the image files that cannot be read."""
-    images = dataset if isinstance(dataset, EncodedImages) else None
     at = start
     for vectors, y in stream:
         places = range(at, at + len(vectors))
         at += len(vectors)
-        names = [None if images is None else images.name(place) for place in places]
-        broken = {} if images is None else images.broken
+        names = [dataset.name(place) for place in places]
+        broken = dataset.broken
         kept = [i for i, name in enumerate(names) if name not in broken]
         labels = None if y is None or source.classes is None else [source.classes[int(y[i])] for i in kept]
         yield {

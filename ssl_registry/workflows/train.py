@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import Dataset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
@@ -27,7 +26,7 @@ from ssl_registry.model.reopen import check_goes_on
 from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.folder import Run, plain_values
 from ssl_registry.runs.origins import origins_of_call
-from ssl_registry.training.building import build_model, decide, read_options
+from ssl_registry.training.building import build_model, decide, origin_of_views, read_options
 from ssl_registry.training.trainer import make_trainer
 from ssl_registry.training.watching import Watch
 
@@ -104,9 +103,15 @@ def train(
         logger=settled.logger,
         checkpoint_every=settled.checkpoint_every,
     )
+    settings = {
+        "method": method,
+        **settled.model_dump(mode="json"),
+        "trainer": plain_values(trainer),
+        **model.config.model_dump(mode="json"),
+    }
     device, main = lightning.strategy.root_device, lightning.is_global_zero
     with folder.claim(resume=resume) if main else nullcontext():
-        checkpoint = _last_checkpoint(folder, model) if resume else None
+        checkpoint = _last_checkpoint(folder, model, settings) if resume else None
         if settled.cache is not None:
             source = cache_source(source, settled.cache, workers=settled.workers or 0)
         data = _load(source, model, settled, device)
@@ -115,13 +120,7 @@ def train(
             watch.before(model, data, device)
             if origins is None:
                 origins = origins_of_call(asked, options, plain_values(trainer))
-            settings = {
-                "method": method,
-                **settled.model_dump(mode="json"),
-                "trainer": plain_values(trainer),
-                **model.config.model_dump(mode="json"),
-            }
-            folder.write_settings(settings, {"method": "argument", **deciders, **origins})
+            folder.write_settings(settings, {"method": "argument", **origin_of_views(source), **deciders, **origins})
         began = time.monotonic()
         lightning.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         seconds = time.monotonic() - began
@@ -154,11 +153,12 @@ def _goes_on(run: RunOptions) -> bool:
     return run.resume or (requeued and run.out is not None and Run(run.out).has_begun)
 
 
-def _last_checkpoint(folder: Run, model: SSLModule) -> Path | None:
+def _last_checkpoint(folder: Run, model: SSLModule, settings: Mapping[str, Any]) -> Path | None:
     """Return the checkpoint to go on from; None where the run was stopped before its first one."""
     if not folder.last_checkpoint.is_file():
         log.info("The run was stopped before its first checkpoint: it begins anew.")
         return None
+    folder.check_same(settings)
     check_goes_on(read_checkpoint(folder.last_checkpoint), model)
     return folder.last_checkpoint
 
@@ -185,14 +185,10 @@ def _write_report(folder: Run, model: SSLModule, source: Source) -> None:
 
 def _summary(method: str, run: RunOptions, source: Source, model: SSLModule, trainer: Trainer) -> str:
     millions = sum(p.numel() for p in model.backbone.parameters()) / 1e6
-    held_out = f", {_count(source.test)} held out" if source.test is not None else ""
+    held_out = f", {len(source.test)} held out" if source.test is not None else ""
     shape = " x ".join(map(str, source.input_shape))
     return (
         f"{method} on {run.backbone} ({millions:.1f} M parameters, {model.feature_dim} features); "
-        f"{source.name}: {_count(source.train)} samples of {shape}{held_out}; "
+        f"{source.name}: {len(source.train)} samples of {shape}{held_out}; "
         f"{trainer.accelerator.name()} x {trainer.world_size}, {trainer.precision}"
     )
-
-
-def _count(dataset: Dataset[Any]) -> int:
-    return len(dataset)  # type: ignore[arg-type]  # map-style data sets have a length

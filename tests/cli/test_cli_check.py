@@ -38,6 +38,13 @@ def test_repeated_options_add_up(capsys):
     assert "2 unexpected" in out
 
 
+def test_a_backbone_by_name(capsys):
+    """It is the checks' in place of the tiny ones; arguments of it come with it."""
+    chosen = ["backbone=resnet10t", "image_size=32", "in_chans=3", "hidden_dim=8", "projection_dim=8"]
+    assert main(["check", "byol", "--only", "stopping", "odd_sizes", "--set", *chosen]) == 0
+    assert "the backbone is resnet10t" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_a_method_that_does_not_conform(flags, capsys):
     """Exit code 1; here an expected failure that does not come."""

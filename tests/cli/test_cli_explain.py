@@ -37,6 +37,15 @@ def test_precedence(capsys):
     assert rows["weight_decay"] == (1e-6, "default")
 
 
+def test_what_the_source_forbids_is_told(capsys):
+    """Beside the views, whether the user changes some of them or not."""
+    told = "default; digits forbids flip"
+    assert explain(capsys, "byol")["views"] == ({}, told)
+    rows = explain(capsys, "byol", "--views.blur", "0")
+    assert rows["views.blur"] == (0, "flag")
+    assert rows["views"] == ("(all other fields)", told)
+
+
 def test_scaled_values_say_why(capsys):
     """Half the batch, half the rate."""
     rows = explain(capsys, "byol", "--recipe=r.yaml", "--batch-size", "32")

@@ -116,7 +116,7 @@ def test_views_are_changed_and_repeated(folder, capsys):
     assert main(["train", "simclr", *SHORT, "--epochs", "1", "--out", "a", *words]) == 0
     assert "views: device engine (as told)" in capsys.readouterr().out
     assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b"]) == 0
-    first, second = (registry.load(run, backbone=load_object("net.py:Tiny")()).recipe for run in "ab")
+    first, second = (registry.load(run, backbone=load_object("net.py:Tiny")()).view_policy for run in "ab")
     assert first == second
     assert [(view.blur, view.flip, view.noise > 0) for view in first.views] == [(0.25, 0.0, True), (0.25, 0.5, False)]
 
@@ -160,14 +160,32 @@ def test_resume_needs_nothing_but_the_folder(folder):
     assert saved["epoch"] == 1
 
 
-def test_resume_with_other_weights_touches_nothing(folder, capsys):
-    """One line, exit code 2, and the run is as it was."""
+def test_resume_as_another_run_touches_nothing(folder, capsys):
+    """Whatever decides weights stays as the run began: one line, exit code 2, and no file is written."""
     assert main(["train", "simclr", *SHORT, "--epochs", "1", "--out", "run"]) == 0
     before = {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()}
-    assert main(["train", "simclr", "--hidden_dim", "24", "--epochs", "2", "--out", "run", "--resume"]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert "the run began with heads.projection_head.0.weight of shape [32, 32] and would go on with" in line
+    wide = NET.replace("Tiny", "Wide").replace("width=8", "width=16")
+    (folder / "wide.py").write_text(dedent(wide))
+    for words, message in (
+        (["--hidden-dim", "24"], "the run in run began with hidden_dim=None and would go on with 24"),
+        (["--learning-rate", "0.5"], "began with learning_rate=0.001 and would go on with 0.5"),
+        (["--image-size", "12"], "began with image_size=16 and would go on with 12"),
+        (["--seed", "3"], "began with seed=0 and would go on with 3"),
+        (["--backbone", "wide.py:Wide"], "the run began with backbone.0.bias of shape [8] and would go on with"),
+    ):
+        assert main(["train", "simclr", *words, "--epochs", "2", "--out", "run", "--resume"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
+
+
+def test_resume_with_other_limits(folder):
+    """A flag for the length of the run stands above what the run began with, whoever of the two counts epochs."""
+    assert main(["train", "simclr", *SHORT, "--knn", "false", "--trainer.max_epochs", "1", "--out", "run"]) == 0
+    assert main(["train", "simclr", "--out", "run", "--resume", "--epochs", "2"]) == 0
+    assert main(["train", "simclr", "--out", "run", "--resume", "--trainer.max_epochs", "3"]) == 0
+    assert torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
+    assert yaml.safe_load((folder / "run/config.yaml").read_text())["trainer"]["max_epochs"] == 3
 
 
 def test_default_folders_never_collide(folder):
@@ -192,7 +210,7 @@ def test_help_shows_the_methods_own_options(capsys):
     """Options of the method and of every method, and, where they are asked for, of Lightning's Trainer."""
     assert main(["train", "byol", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert all(word in out for word in ("--momentum", "float >= 0 <= 1", "--learning_rate", "--trainer.help lists"))
+    assert all(word in out for word in ("--momentum", "float >= 0 <= 1", "--learning-rate", "--trainer.help lists"))
     assert "--trainer.max_epochs" not in out
     assert main(["train", "byol", "--trainer.help"]) == 0
     assert "--trainer.max_epochs" in capsys.readouterr().out
@@ -318,7 +336,7 @@ def test_guard_stops_a_collapsed_run(folder, capsys):
         assert main([*argv, "--guard", "stop", "--out", "run"]) == 1
         assert capsys.readouterr().out.count("Warning: collapse at step 31: head gives") == 1
         assert main([*argv, "--guard", "loud", "--out", "other"]) == 2
-        assert "guard='loud' is not known" in capsys.readouterr().err
+        assert "--guard 'loud' is not accepted (allowed: warn | stop | off)" in capsys.readouterr().err
     finally:
         registry.unregister("dead")
     results = json.loads((folder / "run/results.json").read_text())

@@ -21,8 +21,9 @@ def test_images(capsys, folder):
     assert main([*command, "a.png"]) == 0
     out = capsys.readouterr().out
     assert "3 samples of digits and 2 view(s) of each: a.png" in out
-    assert "views: device engine" in out
-    assert main([*command, "b.png", "--views.1.noise", "0", "--views.1.rotation=0", "--views.1.zoom", "null"]) == 0
+    assert "views: host engine" in out
+    assert "the source of the samples forbids flip: left out of the views" in out
+    assert main([*command, "b.png", "--views.1.blur", "0", "--views.1.brightness=0", "--views.1.contrast", "0"]) == 0
     first, second = (np.asarray(Image.open(folder / name)) for name in ("a.png", "b.png"))
     assert first.shape == second.shape
     third = first.shape[1] * 2 // 3

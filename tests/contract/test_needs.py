@@ -97,7 +97,7 @@ def test_create_takes_what_the_method_needs():
     """The named backbone is built with its arguments, and the record holds both, so that reopening builds the same."""
     registry = registered(backbone="vit_tiny_patch16_224", backbone_kwargs={"depth": 1})
     record = registry.create("needy", image_size=32).backbone_record
-    assert (record["name"], record["kwargs"]) == ("vit_tiny_patch16_224", {"depth": 1})
+    assert (record.name, record.kwargs) == ("vit_tiny_patch16_224", {"depth": 1})
 
 
 def test_another_modality_is_refused_before_anything_is_built():

@@ -14,8 +14,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.loading.loader import EpochSampler, training_loader
+from ssl_registry.data.loading.loader import training_loader
 from ssl_registry.data.samples import Samples
+from ssl_registry.data.sampling import EpochSampler
 
 
 class Tiny(LightningModule):

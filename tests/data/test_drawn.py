@@ -18,7 +18,10 @@ from ssl_registry.data.loading.drawn import DrawnViews, choose_view_plan
 from ssl_registry.data.loading.loader import training_loader
 from ssl_registry.data.samples import Samples
 from ssl_registry.errors import DataError
+from ssl_registry.model.drawing import TrainingBatch
 from ssl_registry.views import ImageView, SignalView, TableView, ViewPolicy
+from ssl_registry.views.device.geometry import crop_resize
+from ssl_registry.views.host.draw import HostViews
 
 RECIPE = ViewPolicy(
     views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, color_jitter=0.8, brightness=0.4, hue=0.1, blur=0.5, copies=2),),
@@ -131,7 +134,7 @@ def test_a_broken_photograph_is_replaced(folder):
 def test_without_labels():
     """There is no label in the batch."""
     (found,) = batches(in_memory(labels=False), "host")
-    assert set(found[0]) == {"views"}
+    assert "label" not in found[0]
 
 
 SIGNALS = Source("s", "signal", (3, 40), Samples(torch.randn(24, 3, 40), torch.arange(24)))
@@ -206,6 +209,54 @@ def test_trains_and_resumes_bit_for_bit(asked, tmp_path):
     resumed, _ = fit(tmp_path / "half.ckpt", max_steps=5, max_epochs=-1)
     for key, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def boxes(batch, view, view_policy=RECIPE):
+    """Return where a view of a batch was cut, as a context finds it out."""
+    return TrainingBatch(batch, view_policy, (3, 24, 24), seed=0, batch_key=0, owner="x").cut(view)
+
+
+@pytest.mark.parametrize("asked", ["host", "split", "device"])
+def test_boxes_are_where_a_view_was_cut(asked):
+    """Whoever drew it: the box of each sample, resized and flipped, is the view within a grey level."""
+    policy = ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5, copies=2), ImageView()), image_size=24)
+    source = in_memory()
+    seen = 0
+    for batch in batches(source, asked, view_policy=policy)[0]:
+        samples = source.train.x[torch.as_tensor(batch["indices"])].float()
+        for number, view in enumerate(drawn(batch, policy)):
+            cut = boxes(batch, number, policy)
+            box, flipped = torch.from_numpy(cut.box), torch.from_numpy(cut.flipped)
+            wanted = crop_resize(samples, box, (24, 24), flipped, whole=True) / 255
+            assert (view - wanted).abs().max() <= 1 / 255 + 1e-6
+            seen += int(flipped.any())
+    assert seen > 0
+
+
+@pytest.mark.parametrize("asked", ["host", "split"])
+def test_boxes_of_photographs_of_any_size(folder, asked):
+    """They are in the pixels of each photograph; without a crop it is the centered square."""
+    source = open_source(str(folder), image_size=24, holdout=0.0)
+    policy = ViewPolicy(views=(ImageView(crop_scale=(0.1, 1.0), flip=0.5), ImageView()), image_size=24)
+    host = HostViews(policy)
+    heights = set()
+    for batch in batches(source, asked, view_policy=policy)[0]:
+        for row, (height, width) in enumerate(batch["size"].tolist()):
+            plan = host.plan(height, width, batch["keys"][row : row + 1])
+            heights.add(height)
+            for number in range(2):
+                cut = boxes(batch, number, policy)
+                assert cut.box[row].tolist() == plan.boxes[number].tolist()
+                assert cut.flipped[row] == plan.drawn[number].flip[0]
+    assert len(heights) > 1
+
+
+@pytest.mark.parametrize("asked", ["host", "split", "device"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_tells_which_samples_it_holds(asked, workers):
+    """Their numbers in the source, whoever loads and draws them."""
+    for batch in batches(in_memory(), asked, workers)[0]:
+        assert batch["indices"].tolist() == batch["label"].tolist()
 
 
 def test_keys_stay_on_the_host():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_registry.data import images
+from ssl_registry.data.images import decode as decoding
 from ssl_registry.data.images.decode import decode, resize, to_tensor
 from ssl_registry.data.images.pixels import Pixels, pixels_of
 
@@ -92,7 +92,7 @@ def test_chunks_make_no_difference(antialias: bool, monkeypatch: pytest.MonkeyPa
     """More images than a chunk holds are resized alike."""
     batch = torch.randint(0, 255, (7, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     whole = resize(batch, 5, antialias=antialias)
-    monkeypatch.setattr(images, "CHUNK", 3)
+    monkeypatch.setattr(decoding, "CHUNK", 3)
     assert torch.equal(resize(batch, 5, antialias=antialias), whole)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from torchvision import datasets
 
-from ssl_registry.cli.parsing import data_help
+from ssl_registry.cli.data_arguments import data_help
 from ssl_registry.data import open_source
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.errors import DataError, PluginError

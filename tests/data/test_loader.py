@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, SequentialSampler, Subset
 
-from ssl_registry.data.loading.loader import EpochSampler, ResumableLoader, training_loader
+from ssl_registry.data.loading.loader import ResumableLoader, training_loader
 from ssl_registry.data.samples import Samples
+from ssl_registry.data.sampling import EpochSampler
 from ssl_registry.errors import CheckpointError
 
 # Python 3.12 warns of every fork of a process with threads, and torch has threads.

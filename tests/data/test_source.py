@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from ssl_registry.data import open_source
+from ssl_registry.data import Source, open_source
+from ssl_registry.data.samples import Samples
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.errors import DataError
 
@@ -53,6 +55,18 @@ def test_unknown_words_are_answered_with_what_is_understood(spec: str, message: 
     with pytest.raises(DataError, match=message) as told:
         open_source(spec)
     assert all(kind.described in str(told.value) for kind in SOURCES.own.values())
+
+
+def test_what_a_source_can_forbid() -> None:
+    """Steps of a view of its modality; sizes and crops are the method's."""
+    table = Samples(torch.zeros(2, 3))
+    with pytest.raises(DataError, match=r"x forbids 'flip', which is no step of a view of tables. Steps: corruption"):
+        Source("x", "table", (3,), table, forbids=("flip",))
+    images = Samples(torch.zeros(2, 1, 4, 4))
+    with pytest.raises(DataError, match=r"forbids 'flipp'.*Did you mean 'flip'"):
+        Source("x", "image", (1, 4, 4), images, forbids=("flipp",))
+    with pytest.raises(DataError, match="forbids 'crop_scale'"):
+        Source("x", "image", (1, 4, 4), images, forbids=("crop_scale",))
 
 
 def test_origins_are_imported_when_used() -> None:

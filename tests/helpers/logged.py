@@ -17,9 +17,9 @@ class _Lines(logging.Handler):
 
 
 @contextmanager
-def logged() -> Iterator[list[str]]:
-    """Collect the messages of `ssl_registry` while the block runs."""
-    logger, handler = logging.getLogger("ssl_registry"), _Lines()
+def logged(name: str = "ssl_registry") -> Iterator[list[str]]:
+    """Collect the messages of a logger and those below it while the block runs."""
+    logger, handler = logging.getLogger(name), _Lines()
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -152,4 +152,4 @@ def test_pattern_lists_names():
 
 def test_pool_is_part_of_the_state():
     """A wrapped module's weights keep its names under one prefix."""
-    assert set(FeaturePool(nn.Linear(2, 2), tokens=False).state_dict()) == {"module.weight", "module.bias"}
+    assert set(FeaturePool(nn.Linear(2, 2), channels_last=False).state_dict()) == {"module.weight", "module.bias"}

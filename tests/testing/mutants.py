@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from types import MethodType
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from torch import nn
 
 from ssl_registry import Field, hookimpl
 from ssl_registry.nn import MLP, world_size
+from ssl_registry.nn.token_readers import read_transformer
 from tests.testing.sound import Sound, State
+from tests.testing.sound_tokens import SoundTokens
 
 MUTANTS = []
 RESUMED = "it is the same state, lost at more places"
@@ -493,6 +496,144 @@ class CentresInputsByBatch(Sound):
         return heads
 
 
+# --- what is left of a training -------------------------------------------------------------------------------
+
+
+@mutant("product")
+class AnswersByTheMode(Sound):
+    """A product that is another one while training goes on."""
+
+    @hookimpl
+    def product(self, model):
+        return model.backbone if model.training else model.heads["target"][0]
+
+
+@mutant("product")
+class RemembersItsProduct(Sound):
+    """A product that hangs on a Python attribute, which no checkpoint holds."""
+
+    @hookimpl
+    def on_step_end(self, model, ctx):
+        super().on_step_end(model, ctx)
+        model.heads["state"].moved = True
+
+    @hookimpl
+    def product(self, model):
+        return model.heads["target"][0] if hasattr(model.heads["state"], "moved") else None
+
+
+# So small that no weight shows it: the values alone tell.
+TINY = 1e-30
+COUNTED = {"calls": 0, "began": 0}
+
+
+@mutant("schedules")
+class CountsCalls(Sound):
+    """A schedule that counts how often it was asked."""
+
+    @hookimpl
+    def optimizer_values(self, ctx):
+        COUNTED["calls"] += 1
+        return {"all": {"weight_decay": TINY * COUNTED["calls"]}}
+
+
+@mutant("schedules")
+class BeginsAtEachFit(Sound):
+    """A schedule that starts anew where a run is resumed."""
+
+    @hookimpl
+    def on_fit_start(self, model, sample, ctx):
+        COUNTED["began"] = ctx.step
+        super().on_fit_start(model, sample)
+
+    @hookimpl
+    def optimizer_values(self, ctx):
+        return {"all": {"weight_decay": TINY * (1 + ctx.step - COUNTED["began"])}}
+
+
+# --- tokens and samples ---------------------------------------------------------------------------------------
+
+
+def without_last_norm(self, x, *, keep=None, mask=None, mask_token=None, layers=()):
+    """Return the patch tokens as the last block leaves them."""
+    found = read_transformer(self, x, keep=keep, mask=mask, mask_token=mask_token, layers=(-1,))
+    return found._replace(patches=found.layers[0], layers=())
+
+
+def after_all(self, x, *, keep=None, mask=None, mask_token=None, layers=()):
+    """Compute all tokens, and drop or mask them behind the last block."""
+    found = read_transformer(self, x, layers=layers)
+    patches = found.patches
+    if mask is not None:
+        patches = torch.where(mask[..., None], mask_token, patches)
+    if keep is not None:
+        patches = patches.gather(1, keep[..., None].expand(-1, -1, patches.shape[2]))
+    return found._replace(patches=patches)
+
+
+def shifted_embedding(module, inputs):
+    """Mix each pixel with its neighbors, over the borders of patches."""
+    return ((inputs[0] + inputs[0].roll(1, -1)) / 2,)
+
+
+class _OwnTokens(SoundTokens):
+    """Gives the backbone a method `tokens` of its own."""
+
+    own = staticmethod(without_last_norm)
+
+    def prepare(self, backbone):
+        backbone.tokens = MethodType(self.own, backbone)
+
+
+@mutant("tokens")
+class LeavesOutTheLastNorm(_OwnTokens):
+    """Tokens that the plain forward pass never has."""
+
+
+def scaled(network, x):
+    """Return features twice as long."""
+    return 2 * type(network).forward(network, x)
+
+
+@mutant("tokens")
+class ReplacesTheForwardPass(SoundTokens):
+    """A plain forward pass that is no longer the network's."""
+
+    def prepare(self, backbone):
+        backbone.forward = MethodType(scaled, backbone)
+
+
+@mutant("masking")
+class HidesBehindTheEncoder(_OwnTokens):
+    """Patches that are dropped and masked when attention has spread them."""
+
+    own = staticmethod(after_all)
+
+
+@mutant("masking")
+class MixesNeighbors(SoundTokens):
+    """Inputs that are smoothed over the borders of patches, inside of the encoder."""
+
+    def prepare(self, backbone):
+        backbone.patch_embed.register_forward_pre_hook(shifted_embedding)
+
+
+@mutant("indices")
+class ByThePlaceInTheBatch(SoundTokens):
+    """Asks for the samples' numbers, and counts them."""
+
+    def rows(self, ctx):
+        return torch.arange(len(ctx.indices), device=ctx.indices.device)
+
+
+@mutant("indices")
+class BySortedNumbers(SoundTokens):
+    """Sorts the samples' numbers."""
+
+    def rows(self, ctx):
+        return ctx.indices.sort().values
+
+
 # --- two processes --------------------------------------------------------------------------------------------
 
 
@@ -518,6 +659,17 @@ class GathersWithoutGradient(Sound):
         dist.all_gather(parts, z.contiguous().detach())
         parts[ctx.rank] = z
         return torch.cat(parts)
+
+
+@mutant("two_processes")
+class DrawsStateOfItsOwn(Sound):
+    """State that each rank draws for itself, where all must have the same."""
+
+    @hookimpl
+    def on_step_end(self, model, ctx):
+        super().on_step_end(model, ctx)
+        center = model.heads["state"].center
+        center.copy_(torch.rand(len(center), generator=ctx.generator, device=center.device))
 
 
 @mutant("unequal_batches")

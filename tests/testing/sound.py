@@ -22,7 +22,7 @@ class State(nn.Module):
         super().__init__()
         self.register_buffer("chosen", torch.zeros(CHOSEN, dtype=torch.long))
         self.register_buffer("is_chosen", torch.tensor(False))
-        self.register_buffer("centre", torch.zeros(8))
+        self.register_buffer("center", torch.zeros(8))
 
 
 class Sound:

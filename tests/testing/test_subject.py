@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl
+from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import has_tokens
-from ssl_registry.testing import check_method
+from ssl_registry.testing import NotApplicable, check_method
 from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.remote import describe, rebuild
 from ssl_registry.testing.subject import Subject
@@ -68,3 +69,50 @@ def test_tiny_backbones_with_tokens(modality):
     network = tiny_backbone(SHAPES[modality], tokens=True)
     assert has_tokens(network)
     assert network(torch.zeros(2, *SHAPES[modality])).ndim == 2
+
+
+@pytest.fixture
+def named():
+    registry = Registry(entry_points=False)
+    registry.register("on-tokens", OnTokens)
+    small = {"embed_dim": 24, "depth": 1, "num_heads": 2}
+    options = {"backbone": "vit_tiny_patch16_224", "backbone_kwargs": small, "image_size": 32, "in_chans": 3}
+    return Subject("on-tokens", registry, options)
+
+
+def test_a_named_backbone_takes_the_tiny_ones_place(named):
+    """With images of the size and channels that were asked for; other processes build it too."""
+    for subject in (named, rebuild(describe(named))):
+        model = subject.model()
+        assert type(model.backbone).__name__ == "VisionTransformer"
+        assert (model.input_shape, model.feature_dim) == ((3, 32, 32), 24)
+        assert subject.batch(count=2).shape == (2, 3, 32, 32)
+        subject.fit(model, max_steps=1)
+
+
+def test_its_width_is_its_own(named):
+    """A check of other widths has nothing to look at."""
+    (result,) = check_method("on-tokens", only=["odd_sizes"], registry=named.registry, options=named.options)
+    assert (result.status, result.reason) == ("skipped", "the backbone is vit_tiny_patch16_224, whose width is its own")
+
+
+def test_arguments_of_no_backbone():
+    """They belong to one."""
+    registry = Registry(entry_points=False)
+    registry.register("on-tokens", OnTokens)
+    with pytest.raises(ConfigError, match="pooling belongs to a backbone by name; add backbone="):
+        Subject("on-tokens", registry, {"pooling": "flatten"})
+
+
+class Rival(OnTokens):
+    """Another method of a name that is installed too (arXiv:2111.06377)."""
+
+
+def test_other_processes_take_the_class_of_the_registry():
+    """Not the installed method of that name, nor a class that they cannot import."""
+    registry = Registry(entry_points=False)
+    registry.register("byol", Rival)
+    assert rebuild(describe(Subject("byol", registry))).method_class is Rival
+    registry.register("byol", type("Unknown", (OnTokens,), {"__doc__": "Made at run time."}))
+    with pytest.raises(NotApplicable, match="has no such Unknown"):
+        describe(Subject("byol", registry))

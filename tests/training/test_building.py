@@ -22,6 +22,20 @@ def digits():
     return open_source("digits")
 
 
+def test_a_source_never_replaces_the_methods_views(digits):
+    """It says what must not be done; copies, sizes and crops stay, and a user can ask for a step again."""
+    own = registry.create("byol", input_shape=digits.input_shape).view_policy
+    run, _ = settle(digits, "byol", backbone="resnet10t")
+    model = build_model("byol", digits, run, options={}, registry=registry)
+    assert all(view.flip for view in own.views)
+    assert model.view_policy.views == tuple(view.model_copy(update={"flip": 0.0}) for view in own.views)
+    assert "the source of the samples forbids flip: left out of the views" in model.view_policy.notes((1, 16, 16))
+    run, _ = settle(digits, "byol", backbone="resnet10t", views={"flip": 0.25})
+    model = build_model("byol", digits, run, options={}, registry=registry)
+    assert {view.flip for view in model.view_policy.views} == {0.25}
+    assert not any("forbids" in note for note in model.view_policy.notes((1, 16, 16)))
+
+
 @pytest.mark.parametrize(("backbone", "is_replaced"), [("resnet18", True), ("resnet10t", False)])
 def test_small_images_get_a_small_stem_where_it_is_known(backbone, is_replaced, digits):
     """A plain ResNet loses its max-pool; one with a stem of another kind is left as it is, and is no error."""
@@ -79,10 +93,12 @@ def test_two_numbers_of_epochs_are_refused(digits):
 
 
 def test_a_source_can_be_given_itself(digits):
-    """What opens a source has no say then, and nothing is recorded as its name."""
+    """Its name is recorded, as one that Python gave; what opens a source has no say then."""
     run, source = read_options({"data": digits, "seed": 3}, owner="train")
     assert source is digits
-    assert (run.data, run.seed) == (None, 3)
+    assert (run.data, run.seed) == ("python:digits", 3)
+    with pytest.raises(ConfigError, match="image_size=8 says how a source is opened, and digits is a Source"):
+        read_options({"data": digits, "image_size": 8}, owner="train")
 
 
 @pytest.mark.parametrize(
@@ -129,4 +145,4 @@ def test_the_method_names_the_backbone(digits):
     run, _ = settle(digits, "needy", registry=mine, backbone="resnet18")
     assert (run.backbone, run.backbone_kwargs) == ("resnet18", None)
     with pytest.raises(ConfigError, match="needy does not take tables"):
-        settle(replace(digits, modality="table"), "needy", registry=mine)
+        settle(replace(digits, modality="table", forbids=()), "needy", registry=mine)

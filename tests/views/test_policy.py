@@ -200,10 +200,21 @@ def test_images_keep_their_recipe():
     assert view_policy.adapted((3, 16, 16)) is view_policy
 
 
-def test_a_sources_view_takes_the_place():
-    """A source's own augmentation replaces what is not plain, as often as it stood there."""
-    view_policy = ViewPolicy(views=(FULL, ImageView())).with_view(ImageView(rotation=5))
-    assert view_policy.views == (ImageView(rotation=5, copies=2), ImageView())
+def test_forbidden_steps_are_left_out():
+    """Everything else stays, and what the views had is told; what they had not is not."""
+    cropped = ImageView(crop_scale=(0.2, 1.0), size=6, flip=0.5, blur=0.1, copies=2)
+    view_policy = ViewPolicy(views=(cropped, ImageView())).without(["flip", "noise"])
+    assert view_policy.views == (cropped.model_copy(update={"flip": 0.0}), ImageView())
+    assert view_policy.left_out == ("flip",)
+    assert view_policy.notes((3, 8, 8)) == ["the source of the samples forbids flip: left out of the views"]
+
+
+@pytest.mark.parametrize("kind", [ImageView, SignalView, TableView])
+def test_steps_are_what_a_view_does(kind):
+    """Each is a field that does nothing by default; how many, how large and how cropped are none."""
+    assert set(kind.steps) < set(kind.model_fields)
+    assert not any(kind().does(step) for step in kind.steps)
+    assert not {"copies", "size", "crop_scale", "crop_ratio"} & set(kind.steps)
 
 
 def test_wrong_kind_of_samples():

@@ -16,7 +16,7 @@ from ssl_registry.nn import (
     linear_schedule,
     update_momentum,
 )
-from ssl_registry.views import ImageView, ViewPolicy
+from ssl_registry.views import ViewPolicy, augmented_view
 
 GLOBAL_VIEWS = 2
 
@@ -82,24 +82,14 @@ class DINO:
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two large views, unequal as BYOL's, and small ones of 96 pixels at 224 (section 3, multi-crop)."""
-        view = ImageView(
-            flip=0.5,
-            color_jitter=0.8,
-            brightness=0.4,
-            contrast=0.4,
-            saturation=0.2,
-            hue=0.1,
-            grayscale=0.2,
-            crop_scale=(0.4, 1.0),
-        )
-        blur = 1.0 if image_size is not None and image_size > 64 else 0.0
         views = [
-            view.model_copy(update={"blur": blur}),
-            view.model_copy(update={"blur": 0.1 * blur, "solarize": 0.2}),
+            augmented_view(image_size, blur=1.0, crop_scale=(0.4, 1.0)),
+            augmented_view(image_size, blur=0.1, crop_scale=(0.4, 1.0), solarize=0.2),
         ]
         if self.config.local_views:
-            small = {"size": max(1, round(image_size * 96 / 224)) if image_size else None, "crop_scale": (0.05, 0.4)}
-            views.append(view.model_copy(update=small | {"blur": 0.5 * blur, "copies": self.config.local_views}))
+            size = max(1, round(image_size * 96 / 224)) if image_size else None
+            copies = self.config.local_views
+            views.append(augmented_view(image_size, blur=0.5, crop_scale=(0.05, 0.4), size=size, copies=copies))
         return ViewPolicy(views=tuple(views), image_size=image_size)
 
     @hookimpl

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
 from ssl_registry.nn import MLP, MomentumTeacher, Queue, cosine_schedule, deactivate_requires_grad, update_momentum
-from ssl_registry.views import ImageView, ViewPolicy
+from ssl_registry.views import ViewPolicy, augmented_view
 
 
 class MoCo:
@@ -62,18 +62,7 @@ class MoCo:
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two views alike (v2, section 3): SimCLR's, with weaker colour and a blur where there is something to blur."""
-        view = ImageView(
-            crop_scale=(0.2, 1.0),
-            flip=0.5,
-            color_jitter=0.8,
-            brightness=0.4,
-            contrast=0.4,
-            saturation=0.4,
-            hue=0.1,
-            grayscale=0.2,
-            blur=0.5 if image_size is not None and image_size > 64 else 0.0,
-            copies=2,
-        )
+        view = augmented_view(image_size, blur=0.5, crop_scale=(0.2, 1.0), saturation=0.4, copies=2)
         return ViewPolicy(views=(view,), image_size=image_size)
 
     @hookimpl

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
 from ssl_registry.nn import MLP
-from ssl_registry.views import ImageView, ViewPolicy
+from ssl_registry.views import ViewPolicy, augmented_view
 
 __all__ = ["VICReg", "covariance", "variance"]
 
@@ -66,19 +66,7 @@ class VICReg:
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two views alike (appendix C.1): crop, flip, colour, grey, solarisation, and blur where it shows."""
-        view = ImageView(
-            crop_scale=(0.08, 1.0),
-            flip=0.5,
-            color_jitter=0.8,
-            brightness=0.4,
-            contrast=0.4,
-            saturation=0.2,
-            hue=0.1,
-            grayscale=0.2,
-            blur=0.5 if image_size is not None and image_size > 64 else 0.0,
-            solarize=0.1,
-            copies=2,
-        )
+        view = augmented_view(image_size, blur=0.5, solarize=0.1, copies=2)
         return ViewPolicy(views=(view,), image_size=image_size)
 
     @hookimpl

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import MLP, MomentumTeacher, cosine_schedule, deactivate_requires_grad, update_momentum
-from ssl_registry.views import ImageView, ViewPolicy
+from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_byol.loss import NegativeCosineSimilarity
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
@@ -68,20 +68,8 @@ class BYOL:
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two unequal views (appendix B, table 6): always blur and no solarisation, and hardly blur but some."""
-        view = ImageView(
-            crop_scale=(0.08, 1.0),
-            flip=0.5,
-            color_jitter=0.8,
-            brightness=0.4,
-            contrast=0.4,
-            saturation=0.2,
-            hue=0.1,
-            grayscale=0.2,
-        )
-        if image_size is None or image_size <= 64:  # there is nothing left to see in a blurred thumbnail
-            return ViewPolicy(views=(view, view.model_copy(update={"solarize": 0.2})), image_size=image_size)
-        first = view.model_copy(update={"blur": 1.0})
-        second = view.model_copy(update={"blur": 0.1, "solarize": 0.2})
+        first = augmented_view(image_size, blur=1.0)
+        second = augmented_view(image_size, blur=0.1, solarize=0.2)
         return ViewPolicy(views=(first, second), image_size=image_size)
 
     @hookimpl

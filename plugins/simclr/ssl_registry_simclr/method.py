@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ssl_registry import Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import MLP
-from ssl_registry.views import ImageView, ViewPolicy
+from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_simclr.loss import NTXentLoss
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
@@ -57,16 +57,13 @@ class SimCLR:
     def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two views alike (appendix A): crop, flip, colour, grey, and blur where there is something to blur."""
         strength = self.config.jitter_strength
-        view = ImageView(
-            crop_scale=(0.08, 1.0),
-            flip=0.5,
-            color_jitter=0.8,
+        view = augmented_view(
+            image_size,
+            blur=0.5,
             brightness=0.8 * strength,
             contrast=0.8 * strength,
             saturation=0.8 * strength,
             hue=min(0.5, 0.2 * strength),
-            grayscale=0.2,
-            blur=0.5 if image_size is not None and image_size > 64 else 0.0,
             copies=2,
         )
         return ViewPolicy(views=(view,), image_size=image_size)

@@ -23,6 +23,7 @@ from ssl_registry._system.atomic import replacing
 from ssl_registry._system.locking import lock_file
 from ssl_registry._system.terminal import one_line
 from ssl_registry.data.images.encoded import EncodedImages
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.samples import Batch
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
@@ -45,24 +46,44 @@ TABLES: dict[str, tuple[tuple[int, ...], type[np.int64]]] = {
 }
 
 
-class CachedImages(Dataset[Any]):
+class CachedImages(SampleSet):
     """Images of a cache as a data set: uint8 [channels, size, size], mapped from the disk, not read into memory.
 
     Args:
         place: a folder that `cache_source` wrote.
     """
 
+    in_memory = True
+
     def __init__(self, place: Path) -> None:
         self.place = place
         facts = _read_facts(place)
         self.shape: tuple[int, ...] = tuple(facts["shape"].tolist())
-        self.labels = torch.from_numpy(facts["labels"]) if "labels" in facts else None
+        self._labels = torch.from_numpy(facts["labels"]) if "labels" in facts else None
         #: The images that could not be read when the cache was made: their names, and why.
         self.broken: dict[str, str] = json.loads(str(facts["broken"]))
         self._open()
 
     def _open(self) -> None:
         self.images = np.memmap(self.place / IMAGES, np.uint8, "r", shape=self.shape)
+
+    @property
+    def labels(self) -> torch.Tensor | None:
+        """Labels [N], or None."""
+        return self._labels
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        return int(self.images.nbytes)
+
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return all images, read into memory, and their labels."""
+        return torch.from_numpy(np.array(self.images)), self.labels
+
+    def holds_bytes(self) -> bool:
+        """Whether images are uint8: they always are."""
+        return True
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -110,11 +131,12 @@ def cache_source(source: Source, folder: str | Path, *, workers: int = 0) -> Sou
     if not isinstance(source.train, EncodedImages) or source.train.pixels.depth != 8:
         note = f"{source.name} needs no cache of 8-bit images: it is not used"
         return replace(source, notes=(*source.notes, note))
-    parts = {
-        name: _cached(part, Path(folder).expanduser(), workers) if isinstance(part, EncodedImages) else part
-        for name, part in (("train", source.train), ("test", source.test))
-    }
-    return replace(source, train=parts["train"], test=parts["test"])  # type: ignore[arg-type]  # train is no None
+    train, test = (
+        _cached(part, Path(folder).expanduser(), workers) if isinstance(part, EncodedImages) else part
+        for part in (source.train, source.test)
+    )
+    assert train is not None
+    return replace(source, train=train, test=test)
 
 
 def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:

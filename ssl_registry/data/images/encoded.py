@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ssl_registry.data.images.decode import decode
 from ssl_registry.data.images.pixels import Pixels
+from ssl_registry.data.sample_set import SampleSet, content_hash
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
@@ -25,7 +25,7 @@ class UnreachableError(DataError):
     """Where the images come from cannot be reached: not one image is broken, all that follow are out of reach."""
 
 
-class EncodedImages(Dataset[Any], ABC):
+class EncodedImages(SampleSet, ABC):
     """Encoded images (the bytes of a JPEG, a PNG, ...) that become uint8 [channels, size, size] on request.
 
     An image that cannot be read never ends an epoch: the next one that can takes its place, with its own label. Which
@@ -39,9 +39,11 @@ class EncodedImages(Dataset[Any], ABC):
         pixels: what the images of this set have in common: channels and depth.
     """
 
+    decodes = True
+
     def __init__(self, count: int, labels: Sequence[int] | Tensor | None, *, size: int, pixels: Pixels) -> None:
         self.count = count
-        self.labels = None if labels is None else torch.as_tensor(labels, dtype=torch.int64)
+        self._labels = None if labels is None else torch.as_tensor(labels, dtype=torch.int64)
         self.size = size
         self.pixels = pixels
         # In shared memory: workers find the broken ones, the main process reports them.
@@ -72,6 +74,20 @@ class EncodedImages(Dataset[Any], ABC):
         except Exception:  # as in `load`
             return (0, 0)
         return len(data), zlib.crc32(data)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Labels [N], or None."""
+        return self._labels
+
+    def holds_bytes(self) -> bool:
+        """Whether what they are decoded to is uint8."""
+        return self.pixels.depth == 8
+
+    def fingerprint(self) -> str:
+        """Return a hash of names and stamps (of files: path, size and time of change), and of what is made of them."""
+        names = [f"{self.name(index)}\0{self.stamp(index)}" for index in range(len(self))]
+        return content_hash([*names, f"{self.size} {self.pixels!r}", self.labels])
 
     def __len__(self) -> int:
         return self.count
@@ -142,5 +158,5 @@ def broken_samples(source: Source) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for part in (source.train, source.test):
-        found |= getattr(part, "broken", {})
+        found |= {} if part is None else part.broken
     return found

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_registry.data.source import TEST_PARTS, TRAIN_PART
+
 __all__ = ["IMAGE_SUFFIXES", "Listing", "by_part", "find_parts", "list_images"]
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jfif"}
 )
-TRAIN = "train"
-TESTS = ("test", "val", "valid", "validation")  # the first of them that is there
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ def list_images(root: Path) -> Listing:
 
 def find_parts(root: Path) -> tuple[Path, Path | None]:
     """Return the folders of both parts: ``train`` beside ``test`` or ``val``, or ``root`` alone."""
-    test = next((root / name for name in TESTS if (root / name).is_dir()), None)
-    if (root / TRAIN).is_dir() and test is not None:
-        return root / TRAIN, test
+    test = next((root / name for name in TEST_PARTS if (root / name).is_dir()), None)
+    if (root / TRAIN_PART).is_dir() and test is not None:
+        return root / TRAIN_PART, test
     return root, None
 
 
@@ -73,8 +73,8 @@ def by_part(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     >>> by_part([Path("train-0.parquet"), Path("test-0.parquet")])
     ([PosixPath('train-0.parquet')], [PosixPath('test-0.parquet')])
     """
-    train = [path for path in paths if path.name.startswith(TRAIN)]
-    for name in TESTS:
+    train = [path for path in paths if path.name.startswith(TRAIN_PART)]
+    for name in TEST_PARTS:
         test = [path for path in paths if path.name.startswith(name)]
         if train and test:
             return train, test

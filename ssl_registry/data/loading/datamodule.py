@@ -13,8 +13,10 @@ from ssl_registry.data.loading.device_cache import on_device
 from ssl_registry.data.loading.drawn import DrawnViews, ViewPlan
 from ssl_registry.data.loading.loader import ResumableLoader, training_loader
 from ssl_registry.data.loading.resume import mend_loops
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.source import Source
 from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.views import ViewPolicy
 
 __all__ = ["SSLDataModule"]
 
@@ -32,8 +34,9 @@ class SSLDataModule(LightningDataModule):
         num_workers: processes that load beside the main one. 0 is fastest for data in memory; image files
             want about as many as there are cores.
         seed: of the order of training batches, and of the views that they carry.
-        draw: has training batches carry views, or what they are drawn with: what `choose_view_plan` gave. Without it
-            they are ``(samples, labels)`` or samples alone.
+        draw: has training batches carry views, or what they are drawn with: what `choose_view_plan` gave. By default
+            the batches that train a model with views carry what its device draws them with, and the samples' numbers
+            (`ssl_registry.data.loading.drawn.DrawnViews`); all others are ``(samples, labels)`` or samples alone.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -60,13 +63,13 @@ class SSLDataModule(LightningDataModule):
         _check("batch_size", batch_size, least=1)
         _check("num_workers", num_workers, least=0)
         _check("seed", seed, least=0)
-        if len(source.train) == 0:  # type: ignore[arg-type]  # map-style data sets have a length
+        if len(source.train) == 0:
             raise DataError(f"{source.name} has no training samples; give a source with at least one")
         self.source = source
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self._resident: Dataset[Any] | None = None  # the training part, on the device if it fits there
+        self._resident: SampleSet | None = None  # the training part, on the device if it fits there
         self.draw = draw
 
     def train_dataloader(self) -> ResumableLoader:
@@ -76,7 +79,8 @@ class SSLDataModule(LightningDataModule):
             mend_loops(self.trainer)
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
         train, workers, pins = self.source.train, self.num_workers, self._pins_memory()
-        if self.trainer is not None and (self.draw is None or self.draw.host is None):
+        plan = self.draw or self._plan()
+        if self.trainer is not None and (plan is None or plan.host is None):
             if self._resident is None:
                 self._resident = on_device(train, self.trainer.strategy.root_device)
             if self._resident is not train:
@@ -89,8 +93,13 @@ class SSLDataModule(LightningDataModule):
             world_size=world_size,
             num_workers=workers,
             pin_memory=pins,
-            views=None if self.draw is None else partial(DrawnViews, plan=self.draw, seed=self.seed),
+            views=None if plan is None else partial(DrawnViews, plan=plan, seed=self.seed),
         )
+
+    def _plan(self) -> ViewPlan | None:
+        """Leave the views to the device of the model that is trained, if it draws any."""
+        policy = None if self.trainer is None else getattr(self.trainer.lightning_module, "view_policy", None)
+        return ViewPlan(policy) if isinstance(policy, ViewPolicy) else None
 
     def train_eval_dataloader(self, limit: int | None = None) -> DataLoader[Any]:
         """Every training sample once, in order; all of them on each rank.
@@ -99,7 +108,7 @@ class SSLDataModule(LightningDataModule):
             limit: at most so many samples, spread evenly: a folder lists one class after the other.
         """
         train = self.source.train
-        count = len(train)  # type: ignore[arg-type]  # map-style data sets have a length
+        count = len(train)
         if limit is None or limit >= count:
             return self._ordered(train)
         _check("limit", limit, least=1)

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 from torch.utils.data._utils.collate import default_collate_fn_map
 
-from ssl_registry.data.images.cache import CachedImages
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
-from ssl_registry.data.samples import Samples
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.source import Source
 from ssl_registry.views.device.table import RowsOf
 from ssl_registry.views.engine import Engine, choose_engine
@@ -56,24 +55,17 @@ def choose_view_plan(source: Source, view_policy: ViewPolicy, *, asked: str = "a
         ConfigError: as `choose_engine`.
     """
     base = source.train
-    whole = base.pixels.depth == 8 if isinstance(base, EncodedImages) else _is_uint8(base)
     engine = choose_engine(
         view_policy,
         source.input_shape,
         asked=asked,
-        in_memory=isinstance(base, Samples | CachedImages),
-        whole=whole,
+        in_memory=base.in_memory,
+        whole=base.holds_bytes(),
         accelerator=accelerator,
     )
     if engine is None or engine.name == "device":
         return ViewPlan(view_policy, engine)
     return ViewPlan(view_policy, engine, HostViews(view_policy, finish=engine.name == "host"))
-
-
-def _is_uint8(dataset: Dataset[Any]) -> bool:
-    sample = dataset[0]
-    image = sample[0] if isinstance(sample, list | tuple) else sample
-    return bool(image.dtype == torch.uint8)
 
 
 class _Batch(NamedTuple):
@@ -94,11 +86,13 @@ class DrawnViews(Dataset[Any]):
     A batch is a mapping with ``label``, where there are labels, and
 
     - ``views``, where the host draws images: a list of uint8 [batch, channels, height, width], channels last in memory;
-      with ``keys`` where a device finishes them;
-    - ``views``, finished, of tables in memory: corruption takes features from all of their rows;
-    - ``x`` and ``keys`` where a device draws everything.
+      with ``size``: height and width of the samples, or int64 [batch, 2] of each photograph;
+    - ``views`` of tables in memory: corruption takes features from all of their rows;
+    - ``x`` where a device draws everything;
+    - ``keys`` [batch], from which views are drawn, and ``finished`` where nothing of them is left to draw;
+    - ``indices`` [batch]: which of the source's training samples these are.
 
-    ``keys`` is a numpy array, so that it stays on the host, where parameters are drawn.
+    What is no tensor stays on the host, where parameters are drawn.
 
     Args:
         base: what is drawn from: encoded images of any size, or samples of one shape.
@@ -106,7 +100,7 @@ class DrawnViews(Dataset[Any]):
         seed: of the views.
     """
 
-    def __init__(self, base: Dataset[Any], plan: ViewPlan, *, seed: int) -> None:
+    def __init__(self, base: SampleSet, plan: ViewPlan, *, seed: int) -> None:
         self.base = base
         self.policy = plan.policy
         self.host = plan.host
@@ -114,7 +108,7 @@ class DrawnViews(Dataset[Any]):
         self.epoch = 0  # the loader sets it before an epoch's workers begin
 
     def __len__(self) -> int:
-        return len(self.base)  # type: ignore[arg-type]  # map-style data sets have a length
+        return len(self.base)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return a batch of one sample."""
@@ -126,25 +120,26 @@ class DrawnViews(Dataset[Any]):
 
     def batch(self, indices: list[int]) -> dict[str, Any]:
         """Return the batch of these samples."""
-        keys = sample_keys(self.seed, self.epoch, indices)
+        places = np.asarray(indices, np.int64)
+        keys = sample_keys(self.seed, self.epoch, places)
         if self.host is not None and isinstance(self.base, EncodedImages):
             content, labels = self._decoded(self.base, self.host, indices, keys)
         else:
             x, labels = self._stacked(indices)
-            content = self._content(x, np.asarray(indices), keys)
-        if self.host is not None and not self.host.finish:
-            content["keys"] = keys
+            content = self._content(x, places, keys)
         if labels is not None:
             content["label"] = labels
-        return content
+        return {**content, "keys": keys, "indices": places}
 
     def _content(self, x: Tensor, indices: NDArray[np.int64], keys: Keys) -> dict[str, Any]:
         """Return the views of samples of one shape, or what they are drawn from."""
         if self.host is not None:
-            return {"views": self._drawn(self.host, x, keys)}
-        if x.ndim == 2 and isinstance(self.base, Samples):
-            return {"views": self.policy.draw(x, keys=keys, origin=RowsOf(self.base.x, indices))}
-        return {"x": x, "keys": keys}
+            views = self._drawn(self.host, x, keys)
+            return {"views": views, "finished": self.host.finish, "size": (x.shape[2], x.shape[3])}
+        if x.ndim == 2 and self.base.in_memory:
+            rows, _ = self.base.tensors()
+            return {"views": self.policy.draw(x, keys=keys, origin=RowsOf(rows, indices)), "finished": True}
+        return {"x": x}
 
     def _stacked(self, indices: list[int]) -> tuple[Tensor, Tensor | None]:
         fetch = getattr(self.base, "__getitems__", None)
@@ -161,12 +156,14 @@ class DrawnViews(Dataset[Any]):
     def _decoded(
         base: EncodedImages, host: HostViews, indices: list[int], keys: Keys
     ) -> tuple[dict[str, Any], Tensor | None]:
-        drawn, labels = [], []
+        drawn, labels, sizes = [], [], []
         for row, index in enumerate(indices):
             (plan, decoded), label = base.load(index, _decoder(base, host, keys[row : row + 1]))
             drawn.append(host.draw_planned(plan, *decoded))  # not in `load`: its failure would be no broken image's
             labels.append(label)
-        content = {"views": [_channels_first(np.stack(views)) for views in zip(*drawn, strict=True)]}
+            sizes.append(plan.size)
+        views = [_channels_first(np.stack(views)) for views in zip(*drawn, strict=True)]
+        content = {"views": views, "finished": host.finish, "size": np.array(sizes, np.int64)}
         return content, None if labels[0] is None else torch.stack(labels)  # type: ignore[arg-type]  # all or none
 
 

@@ -7,53 +7,16 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset
 
 from ssl_registry.data.loading.drawn import DrawnViews
+from ssl_registry.data.sample_set import SampleSet
+from ssl_registry.data.sampling import EpochSampler
 from ssl_registry.errors import CheckpointError
 from ssl_registry.views.keys import mix_seed
 
-__all__ = ["EpochSampler", "ResumableLoader", "training_loader"]
-
-
-class EpochSampler(DistributedSampler[int]):
-    """Draw one rank's share of a shuffled epoch: a pure function of (seed, epoch, rank, world_size).
-
-    Lightning leaves a `DistributedSampler` alone where it would wrap any other, and tells it the epoch.
-
-    Args:
-        dataset: what is drawn from.
-        seed: of all orders.
-        rank, world_size: of this process.
-        drop_last: leave out the remainder that does not divide among the ranks; otherwise a few samples are
-            drawn twice, so that every rank makes as many steps.
-    """
-
-    def __init__(
-        self, dataset: Dataset[Any], *, seed: int, rank: int = 0, world_size: int = 1, drop_last: bool = False
-    ) -> None:
-        super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=True, seed=seed, drop_last=drop_last)
-        self.start = 0  # samples that the next iteration leaves out
-
-    def __iter__(self) -> Iterator[int]:
-        start, self.start = self.start, 0
-        order = shuffled(len(self.dataset), self.seed, self.epoch)  # type: ignore[arg-type]  # Dataset has no len
-        # Repeating the order fills up to `total_size`; where it is shorter, the remainder is left out.
-        order = np.resize(order, self.total_size)
-        return iter(order[self.rank :: self.num_replicas][start:].tolist())
-
-
-def shuffled(count: int, seed: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return 0 to count-1 in the order of one epoch.
-
-    >>> shuffled(5, seed=0, epoch=0).tolist() == shuffled(5, seed=0, epoch=0).tolist()
-    True
-    """
-    generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
-    order: np.ndarray[tuple[int], np.dtype[np.int64]] = torch.randperm(count, generator=generator).numpy()
-    return order
+__all__ = ["ResumableLoader", "training_loader"]
 
 
 _END = object()
@@ -103,6 +66,17 @@ class ResumableLoader(DataLoader[Any]):
             done += 1
             self._position = {"epoch": epoch, "batches": done}
             yield batch
+
+    def samples(self) -> DataLoader[Any]:
+        """Return a loader of the samples themselves, in this epoch's order: without views, and leaving none out."""
+        dataset = self.dataset.base if isinstance(self.dataset, DrawnViews) else self.dataset
+        return DataLoader(
+            dataset,
+            sampler=self.sampler,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            generator=torch.Generator(),
+        )
 
     def _next(self, batches: Iterator[Any]) -> Any:
         asked = time.perf_counter()
@@ -155,7 +129,7 @@ class ResumableLoader(DataLoader[Any]):
 
 
 def training_loader(
-    dataset: Dataset[Any],
+    dataset: SampleSet,
     *,
     batch_size: int,
     seed: int = 0,
@@ -163,7 +137,7 @@ def training_loader(
     world_size: int = 1,
     num_workers: int = 0,
     pin_memory: bool = False,
-    views: Callable[[Dataset[Any]], DrawnViews] | None = None,
+    views: Callable[[SampleSet], DrawnViews] | None = None,
 ) -> ResumableLoader:
     """Build the loader of one rank's training batches.
 
@@ -171,7 +145,7 @@ def training_loader(
     and another shuffle leaves out others. A smaller set gives one smaller batch.
 
     Args:
-        dataset: map-style.
+        dataset: the samples.
         batch_size: samples a batch and rank.
         seed: of the order, the same on all ranks.
         rank, world_size: of this process.
@@ -179,13 +153,10 @@ def training_loader(
         pin_memory: load into page-locked memory, for a CUDA device.
         views: puts views in the place of samples.
     """
-    full = len(dataset) >= batch_size * world_size  # type: ignore[arg-type]  # map-style data sets have a length
-    place: dict[str, int] = {"seed": seed, "rank": rank, "world_size": world_size}
-    make = getattr(dataset, "make_sampler", None)
-    if make is None:
-        sampler = EpochSampler(dataset, drop_last=full, **place)
-    else:  # a set that streams has an order of its own
-        sampler, num_workers = make(batch_size=batch_size, num_workers=num_workers, drop_last=full, **place)
+    full = len(dataset) >= batch_size * world_size
+    sampler, num_workers = dataset.make_sampler(
+        batch_size=batch_size, num_workers=num_workers, seed=seed, rank=rank, world_size=world_size, drop_last=full
+    )
     return ResumableLoader(
         dataset if views is None else views(dataset),
         sampler=sampler,  # by name, as Lightning replaces it by name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from ssl_registry.data import Source
-from ssl_registry.data.samples import Samples
 
 __all__ = ["default_workers"]
 
@@ -14,7 +13,7 @@ MOST = 8
 
 def default_workers(source: Source) -> int:
     """Return none for what lies in memory, and one for each core that this process may use, at most 8, for files."""
-    if isinstance(source.train, Samples):
+    if source.train.in_memory:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(MOST, cores)

@@ -9,14 +9,11 @@ from typing import Any
 
 from ssl_registry._system.optional import require
 from ssl_registry.data.options import DataOptions
-from ssl_registry.data.source import Source
+from ssl_registry.data.source import TEST_PARTS, TRAIN_PART, Source
 from ssl_registry.data.sources.arrow import source_from_tables
 from ssl_registry.errors import DataError
 
 __all__ = ["hugging_face"]
-
-TRAIN = "train"
-TESTS = ("test", "validation", "valid", "val")  # the first of them that is there
 
 
 def hugging_face(name: str, options: DataOptions) -> Source:
@@ -43,11 +40,11 @@ def hugging_face(name: str, options: DataOptions) -> Source:
                 f"the data set {name!r} is not on this disk, or cannot be read ({reason}). Nothing is downloaded here; "
                 f"fetch it once with: python -c \"import datasets; datasets.load_dataset('{name}')\""
             ) from error
-    parts = dict(found) if isinstance(found, dict) else {TRAIN: found}
-    if TRAIN not in parts and len(parts) > 1:
-        raise DataError(f"{name} has no part {TRAIN!r}; it has: {', '.join(parts)}")
-    train = parts[TRAIN] if TRAIN in parts else next(iter(parts.values()))
-    test = next((parts[part] for part in TESTS if part in parts and parts[part] is not train), None)
+    parts = dict(found) if isinstance(found, dict) else {TRAIN_PART: found}
+    if TRAIN_PART not in parts and len(parts) > 1:
+        raise DataError(f"{name} has no part {TRAIN_PART!r}; it has: {', '.join(parts)}")
+    train = parts[TRAIN_PART] if TRAIN_PART in parts else next(iter(parts.values()))
+    test = next((parts[part] for part in TEST_PARTS if part in parts and parts[part] is not train), None)
     last = name.rstrip("/").rpartition("/")[2]
     return source_from_tables(last, _table(train), None if test is None else _table(test), options)
 

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ssl_registry.data.arrays.labels import held_out_note, stratified_holdout
 from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, to_tensor
@@ -19,6 +18,7 @@ from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.pixels import GRAY_MODES
 from ssl_registry.data.options import DataOptions
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
@@ -54,7 +54,7 @@ def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> So
         if len(held):
             notes.append(held_out_note(len(held), len(targets), options.seed))
             parts = [_Part(train, kept), _Part(train, held)]
-    sets: list[Dataset[Any]]
+    sets: list[SampleSet]
     if all(part.files for part in parts):
         files = parts[0].files
         pixels, (mean, std) = probe(lambda index: files[index].read_bytes(), len(files), name)
@@ -142,8 +142,10 @@ def _channels(name: str, sample: Any) -> int:
         return 1 if image.mode in GRAY_MODES else 3
 
 
-class _Decoded(Dataset[Any]):
+class _Decoded(SampleSet):
     """Samples that torchvision decodes, as uint8 [channels, size, size]."""
+
+    decodes = True
 
     def __init__(self, part: _Part, *, size: int, channels: int, labeled: bool) -> None:
         self.part = part

@@ -11,16 +11,14 @@ from torch import Tensor
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
 from ssl_registry.data.options import DataOptions
-from ssl_registry.data.source import Source
+from ssl_registry.data.source import TEST_PARTS, TRAIN_PART, Source
 from ssl_registry.data.sources.torchvision_files import class_names, decoded, targets_of
 from ssl_registry.data.sources.torchvision_names import set_names
 from ssl_registry.errors import DataError, did_you_mean
 
 __all__ = ["torchvision_set"]
 
-# What a set calls its parts, in order of preference; a set without any of them is held out from.
-TRAIN_SPLITS = ("train", "train-standard")
-TEST_SPLITS = ("test", "val", "valid")
+TRAIN_PARTS = (TRAIN_PART, "train-standard")  # the latter is Places365's
 EXTRA: dict[str, dict[str, Any]] = {"EMNIST": {"split": "balanced"}}
 
 
@@ -67,9 +65,9 @@ def _parts(name: str, cls: Any, root: Path) -> tuple[Any, Any | None]:
     key = next((key for key in ("split", "image_set") if key in accepted), None)
     if key is None:
         return _build(name, cls, base), None
-    train, test = (_first_split(name, cls, base, key, splits) for splits in (TRAIN_SPLITS, TEST_SPLITS))
+    train, test = (_first_split(name, cls, base, key, splits) for splits in (TRAIN_PARTS, TEST_PARTS))
     if train is None:
-        raise DataError(f"{name} has no part called {' or '.join(TRAIN_SPLITS)}; open it yourself and build a Source")
+        raise DataError(f"{name} has no part called {' or '.join(TRAIN_PARTS)}; open it yourself and build a Source")
     return train, test
 
 

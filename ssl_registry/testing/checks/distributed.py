@@ -16,11 +16,14 @@ from torch import Tensor
 
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
+from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.processes import SILENT, WORLD, run_in_two
-from ssl_registry.testing.remote import compare, describe, rebuild, synchronize_norms, values_of
+from ssl_registry.testing.remote import compare, describe, is_echo, rebuild, synchronize_norms, values_of
 from ssl_registry.testing.subject import Subject, loader, ready_made
 
-STEPS, SHARE = 10, 8
+STEPS = 10
+# Of samples on each rank: a prime, so that no width, number of patches or of classes is taken for it.
+SHARE = 7
 
 
 class _Record(Callback):
@@ -39,6 +42,10 @@ class _Record(Callback):
             self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
+class _BeforeThat(Exception):
+    """Equal batches do not train, so nothing is told of the unequal one that follows."""
+
+
 def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
     """Train ten steps on this place's share of the same global batches.
 
@@ -49,7 +56,9 @@ def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (
         **arguments: of the Trainer.
     """
     # In float64, where ten steps of rounding do not show; without momentum, which would hide a first difference.
-    model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}, lr_schedule="constant").double()
+    plain: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.01, "optimizer_kwargs": {}}
+    observers = [Comparable(shared_out=not last)]
+    model = subject.model(observers=observers, lr_schedule="constant", **plain).double()
     model._sample = partial(_first, subject.batch(count=WORLD * SHARE), model)  # type: ignore[method-assign]
     if not last:  # norms over all ranks need batches of one size
         synchronize_norms(model)
@@ -57,14 +66,18 @@ def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (
     batches = []
     for step in range(STEPS):
         views = subject.views(model, WORLD * SHARE, seed=step)
-        batches.append([view[place * size : (place + 1) * size] for view in views])
+        batches.append(ready_made([view[place * size : (place + 1) * size] for view in views], first=place * size))
     if last:
         start = sum(last[:place])
         views = subject.views(model, sum(last), seed=STEPS)
-        batches.append([view[start : start + last[place]] for view in views])
+        batches.append(ready_made([view[start : start + last[place]] for view in views], first=start))
     record = _Record()
-    ready = [ready_made(model, views) for views in batches]
-    subject.fit(model, data=loader(ready), callbacks=[record], use_distributed_sampler=False, **arguments)
+    try:
+        subject.fit(model, data=loader(batches), callbacks=[record], use_distributed_sampler=False, **arguments)
+    except Exception as error:
+        if last and len(record.losses) < STEPS:
+            raise _BeforeThat(f"{type(error).__name__}: {error}") from error
+        raise
     return {"losses": record.losses, "gradients": record.gradients, "weights": dict(model.state_dict())}
 
 
@@ -109,6 +122,9 @@ def unequal_batches(subject: Subject) -> None:
     outcomes = run_in_two(_train_in_two, describe(subject), (SHARE, SHARE - 3))
     if any(outcome.hung for outcome in outcomes):
         raise CheckFailure("unequal last batches: a rank never ends")
+    if early := [outcome.error for outcome in outcomes if outcome.error.startswith(_BeforeThat.__name__)]:
+        reason = min(early, key=is_echo).removeprefix(f"{_BeforeThat.__name__}: ")
+        raise CheckFailure(f"two processes do not even train on equal batches: {reason}")
     if any(outcome.error for outcome in outcomes):
         if not all(outcome.error for outcome in outcomes):
             raise CheckFailure("unequal last batches: one rank fails, and the other goes on as if nothing had happened")

@@ -42,7 +42,7 @@ def _fail_in_two(number: int, told: dict[str, Any]) -> None:
     model = subject.model()
     model.backbone = _Bomb(model.backbone)
     views = [subject.views(model, SHARE, seed=WORLD * step + number) for step in range(4)]
-    data = loader([ready_made(model, each) for each in views])
+    data = loader([ready_made(each) for each in views])
     subject.fit(model, data=data, callbacks=[_Arm()], devices=WORLD, strategy="ddp", use_distributed_sampler=False)
 
 

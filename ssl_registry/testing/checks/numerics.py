@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, NotApplicable, check
+from ssl_registry.testing.comparable import Comparable, in_float64
 from ssl_registry.testing.subject import Subject, loader, quietly, ready_made
 
 # Half precision keeps 3 (bfloat16) or 3.3 decimals of every product; a network of several layers loses one more.
@@ -25,7 +26,7 @@ def loss_and_gradient(
     model.zero_grad()
     context: Any = nullcontext() if dtype is None else torch.autocast(model.device.type, dtype)
     with context:
-        loss, _ = model._loss(views, model._context(0))
+        loss, _ = model.batch_loss(ready_made(views), 0)
     loss.backward()  # type: ignore[no-untyped-call]
     flat = [
         (torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters() if p.requires_grad
@@ -96,7 +97,7 @@ def channels_last(subject: Subject) -> None:
         raise NotApplicable(f"it takes no images: {problem}")
     shape = (3, 16, 16)  # with one channel the two layouts are one
     # In float64, where the order of a sum does not show.
-    model = subject.model(backbone=subject.backbone(shape), input_shape=shape).double()
+    model = subject.model(backbone=subject.backbone(shape), input_shape=shape, observers=[Comparable()]).double()
     model.train()
     views = subject.views(model)
     other = copy.deepcopy(model).to(memory_format=torch.channels_last)
@@ -117,8 +118,8 @@ def compiling(subject: Subject) -> None:
     states = []
     for compiled in (False, True):
         # In float64: float32's rounding can push a value across a ReLU's kink, and the gradient jumps.
-        model = subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}).double()
-        batches = loader([ready_made(model, subject.views(model, seed=step)) for step in range(3)])
+        model = in_float64(subject.model(optimizer="sgd", learning_rate=0.01, optimizer_kwargs={}))
+        batches = loader([ready_made(subject.views(model, seed=step)) for step in range(3)])
         torch.compiler.reset()
         with quietly():
             runs: Any = torch.compile(model) if compiled else model

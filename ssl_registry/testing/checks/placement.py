@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ssl_registry.model.drawing import TrainingBatch
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
 from ssl_registry.testing.subject import Subject, kind_of
@@ -73,10 +74,11 @@ def cuda_placement(subject: Subject) -> None:
     model, batch = _after_one_step(subject)
     with _fake(), torch.no_grad():
         moved = _on_cuda(model)
-        x = _like(batch)
+        x = {"x": _like(batch), "indices": torch.arange(len(batch), device=CUDA)}
         with _told("build_views"):
-            views = moved._views(x, moved._context(0, 1))
-        for hook, call in _hooks(moved, views):
+            read = moved._read(x, 0, 1)
+            views = moved._views(read)
+        for hook, call in _hooks(moved, read, views):
             with _told(hook), _GeneratorsMatch(), _Copies():  # type: ignore[no-untyped-call]  # as above
                 call()
 
@@ -89,14 +91,14 @@ def _after_one_step(subject: Subject) -> tuple[SSLModule, Tensor]:
     inputs = model.view_policy.prepare(batch).to(model.dtype)
     with torch.no_grad():
         model.hook.on_fit_start(model=model, sample=lambda count: inputs[:count], ctx=ctx)
-        model.batch_loss(batch, 0)
+        model.batch_loss({"x": batch, "indices": torch.arange(len(batch))}, 0)
         model.hook.on_step_end(model=model, ctx=model._context(0, steps_more=1))
         model.hook.should_stop(model=model, ctx=model._context(0, steps_more=1))
     return model, batch
 
 
-def _hooks(model: SSLModule, views: list[Tensor]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    yield "compute_loss", lambda: model._loss(views, model._context(0, 1))
+def _hooks(model: SSLModule, batch: TrainingBatch, views: list[Tensor]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    yield "compute_loss", lambda: model._loss(views, model._context(0, 1, batch=batch))
     for hook in ("on_step_end", "should_stop"):
         yield hook, partial(getattr(model.hook, hook), model=model, ctx=model._context(0, 1, steps_more=1))
 

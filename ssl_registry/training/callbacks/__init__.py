@@ -16,6 +16,16 @@ from ssl_registry.training.callbacks.broken import NameBroken
 from ssl_registry.training.callbacks.guard import CollapseGuard, GuardMode
 from ssl_registry.training.callbacks.interrupt import SaveOnInterrupt
 from ssl_registry.training.callbacks.probe import OnlineProbe
+from ssl_registry.training.callbacks.progress import Progress
 from ssl_registry.training.callbacks.throughput import Throughput
 
-__all__ = ["BestEpoch", "CollapseGuard", "GuardMode", "NameBroken", "OnlineProbe", "SaveOnInterrupt", "Throughput"]
+__all__ = [
+    "BestEpoch",
+    "CollapseGuard",
+    "GuardMode",
+    "NameBroken",
+    "OnlineProbe",
+    "Progress",
+    "SaveOnInterrupt",
+    "Throughput",
+]

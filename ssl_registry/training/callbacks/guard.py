@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
+from ssl_registry.nn import Tokens
 from ssl_registry.run_options import GuardMode
 from ssl_registry.training.callbacks.diagnosis import Snapshot, judge, likely_causes
 from ssl_registry.training.callbacks.recompute import (
@@ -91,6 +92,8 @@ class CollapseGuard(Callback):
         def keep(module: nn.Module, inputs: Any, output: Any) -> None:
             if name == "backbone" and self._inputs is None:
                 self._inputs = inputs[0]
+            if isinstance(output, Tokens):  # a method on tokens: their mean stands for the sample
+                output = output.patches.mean(1)
             # What does not train, such as a moving average, cannot be the cause.
             trains = isinstance(output, Tensor) and output.requires_grad
             large = trains and output.ndim == 2 and min(output.shape) >= MIN_SAMPLES_AND_FEATURES

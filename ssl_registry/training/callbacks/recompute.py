@@ -15,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 
 from ssl_registry.model.module import SSLModule
+from ssl_registry.nn import Tokens, not_collecting
 
 __all__ = ["is_compiled", "keeps_weights_whole", "recompute_loss", "trivial_loss"]
 
@@ -27,13 +28,14 @@ def keeps_weights_whole(trainer: Trainer) -> bool:
 def recompute_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
     """Compute the loss of a training batch, from the views that training drew, uncompiled.
 
-    Buffers, such as BatchNorm's statistics, are left as they were found, and nothing is logged.
+    Buffers, such as BatchNorm's statistics, are left as they were found, no `StepCollector` keeps anything, and nothing
+    is logged.
 
     Args:
         model: in a trainer's hands, in train mode.
         batch, batch_idx: as `training_step` had them.
     """
-    with _restored_buffers(model), _uncompiled(model):
+    with _restored_buffers(model), _uncompiled(model), not_collecting():
         return model.batch_loss(batch, batch_idx, quiet=True)[0]
 
 
@@ -41,8 +43,14 @@ def recompute_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
 def trivial_loss(model: SSLModule, batch: Any, batch_idx: int) -> Tensor:
     """Compute that loss with every feature replaced by the batch's mean feature; arguments as `recompute_loss`."""
 
-    def mean(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        return output.mean(0, keepdim=True).expand_as(output)
+    def alike(x: Tensor) -> Tensor:
+        return x.mean(0, keepdim=True).expand_as(x)
+
+    def mean(module: nn.Module, inputs: Any, output: Tensor | Tokens) -> Tensor | Tokens:
+        if isinstance(output, Tokens):
+            layers = tuple(map(alike, output.layers))
+            return Tokens(alike(output.prefix), alike(output.patches), output.grid, layers)
+        return alike(output)
 
     handle = model.backbone.register_forward_hook(mean)
     try:

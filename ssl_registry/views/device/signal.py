@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -11,7 +12,7 @@ from ssl_registry.views.device.numbers import keyed_normal, to_device
 from ssl_registry.views.keys import Keys, combine, stream, uniform
 from ssl_registry.views.specs import SignalView
 
-__all__ = ["draw_signal_view", "permute_segments", "warp_time"]
+__all__ = ["crop_time", "draw_signal_view", "permute_segments", "warp_time"]
 
 # Points of the smooth curve along which time is stretched (`knot=4` in the code of Um et al.).
 WARP_KNOTS = 4
@@ -19,7 +20,9 @@ WARP_KNOTS = 4
 WARP, CUTS, ORDER, SCALING, DROPOUT, JITTER = range(6)
 
 
-def draw_signal_view(signals: Tensor, view: SignalView, keys: Keys, number: int) -> Tensor:
+def draw_signal_view(
+    signals: Tensor, view: SignalView, keys: Keys, number: int, crop: NDArray[np.int64] | None = None
+) -> Tensor:
     """Draw one view of every signal (Um et al., 2017, arXiv:1706.00527, for what each operation means).
 
     Args:
@@ -27,12 +30,15 @@ def draw_signal_view(signals: Tensor, view: SignalView, keys: Keys, number: int)
         view: what to do.
         keys: of the samples, from `sample_keys`.
         number: of the view in its policy, copies counted.
+        crop: int64 [B, 2], the first step to keep and the one behind the last; None keeps all.
 
     Returns:
-        float32 [B, C, T].
+        float32 [B, C, T]; where a crop is not stretched, as many steps as it has.
     """
-    _, channels, time = signals.shape
     device = signals.device
+    if crop is not None:
+        signals = crop_time(signals, crop, stretch=view.stretch)
+    _, channels, time = signals.shape
 
     def normal(operation: int, *shape: int) -> Tensor:
         return keyed_normal(combine(keys, number, operation), shape, device)
@@ -53,6 +59,27 @@ def draw_signal_view(signals: Tensor, view: SignalView, keys: Keys, number: int)
     if view.jitter:
         signals = signals + view.jitter * normal(JITTER, channels, time)
     return signals
+
+
+def crop_time(signals: Tensor, crop: NDArray[np.int64], *, stretch: bool) -> Tensor:
+    """Keep an interval of time of each signal.
+
+    Args:
+        signals: [B, C, T].
+        crop: int64 [B, 2]: the first step and the one behind the last.
+        stretch: bring the interval to T steps, linearly between the middles of its own; otherwise all intervals have
+            one length.
+    """
+    start, end = to_device(crop, signals.device).unbind(1)  # [B]
+    if not stretch:
+        length = int(crop[0, 1] - crop[0, 0])  # known on the host: nothing waits for the device
+        index = start[:, None] + torch.arange(length, device=signals.device)  # [B, length]
+        return signals.gather(2, index[:, None].expand(-1, signals.shape[1], -1))
+    time = signals.shape[-1]
+    step = ((end - start) / time)[:, None]  # [B, 1], steps of the signal for one of the view
+    position = (torch.arange(time, device=signals.device) + 0.5) * step - 0.5
+    position = torch.minimum(position.clamp(min=0), (end - start - 1)[:, None]) + start[:, None]  # [B, T]
+    return _interpolated(signals, position)
 
 
 def permute_segments(signals: Tensor, cuts: Tensor, order: Tensor) -> Tensor:
@@ -83,7 +110,14 @@ def warp_time(signals: Tensor, stretch: Tensor) -> Tensor:
     speed = F.interpolate(stretch[:, None], length - 1, mode="linear", align_corners=True)[:, 0]  # [B, T - 1]
     position = F.pad(speed.cumsum(1), (1, 0))
     position = position / position[:, -1:] * (length - 1)
-    before = position.floor().long().clamp(max=length - 2)
+    return _interpolated(signals, position)
+
+
+def _interpolated(signals: Tensor, position: Tensor) -> Tensor:
+    """Read signals [B, C, T] between their steps, at positions [B, T] from 0 to T - 1."""
+    if signals.shape[-1] < 2:
+        return signals
+    before = position.floor().long().clamp(max=signals.shape[-1] - 2)
     share = (position - before)[:, None].to(signals.dtype)
     index = before[:, None].expand_as(signals)
     return signals.gather(2, index) * (1 - share) + signals.gather(2, index + 1) * share

@@ -29,8 +29,9 @@ class Encoded(Protocol):
 
 
 class Plan(NamedTuple):
-    """What will be drawn from one photograph: for each view its parameters, size and box; and how small to decode."""
+    """What will be drawn from a photograph of a size: for each view parameters, size and box; how small to decode."""
 
+    size: tuple[int, int]
     drawn: list[ImageParameters]
     sizes: list[tuple[int, int]]
     boxes: list[NDArray[np.int64]]
@@ -98,7 +99,7 @@ class HostViews:
         drawn = [draw_image_parameters(view, key, number, height, width) for number, view in enumerate(self.views)]
         sizes = [self._size(number, height, width) for number in range(len(self.views))]
         boxes = [_square(height, width) if each.boxes is None else each.boxes[0] for each in drawn]
-        return Plan(drawn, sizes, boxes, _shrink(boxes, sizes))
+        return Plan((height, width), drawn, sizes, boxes, _shrink(boxes, sizes))
 
     def draw_planned(self, plan: Plan, photo: Photo, shrink: int) -> list[Photo]:
         """Draw all views of a photograph, uint8 [H, W, C], whose sides were divided by ``shrink``."""

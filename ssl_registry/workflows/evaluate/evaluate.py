@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.checkpoint.record import BackboneRecord
-from ssl_registry.data import SSLDataModule
+from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
 from ssl_registry.measures.features import choose_devices, collect_features, replicate, stream_features
@@ -36,7 +36,7 @@ PROTOCOLS = ("knn", "linear", "sgd", "adam")
 def evaluate(
     path: str | Path,
     *,
-    data: str | None = None,
+    data: str | Source | None = None,
     protocols: Sequence[str] = ("knn", "linear"),
     k: int = 20,
     temperature: float = 0.1,
@@ -60,7 +60,7 @@ def evaluate(
 
     Args:
         path: a run's folder or a checkpoint.
-        data: a source with labels; default: what the run was trained on. Its hold-out is the run's.
+        data: a source with labels, by name or a `Source`; default: what the run was trained on, with its hold-out.
         protocols: of ``knn``, ``linear`` (logistic regression with a sweep), ``sgd`` (the papers' linear
             evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
         k, temperature: of k-NN.

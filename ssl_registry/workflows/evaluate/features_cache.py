@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import zlib
@@ -15,14 +14,12 @@ from platformdirs import user_cache_path
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.utils.data import Subset
 
 from ssl_registry._system.atomic import whole_file
 from ssl_registry._system.terminal import one_line
-from ssl_registry.data.images.encoded import EncodedImages
-from ssl_registry.data.samples import Samples
+from ssl_registry.data.sample_set import SampleSet, content_hash
 
-__all__ = ["cache_folder", "cached", "features_key", "fingerprint"]
+__all__ = ["cache_folder", "cached", "features_key"]
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +81,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return f"{found:08x}"
 
 
-def features_key(network: nn.Module, about: Any, dataset: Any) -> str | None:
+def features_key(network: nn.Module, about: Any, dataset: SampleSet) -> str | None:
     """Return the hash of weights, preparation and samples; None where the samples cannot be told apart cheaply.
 
     Args:
@@ -92,44 +89,9 @@ def features_key(network: nn.Module, about: Any, dataset: Any) -> str | None:
         about: what else decides the features, with a ``repr`` that says it.
         dataset: the samples.
     """
-    samples = fingerprint(dataset)
+    samples = dataset.fingerprint()
     if samples is None:
         return None
-    digest = hashlib.blake2b(f"1 {torch.__version__} {about!r} {samples}".encode(), digest_size=16)
     # What a state dict leaves out (an activation, a stride) is in the modules' own descriptions.
-    digest.update(repr(network).encode())
-    for name, value in network.state_dict().items():
-        digest.update(name.encode())
-        _add(digest, value)
-    return digest.hexdigest()
-
-
-def fingerprint(dataset: Any) -> str | None:
-    """Return a hash of a data set's content, or None for a kind that is not known.
-
-    Arrays in memory are read; of encoded images, name and stamp count (of files: path, size and time of change).
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    if isinstance(dataset, Subset):
-        whole = fingerprint(dataset.dataset)
-        if whole is None:
-            return None
-        digest.update(whole.encode())
-        _add(digest, torch.as_tensor(dataset.indices))
-    elif isinstance(dataset, Samples):
-        for part in (dataset.x, dataset.y):
-            digest.update(b"none" if part is None else f"{part.dtype}{list(part.shape)}".encode())
-            _add(digest, part)
-    elif isinstance(dataset, EncodedImages):
-        for index in range(len(dataset)):
-            digest.update(f"{dataset.name(index)}\0{dataset.stamp(index)}\0".encode())
-        digest.update(f"{dataset.size} {dataset.pixels!r}".encode())
-        _add(digest, dataset.labels)
-    else:
-        return None
-    return digest.hexdigest()
-
-
-def _add(digest: Any, tensor: Tensor | None) -> None:
-    if tensor is not None and tensor.numel():
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    described = [f"1 {torch.__version__} {about!r} {samples}", repr(network)]
+    return content_hash([*described, *(part for item in network.state_dict().items() for part in item)])

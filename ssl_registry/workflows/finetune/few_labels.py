@@ -13,12 +13,10 @@ __all__ = ["choose_labeled", "read_labels"]
 
 def read_labels(source: Source) -> Tensor:
     """Return the training labels [N], without decoding an image where the data set holds them apart."""
-    for name in ("y", "labels"):
-        found = getattr(source.train, name, None)
-        if isinstance(found, Tensor):
-            return found
-    count = len(source.train)  # type: ignore[arg-type]  # map-style data sets have a length
-    return torch.tensor([int(source.train[index][1]) for index in range(count)])
+    labels = source.train.labels
+    if labels is not None:
+        return labels
+    return torch.tensor([int(source.train[index][1]) for index in range(len(source.train))])
 
 
 def choose_labeled(labels: Tensor, share: float, seed: int) -> list[int]:

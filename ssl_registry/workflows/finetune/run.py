@@ -20,6 +20,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry.data import Source, SSLDataModule
+from ssl_registry.data.sample_set import sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
@@ -41,7 +42,7 @@ IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
 def finetune(
     path: str | Path,
     *,
-    data: str | None = None,
+    data: str | Source | None = None,
     labels: float = 1.0,
     layers: int | None = None,
     epochs: int = 50,
@@ -66,7 +67,7 @@ def finetune(
 
     Args:
         path: a run's folder or a checkpoint.
-        data: a source with classes; default: the run's.
+        data: a source with classes, by name or a `Source`; default: the run's.
         labels: share of each class's training labels to use, at least one of each: 0.01, 0.1 and 1.0 are usual.
         layers: train only so many of the backbone's last layers, as timm counts them, and the head; None for all.
         epochs: passes over the labelled samples.
@@ -102,7 +103,7 @@ def finetune(
         "learning_rate": learning_rate,
         "layer_decay": layer_decay,
         "weight_decay": weight_decay,
-        "view": source.view or (IMAGE_VIEW if source.modality == "image" else None),
+        "view": IMAGE_VIEW.without(source.forbids) if source.modality == "image" else None,
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
@@ -111,7 +112,7 @@ def finetune(
     for seed in range(seeds):
         chosen = choose_labeled(targets, labels, seed)
         loaders = SSLDataModule(
-            replace(source, train=Subset(source.train, chosen)),
+            replace(source, train=sample_set(Subset(source.train, chosen))),
             batch_size=batch_size,
             num_workers=loading_workers(source, workers),
             seed=seed,
@@ -127,7 +128,7 @@ def finetune(
         EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for name, values in measured.items()
     )
-    test = len(source.test)  # type: ignore[arg-type]  # map-style data sets have a length
+    test = len(source.test or ())
     result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds)
     return record_evaluation(result, pretrained.run)
 

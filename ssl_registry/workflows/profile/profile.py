@@ -13,7 +13,6 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.options import takes_options
 from ssl_registry.data import cache_source
-from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.loading.drawn import ViewPlan, choose_view_plan
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.module import SSLModule
@@ -78,7 +77,7 @@ def profile(
         raise ConfigError(f"steps={steps} must be at least 1")
     asked, source = read_options(run, owner="profile")
     trainer = dict(trainer or {})
-    decodes = isinstance(source.train, EncodedImages)
+    decodes = source.train.decodes
     settled, _ = decide(method, asked, source, trainer, registry=registry)
     if settled.cache is not None:
         source = cache_source(source, settled.cache, workers=settled.workers or 0)
@@ -118,7 +117,7 @@ def profile(
         whole,
         decodes=decodes,
         engine=None if drawn_by.engine is None or batch.dtype != torch.uint8 else drawn_by.engine.name,
-        samples=len(source.train),  # type: ignore[arg-type]  # map-style data sets have a length
+        samples=len(source.train),
         cuda=cuda,
         total_memory=torch.cuda.get_device_properties(device).total_memory if cuda else 0,
     )

@@ -13,7 +13,7 @@ from torch.utils.data import default_collate
 from ssl_registry.data import Source
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.loading.drawn import ViewPlan
-from ssl_registry.data.loading.loader import EpochSampler
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.model.module import SSLModule
 from ssl_registry.views import sample_keys
 
@@ -51,11 +51,9 @@ def read_and_decode(source: Source, count: int) -> dict[str, float]:
     return {"read": read, "decode": decoded / (time.perf_counter() - began)}
 
 
-def _order(train: Any) -> list[int]:
-    sampler = getattr(train, "make_sampler", None)
-    if sampler is not None:  # shards are read in the order of training
-        return list(sampler(num_workers=0, batch_size=1, seed=0)[0])
-    return list(EpochSampler(train, seed=0))
+def _order(train: SampleSet) -> list[int]:
+    sampler, _ = train.make_sampler(batch_size=1, num_workers=0, seed=0, drop_last=False)  # the order of training
+    return list(sampler)
 
 
 def _read(images: EncodedImages, index: int) -> bytes | None:

@@ -123,7 +123,7 @@ def with_data(
         trainer: further arguments of Lightning's Trainer.
     """
     data = SSLDataModule(source, batch_size=setting.batch_size, num_workers=setting.workers, draw=drawing)
-    size = min(setting.batch_size, len(source.train))  # type: ignore[arg-type]  # map-style data sets have a length
+    size = min(setting.batch_size, len(source.train))
     return _fit(model, setting, steps, trainer, size, datamodule=data)
 
 

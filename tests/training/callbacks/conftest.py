@@ -9,9 +9,10 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
+from ssl_registry_moco import MoCo
 from torch import nn
 
-from ssl_registry import SSLModule, registry
+from ssl_registry import Registry, SSLModule
 from ssl_registry.data import SSLDataModule, open_source
 from ssl_registry.run_options import RunOptions
 from ssl_registry.training.building import build_model
@@ -20,6 +21,7 @@ HEADS = {
     "byol": {"hidden_dim": 64, "projection_dim": 32},
     "simclr": {"projection_dim": 16},
     "lfr": {"num_candidates": 4, "num_targets": 2},
+    "moco": {"hidden_dim": 32, "projection_dim": 16, "queue_size": 128},
 }
 
 NETWORK = """
@@ -55,12 +57,14 @@ def fit(network, source) -> Callable[..., tuple[SSLModule, Trainer]]:
         method: str, *callbacks: Any, steps: int = 60, seed: int = 0, trainer: dict[str, Any] | None = None, **options
     ):
         settings = RunOptions(backbone=network, seed=seed)
-        model = build_model(method, source, settings, options=HEADS[method] | options, registry=registry)
-        arguments = {"logger": False, "enable_checkpointing": False} | (trainer or {})
+        methods = Registry()
+        methods.register("moco", MoCo)  # an example, which collects keys for its queue
+        model = build_model(method, source, settings, options=HEADS[method] | options, registry=methods)
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        arguments = quiet | (trainer or {})
         lightning = Trainer(
             max_steps=steps,
             accelerator="cpu",
-            enable_progress_bar=False,
             enable_model_summary=False,
             limit_val_batches=0,
             callbacks=list(callbacks),

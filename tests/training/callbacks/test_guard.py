@@ -19,8 +19,8 @@ COLLAPSING = {"momentum": 0.0, "final_momentum": 0.0, "learning_rate": 0.01}
 
 @pytest.fixture
 def watched():
-    """Make a guard, and collect what is logged."""
-    with logged() as lines:
+    """Make a guard, and collect what it logs."""
+    with logged(guard_module.__name__) as lines:
         yield lambda mode="warn": (CollapseGuard(mode), lines)
 
 
@@ -81,9 +81,9 @@ def test_stop_ends_the_run_cleanly(fit, constant_head, tmp_path, watched):
     assert list(tmp_path.rglob("*.ckpt"))
 
 
-@pytest.mark.parametrize("method", ["byol", "simclr", "lfr"])
+@pytest.mark.parametrize("method", ["byol", "simclr", "lfr", "moco"])
 def test_weights_are_bit_identical_with_and_without_it(fit, method, watched):
-    """Its own forward pass leaves neither statistics nor random numbers behind."""
+    """Its own passes leave neither statistics nor random numbers behind, nor put a batch into a queue twice."""
     guard, _ = watched()
     first, _ = fit(method, guard, steps=34)
     second, _ = fit(method, steps=34)

@@ -11,8 +11,9 @@ from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
 from ssl_registry.data import open_source
+from ssl_registry.data.sample_set import sample_set
 from ssl_registry.data.samples import Samples
-from ssl_registry.workflows.evaluate.features_cache import cached, features_key, fingerprint
+from ssl_registry.workflows.evaluate.features_cache import cached, features_key
 
 X, Y = torch.arange(12.0).view(6, 2), torch.arange(6)
 
@@ -43,8 +44,7 @@ def test_damaged_file_is_computed_again(tmp_path, content):
 
 def test_unknown_samples_are_not_kept(tmp_path):
     """Without a key nothing is written."""
-    assert fingerprint(TensorDataset(X)) is None
-    assert features_key(nn.Linear(2, 2), "", TensorDataset(X)) is None
+    assert features_key(nn.Linear(2, 2), "", sample_set(TensorDataset(X))) is None
     cached(tmp_path, None, lambda: (X, Y))
     assert not list(tmp_path.iterdir())
 
@@ -60,7 +60,13 @@ def test_key_depends_on_everything():
     network[1].running_mean[0] = 1
     keys.append(features_key(network, "a", samples))
     keys.append(features_key(nn.Sequential(*network, nn.ReLU()), "a", samples))
-    others = (Samples(X + 1, Y), Samples(X, Y + 1), Samples(X), Subset(samples, [0, 1]), Subset(samples, [1, 0]))
+    others = (
+        Samples(X + 1, Y),
+        Samples(X, Y + 1),
+        Samples(X),
+        sample_set(Subset(samples, [0, 1])),
+        sample_set(Subset(samples, [1, 0])),
+    )
     keys += [features_key(network, "a", changed) for changed in others]
     assert None not in keys
     assert len(set(keys)) == len(keys)
@@ -71,8 +77,8 @@ def test_image_files_by_content(tmp_path: Path):
     """A file that was written again counts as another."""
     for name in "ab":
         Image.new("L", (8, 8), 7).save(tmp_path / f"{name}.png")
-    first = fingerprint(open_source(str(tmp_path), image_size=8).train)
-    assert first == fingerprint(open_source(str(tmp_path), image_size=8).train)
-    assert first != fingerprint(open_source(str(tmp_path), image_size=4).train)
+    first = open_source(str(tmp_path), image_size=8).train.fingerprint()
+    assert first == open_source(str(tmp_path), image_size=8).train.fingerprint()
+    assert first != open_source(str(tmp_path), image_size=4).train.fingerprint()
     Image.new("L", (9, 9), 200).save(tmp_path / "b.png")
-    assert first != fingerprint(open_source(str(tmp_path), image_size=8).train)
+    assert first != open_source(str(tmp_path), image_size=8).train.fingerprint()

@@ -151,9 +151,19 @@ class ShardImages(EncodedImages):
         self.position = chosen - starts[self.shard]  # in its shard
         self.block = self.position // BLOCK
 
-    def make_sampler(self, *, num_workers: int, **options: Any) -> tuple[ShardSampler, int]:
-        """Make the sampler of an order that streams, and tell how many of the workers asked for are of use."""
-        sampler = ShardSampler(self.shard, self.block, **options)
+    def make_sampler(
+        self, *, batch_size: int, num_workers: int, seed: int, rank: int = 0, world_size: int = 1, drop_last: bool
+    ) -> tuple[ShardSampler, int]:
+        """Make the sampler of an order that streams; a number of workers that divides its lanes reads each once."""
+        sampler = ShardSampler(
+            self.shard,
+            self.block,
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            drop_last=drop_last,
+        )
         return sampler, max((n for n in range(num_workers + 1) if n == 0 or sampler.lanes % n == 0), default=0)
 
     def encoded(self, index: int) -> bytes:

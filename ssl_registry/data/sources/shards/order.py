@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.data.loading.loader import EpochSampler
+from ssl_registry.data.sampling import EpochSampler
 from ssl_registry.views.keys import mix_seed
 
 __all__ = ["ShardSampler", "lanes_for"]

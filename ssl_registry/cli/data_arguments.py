@@ -1,0 +1,47 @@
+"""Options of the commands after training, which read a run: its samples, and how they are loaded."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any, get_args
+
+from ssl_registry.cli.words import dashed
+from ssl_registry.data.sources import SOURCES
+from ssl_registry.run_options import RunOptions
+
+__all__ = ["DEVICES", "add_data_arguments", "add_trust", "data_arguments", "data_help"]
+
+DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
+# What the commands after training take of the run's options.
+DATA_OPTIONS = ("data", "data_root", "modality", "image_size", "batch_size", "workers")
+
+
+def data_help() -> str:
+    """Return the help of ``--data``: every kind of source, those of plugins by their metadata."""
+    return f"where samples come from: {SOURCES.describe()}"
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `data_arguments` reads: a source, where it differs from the run's, and how it is loaded."""
+    group = parser.add_argument_group("data (default: as the run)")
+    for name in DATA_OPTIONS:
+        field = RunOptions.model_fields[name]
+        words = data_help() if name == "data" else field.description or ""
+        group.add_argument(
+            dashed(name),
+            type=int if int in (field.annotation, *get_args(field.annotation)) else str,
+            # The run decides where nothing is said here.
+            help=re.sub(r" \(default: .*?\)", "", words).replace("%", "%%"),
+        )
+    parser.set_defaults(batch_size=RunOptions.model_fields["batch_size"].default)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``, for a command that reads a run or a checkpoint."""
+    parser.add_argument("--trust", action="store_true", help=RunOptions.model_fields["trust"].description)
+
+
+def data_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of Python's verbs that `add_data_arguments` parsed."""
+    return {name: getattr(options, name) for name in DATA_OPTIONS}

@@ -1,0 +1,55 @@
+"""The bar counts epochs from 1, and names a last one where there is one."""
+
+from __future__ import annotations
+
+import pytest
+from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
+
+from ssl_registry.runs.folder import Run
+from ssl_registry.training.callbacks.progress import Progress
+from ssl_registry.training.trainer import make_trainer
+
+
+class Seen(Progress):
+    """Keeps what the bar would show."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts, self.metrics = [], {}
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.texts.append(self._get_train_description(trainer.current_epoch))
+
+    def on_train_end(self, trainer, pl_module):
+        self.metrics = self.get_metrics(trainer, pl_module)
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [({"max_epochs": 2}, ["Epoch 1/2", "Epoch 2/2"]), ({"max_epochs": -1}, ["Epoch 1", "Epoch 2"])],
+)
+def test_epochs_are_counted_from_one(fit, limits, expected):
+    """With the last one, unless steps limit the run."""
+    seen = Seen()
+    fit("simclr", seen, steps=40, trainer=limits | {"enable_progress_bar": True})
+    assert [text.strip() for text in seen.texts] == expected
+    assert "v_num" not in seen.metrics
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, Progress),
+        ({"enable_progress_bar": False}, type(None)),
+        ({"callbacks": [TQDMProgressBar()]}, TQDMProgressBar),
+    ],
+)
+def test_a_run_has_one_bar(arguments, expected, tmp_path):
+    """Ours, the user's, or none."""
+    trainer = make_trainer({"logger": False, "accelerator": "cpu", **arguments}, Run(tmp_path))
+    assert type(trainer.progress_bar_callback) is expected
+
+
+def test_lightning_asks_the_method_that_is_overridden():
+    """It is private: without it the bar would be Lightning's again, and nobody would notice."""
+    assert RichProgressBar._get_train_description is not Progress._get_train_description
