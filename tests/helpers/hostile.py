@@ -13,6 +13,7 @@ import pickle
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +110,21 @@ def bare_pickle(run: Path) -> None:
     (run / "checkpoints/last.ckpt").write_bytes(pickle.dumps(Exploit(), protocol=2))
 
 
-def inflated(run: Path) -> None:
-    """A checkpoint whose archive of a megabyte becomes a gigabyte."""
-    with zipfile.ZipFile(run / "checkpoints/last.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+@cache
+def inflated_archive() -> bytes:
+    """An archive of less than a megabyte that becomes 640."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("x/data/0", "w", force_zip64=True) as entry:
-            for _ in range(1024):
+            for _ in range(640):
                 entry.write(bytes(2**20))
         archive.writestr("x/data.pkl", b"\x80\x02}.")
+    return stream.getvalue()
+
+
+def inflated(run: Path) -> None:
+    """A checkpoint that fills the memory when it is unpacked."""
+    (run / "checkpoints/last.ckpt").write_bytes(inflated_archive())
 
 
 def wide_tensor(run: Path) -> None:
