@@ -114,8 +114,7 @@ def test_batches(models, batch, number):
     try:
         views = read_batch(batch, model.input_shape)
         assert model.predict_step(batch).shape == (len(views[0]), 4)
-        context = model._context(0)
-        loss, _ = model._loss(model._views(batch, context), context)
+        loss, _ = model.batch_loss(batch, 0)
     except SSLRegistryError:
         return
     assert loss.ndim == 0

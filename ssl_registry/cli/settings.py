@@ -141,7 +141,7 @@ class _Gate:
 
     def check(self, content: dict[str, Any], *, where: object) -> None:
         for option in ("config", "trust"):
-            if option in content:
+            if content.get(option):  # `--print_config` writes those that are not given, too
                 raise ConfigError(f"{where} says {option}, which is for the command line alone")
         if not isinstance(content.get("trainer") or {}, dict):
             raise ConfigError(f"{where}: trainer holds a text; expected options of Lightning's Trainer by name")

@@ -104,7 +104,7 @@ def test_trains_on_digits_and_writes_a_run(method, capsys, folder):
 def test_run_is_repeated_from_its_configuration(folder):
     """`--config` of a run gives the same weights."""
     assert main(["train", "simclr", *SHORT, "--epochs", "1", "--seed", "5", "--temperature", "0.2", "--out", "a"]) == 0
-    assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b"]) == 0
+    assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b", "--trust"]) == 0
     first, second = (torch.load(folder / name / "checkpoints/last.ckpt", weights_only=True) for name in "ab")
     assert second["ssl_registry"]["config"]["temperature"] == 0.2
     assert all(torch.equal(value, second["state_dict"][key]) for key, value in first["state_dict"].items())
@@ -115,7 +115,7 @@ def test_views_are_changed_and_repeated(folder, capsys):
     words = ["--views.blur", "0.25", "--views.1.flip=0.5", "--views.1.noise", "0", "--views.engine", "device"]
     assert main(["train", "simclr", *SHORT, "--epochs", "1", "--out", "a", *words]) == 0
     assert "views: device engine (as told)" in capsys.readouterr().out
-    assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b"]) == 0
+    assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b", "--trust"]) == 0
     first, second = (registry.load(run, backbone=load_object("net.py:Tiny")()).view_policy for run in "ab")
     assert first == second
     assert [(view.blur, view.flip, view.noise > 0) for view in first.views] == [(0.25, 0.0, True), (0.25, 0.5, False)]
@@ -153,7 +153,7 @@ def test_resume_needs_nothing_but_the_folder(folder):
     """What is not said again comes from the run: its data, backbone and options; what is said wins."""
     assert main(["train", "simclr", *SHORT, "--temperature", "0.2", "--epochs", "1", "--out", "run"]) == 0
     config, origins = ((folder / "run" / name).read_text() for name in ("config.yaml", "origins.json"))
-    assert main(["train", "simclr", "--out", "run", "--resume", "--epochs", "2"]) == 0
+    assert main(["train", "simclr", "--out", "run", "--resume", "--epochs", "2", "--trust"]) == 0
     assert (folder / "run/config.yaml").read_text() == config.replace("epochs: 1\n", "epochs: 2\n")
     assert (folder / "run/origins.json").read_text() == origins
     saved = torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)
@@ -173,7 +173,7 @@ def test_resume_as_another_run_touches_nothing(folder, capsys):
         (["--seed", "3"], "began with seed=0 and would go on with 3"),
         (["--backbone", "wide.py:Wide"], "the run began with backbone.0.bias of shape [8] and would go on with"),
     ):
-        assert main(["train", "simclr", *words, "--epochs", "2", "--out", "run", "--resume"]) == 2
+        assert main(["train", "simclr", *words, "--epochs", "2", "--out", "run", "--resume", "--trust"]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
     assert {path: path.read_bytes() for path in (folder / "run").rglob("*") if path.is_file()} == before
@@ -182,8 +182,8 @@ def test_resume_as_another_run_touches_nothing(folder, capsys):
 def test_resume_with_other_limits(folder):
     """A flag for the length of the run stands above what the run began with, whoever of the two counts epochs."""
     assert main(["train", "simclr", *SHORT, "--knn", "false", "--trainer.max_epochs", "1", "--out", "run"]) == 0
-    assert main(["train", "simclr", "--out", "run", "--resume", "--epochs", "2"]) == 0
-    assert main(["train", "simclr", "--out", "run", "--resume", "--trainer.max_epochs", "3"]) == 0
+    assert main(["train", "simclr", "--out", "run", "--resume", "--epochs", "2", "--trust"]) == 0
+    assert main(["train", "simclr", "--out", "run", "--resume", "--trainer.max_epochs", "3", "--trust"]) == 0
     assert torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True)["epoch"] == 2
     assert yaml.safe_load((folder / "run/config.yaml").read_text())["trainer"]["max_epochs"] == 3
 

@@ -133,7 +133,7 @@ def test_two_plugins_that_match_are_a_choice(add: Make) -> None:
 def test_help_lists_plugins_without_importing_them(add: Make) -> None:
     """By the summary of their distribution."""
     add("odd-plugin", ["odd"], "raise RuntimeError('imported')", summary="Ramps, 100% grey.", version="2.3")
-    assert "odd:... (Ramps, 100%% grey.; odd-plugin 2.3)" in data_help()
+    assert "odd:... (Ramps, 100% grey.; odd-plugin 2.3)" in data_help()
     assert all(kind.described in data_help() for kind in SOURCES.own.values())
     assert "odd_plugin" not in sys.modules
 

@@ -25,7 +25,7 @@ def write(run, folder):
     name = run.model.backbone_record.name
     return (
         f"import timm, torch\\nmodel = timm.create_model({name!r}, in_chans=1, num_classes=0)\\n"
-        "model.load_state_dict(torch.load('{folder}/w.pt', weights_only=True))"
+        "model.load_state_dict(torch.load(folder + '/w.pt', weights_only=True))"
     )
 
 FORMAT = ExportFormat("plain", "a state dict", write=write)

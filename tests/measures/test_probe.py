@@ -144,7 +144,7 @@ X, Y = blobs(2, samples=20)
         ({"test_targets": None}, "test part has no labels"),
         ({"train_targets": Y * 0 + 3}, "one class only, 3"),
         ({"train_targets": Y[:5]}, "20 training features do not go with 5 targets"),
-        ({"test_targets": Y.float()}, "training targets are classes .* test ones regression"),
+        ({"test_targets": Y.float()}, "training targets are classification .* test ones regression"),
         ({"train_features": X * float("nan")}, "training features hold NaN"),
         ({"test_features": X[:, :2]}, "width 6, the test ones 2"),
         ({"train_features": X[0]}, r"must be \[samples, features\]"),

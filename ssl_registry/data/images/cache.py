@@ -60,8 +60,7 @@ class CachedImages(SampleSet):
         facts = _read_facts(place)
         self.shape: tuple[int, ...] = tuple(facts["shape"].tolist())
         self._labels = torch.from_numpy(facts["labels"]) if "labels" in facts else None
-        #: The images that could not be read when the cache was made: their names, and why.
-        self.broken: dict[str, str] = json.loads(str(facts["broken"]))
+        self._broken: dict[str, str] = json.loads(str(facts["broken"]))
         self._open()
 
     def _open(self) -> None:
@@ -71,6 +70,11 @@ class CachedImages(SampleSet):
     def labels(self) -> torch.Tensor | None:
         """Labels [N], or None."""
         return self._labels
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """Images that could not be read when the cache was made: their names, and why."""
+        return self._broken
 
     @property
     def nbytes(self) -> int:
