@@ -100,11 +100,11 @@ def test_a_damaged_cache_is_made_anew(photos: Path, harm: str) -> None:
     elif harm == "cut":
         (place / "images.u8").write_bytes(data[:-1])
     elif harm == "facts":
-        (place / "facts.json").write_text("{")
+        (place / "facts.npz").write_text("{")
     else:
-        (place / "digests.npy").unlink()
+        (place / "facts.npz").unlink()
     again, said = opened(photos)
-    assert "written to" in said[0]
+    assert any("written to" in line for line in said)
     plain = open_source(str(photos), image_size=8)
     assert all(torch.equal(image, same) for (image, _), (same, _) in zip(plain.train, again.train, strict=True))
 
