@@ -127,6 +127,7 @@ def test_all_three_work_through_the_same_command_lines(shell, recordings, tmp_pa
     assert (tmp_path / "x.parquet").is_file()
 
 
+@pytest.mark.slow  # half a minute
 def test_a_format_of_a_wheel(shell, tmp_path):
     """Its code is run in a fresh process, and the help names it."""
     net = ["--backbone", "regnetx_002", "--image-size", "16"]
@@ -139,6 +140,7 @@ def test_a_format_of_a_wheel(shell, tmp_path):
     )
 
 
+@pytest.mark.slow  # a minute of processes
 def test_a_broken_source_leaves_everything_else_working(shell, recordings):
     """And is named: by list --check, by doctor, and by the error of --data."""
     plugins = ("bad", "wav", "npz", "spread")
