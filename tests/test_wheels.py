@@ -121,9 +121,9 @@ def test_all_three_work_through_the_same_command_lines(shell, recordings, tmp_pa
         assert rows[kind, name]["distribution"] == f"ssl-registry-{name}"
         assert rows[kind, name]["status"] == "ok"
     shell("train", "spread", "--data", "wav:recordings", *QUICK, "--out", "run")
-    found = json.loads(shell("evaluate", "run", "--json", "--seeds", "1", "--workers", "0").stdout)
+    found = json.loads(shell("evaluate", "run", "--json", "--seeds", "1", "--workers", "0", "--trust").stdout)
     assert (found["data"], found["train"] + found["test"]) == ("recordings", 30)
-    shell("embed", "run", "--out", "x.parquet", "--workers", "0")
+    shell("embed", "run", "--out", "x.parquet", "--workers", "0", "--trust")
     assert (tmp_path / "x.parquet").is_file()
 
 

@@ -25,7 +25,7 @@ def task_of(targets: Tensor) -> Task:
     Example:
         >>> import torch
         >>> task_of(torch.tensor([0, 2])), task_of(torch.tensor([[1, 0], [1, 1]])), task_of(torch.tensor([0.5, 2.0]))
-        ('classes', 'multilabel', 'regression')
+        ('classification', 'multilabel', 'regression')
     """
     if targets.ndim in (1, 2) and targets.numel():
         if targets.is_floating_point():

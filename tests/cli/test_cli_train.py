@@ -112,7 +112,17 @@ def test_run_is_repeated_from_its_configuration(folder):
 
 def test_views_are_changed_and_repeated(folder, capsys):
     """A field of all views, fields of one, the engine: told, in the run's configuration, and repeated from it."""
-    words = ["--views.blur", "0.25", "--views.1.flip=0.5", "--views.1.noise", "0", "--views.engine", "device"]
+    words = [
+        "--views.blur",
+        "0.25",
+        "--views.noise",
+        "0.1",
+        "--views.1.flip=0.5",
+        "--views.1.noise",
+        "0",
+        "--views.engine",
+        "device",
+    ]
     assert main(["train", "simclr", *SHORT, "--epochs", "1", "--out", "a", *words]) == 0
     assert "views: device engine (as told)" in capsys.readouterr().out
     assert main(["train", "simclr", "--config", "a/config.yaml", "--out", "b", "--trust"]) == 0
@@ -168,7 +178,7 @@ def test_resume_as_another_run_touches_nothing(folder, capsys):
     (folder / "wide.py").write_text(dedent(wide))
     for words, message in (
         (["--hidden-dim", "24"], "the run in run began with hidden_dim=None and would go on with 24"),
-        (["--learning-rate", "0.5"], "began with learning_rate=0.001 and would go on with 0.5"),
+        (["--learning-rate", "0.5"], "began with learning_rate=0.3 and would go on with 0.5"),
         (["--image-size", "12"], "began with image_size=16 and would go on with 12"),
         (["--seed", "3"], "began with seed=0 and would go on with 3"),
         (["--backbone", "wide.py:Wide"], "the run began with backbone.0.bias of shape [8] and would go on with"),

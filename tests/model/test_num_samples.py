@@ -9,6 +9,7 @@ from torch import nn
 from ssl_registry import Registry, hookimpl
 from ssl_registry.data import open_source
 from ssl_registry.errors import ConfigError
+from ssl_registry.run_options import RunOptions
 from ssl_registry.training.building import build_model
 
 
@@ -40,9 +41,8 @@ def test_a_run_counts_its_training_part():
     registry = Registry(entry_points=False)
     registry.register("per-sample", PerSample)
     model = build_model(
-        "per-sample", open_source("digits"), backbone="resnet10t", low_resolution=False, pretrained=False,
-        backbone_kwargs=None, seed=0, options={}, registry=registry,
-    )  # fmt: skip
+        "per-sample", open_source("digits"), RunOptions(backbone="resnet10t"), options={}, registry=registry
+    )
     assert model.heads["head"].out_features == model.num_samples == 1300
 
 

@@ -309,7 +309,7 @@ def test_optimizer_by_class_and_arguments():
     ("options", "message"),
     [
         ({"optimizer_kwargs": {"momentun": 0.9}}, "optimizer=Adam.*momentun"),
-        ({"optimizer_kwargs": {"lr": 0.1}}, "optimizer=Adam.*lr"),
+        ({"optimizer_kwargs": {"lr": 0.1}}, "optimizer_kwargs holds lr; give it as learning_rate"),
         ({"learning_rate": -1.0}, "optimizer=Adam.*-1.0"),
         ({"optimizer": "adam"}, "optimizer='adam'"),
         ({"lr_scheduler": StepLR, "lr_scheduler_kwargs": {"gama": 1}}, "lr_scheduler=StepLR.*gama"),

@@ -109,7 +109,9 @@ def test_memory_does_not_grow_with_the_rows(run, file, scans, monkeypatch):
     monkeypatch.setattr(embedding, "PIECE", 70)
     seen = []
     write = pq.write_table
-    monkeypatch.setattr(pq, "write_table", lambda table, *rest: seen.append(table.num_rows) or write(table, *rest))
+    monkeypatch.setattr(
+        pq, "write_table", lambda table, *rest, **more: seen.append(table.num_rows) or write(table, *rest, **more)
+    )
     read = pq.read_table
     monkeypatch.setattr(pq, "read_table", lambda path: seen.append(read(path).num_rows) or read(path))
     ssl_registry.embed(run, out=file, data=scans, batch_size=50)

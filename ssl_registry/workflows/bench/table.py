@@ -90,7 +90,7 @@ def _score(cells: Sequence[Cell], which: str, protocol: str) -> Score | None:
 def _text(figure: Score | None) -> str:
     """Write an accuracy in per cent.
 
-    >>> _text(Figure(0.8765, 0.0123))
+    >>> _text(Score(0.8765, 0.0123))
     '87.6 ± 1.2'
     """
     if figure is None:

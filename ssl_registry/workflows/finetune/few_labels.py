@@ -28,7 +28,7 @@ def choose_labeled(labels: Tensor, share: float, seed: int) -> list[int]:
         seed: of the choice.
 
     Example:
-        >>> len(choose_labelled(torch.tensor([0] * 20 + [1] * 10), 0.1, seed=0))
+        >>> len(choose_labeled(torch.tensor([0] * 20 + [1] * 10), 0.1, seed=0))
         3
     """
     if share == 1:
