@@ -100,7 +100,10 @@ def resolve(
     gate = _Gate(config_class, flags)
     for path, content in files:
         check_known(f"{path.removeprefix('file ')}: {method}", content, known)
-        gate.check(content, where=path)
+        # Weights to start from are not read again where a checkpoint holds those of the run.
+        is_restored = resumed and path == f"file {resumed.settings}" and resumed.last_checkpoint.is_file()
+        asked = {key: value for key, value in content.items() if not (is_restored and key == "pretrained")}
+        gate.check(asked, where=path)
     names = names or [str(content["recipe"]) for _, content in files if content.get("recipe")]
     recipe = load_recipe(method, names[-1]) if names else None
     if recipe and recipe.is_own:  # another one came with the plugin, whose code is run anyway

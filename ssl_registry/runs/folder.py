@@ -33,7 +33,7 @@ ORIGINS = "origins.json"
 # All that a run writes: where these were not written by one, they stay.
 WRITTEN = (
     *(SETTINGS, ORIGINS, "results.json", "report.html", "evaluations.jsonl", "broken.txt"),
-    *("checkpoints", "metrics"),
+    *("checkpoints", "metrics", "tensorboard"),
 )
 # What a full, read-only or vanished disk answers.
 DISK_ERRORS = {

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.folder import Run, plain_values
 from ssl_registry.runs.origins import origins_of_call
 from ssl_registry.training.building import build_model, decide, origin_of_views, read_options
+from ssl_registry.training.callbacks.sitting import Sitting
+from ssl_registry.training.resuming import recorded_options, told_restoring
 from ssl_registry.training.trainer import make_trainer
 from ssl_registry.training.watching import Watch
 
@@ -79,7 +82,8 @@ def train(
         options: the method's own options.
         origins: where each option came from, in words, for the run's record; one that is missing has its default.
         registry: where the method is looked up.
-        **run: options of the run, the fields of `RunOptions`. ``data`` can also be a `Source`.
+        **run: options of the run, the fields of `RunOptions`. ``data`` can also be a `Source`. With ``resume`` what is
+            not given is as the run's ``config.yaml`` says, the method's and the Trainer's options too.
 
     Returns:
         The run's folder, the model, the accuracies, and what the guard said.
@@ -87,19 +91,26 @@ def train(
     Raises:
         SSLRegistryError: of the kind that fits, for every mistake in the arguments.
     """
-    asked, source = read_options(run, owner="train")
     trainer, options = dict(trainer or {}), dict(options or {})
-    resume = _goes_on(asked)
+    resume = _goes_on(run)
+    recorded: Mapping[str, str] = {}
+    if resume and origins is None:  # the command line has read the run's configuration, and tells where all came from
+        begun = recorded_options(
+            Run(Path(run["out"])), method, run=run, options=options, trainer=trainer, registry=registry
+        )
+        run, options, trainer = {**begun.run, **run}, {**begun.options, **options}, {**begun.trainer, **trainer}
+        recorded = begun.origins
+    asked, source = read_options(run, owner="train")
     settled, deciders = decide(method, asked, source, trainer, registry=registry)
-    model = build_model(method, source, settled, options=options, registry=registry)
+    model = build_model(method, source, _without_weights(settled, resume), options=options, registry=registry)
     if settled.compile:
         model.compile_networks()
     folder = Run.choose(settled.out, method, str(settled.backbone))
-    watch = Watch(settled)
+    watch, sitting = Watch(settled), Sitting()
     lightning = make_trainer(
         trainer if settled.epochs is None else {**trainer, "max_epochs": settled.epochs},
         folder,
-        callbacks=watch.callbacks,
+        callbacks=[*watch.callbacks, sitting],
         logger=settled.logger,
         checkpoint_every=settled.checkpoint_every,
     )
@@ -119,16 +130,24 @@ def train(
         if main:
             watch.before(model, data, device)
             if origins is None:
-                origins = origins_of_call(asked, options, plain_values(trainer))
-            folder.write_settings(settings, {"method": "argument", **origin_of_views(source), **deciders, **origins})
+                origins = {**origins_of_call(asked, options, plain_values(trainer)), **recorded}
+            places = {"method": "argument", **origin_of_views(source), **deciders, **origins}
+            # Behind the restoring: of a run that cannot go on nothing is changed.
+            sitting.on_begin = partial(folder.write_settings, settings, places)
+            if checkpoint is None:
+                sitting.on_begin()
         began = time.monotonic()
-        lightning.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with told_restoring(checkpoint):
+            lightning.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         seconds = time.monotonic() - began
+        if main and not sitting.has_begun and folder.results.is_file():
+            log.info(f"{folder.folder} was trained to its end before: nothing was done, and nothing is written")
+            return _finished(folder, model, lightning)
         if broken := broken_samples(source):
             log.info(f"{len(broken)} images could not be read and others took their places; see {folder.broken}")
         if main:
             watch.after(model, data, device)
-            facts = {"steps": lightning.global_step, "seconds": round(seconds, 1), **watch.results(seconds)}
+            facts = {"steps": lightning.global_step, "seconds": round(sitting.seconds, 1), **watch.results(seconds)}
             folder.write_results(facts, model)
         log.info(f"Run: {folder.folder} ({lightning.global_step} steps, {seconds:.0f} s)")
         if main and settled.report:
@@ -144,13 +163,34 @@ def train(
     )
 
 
-def _goes_on(run: RunOptions) -> bool:
+def _goes_on(run: Mapping[str, Any]) -> bool:
     """Tell whether the run in ``out`` is to be continued."""
-    if run.resume and run.out is None:
+    out = run.get("out")
+    if run.get("resume") and not out:
         raise ConfigError("--resume needs --out, the folder of the run to go on with")
     # SLURM starts a job again with the command line of the first time.
     requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-    return run.resume or (requeued and run.out is not None and Run(run.out).has_begun)
+    return bool(run.get("resume")) or (requeued and bool(out) and Run(Path(str(out))).has_begun)
+
+
+def _without_weights(run: RunOptions, resume: bool) -> RunOptions:
+    """Leave out weights to start from where a checkpoint restores those of the run: they need not be there any more."""
+    restored = resume and run.out is not None and Run(run.out).last_checkpoint.is_file()
+    return run.model_copy(update={"pretrained": False, "start_from": None}) if restored else run
+
+
+def _finished(folder: Run, model: SSLModule, trainer: Trainer) -> TrainResult:
+    """Return what a run that was finished before has found."""
+    found = folder.read_results()
+    return TrainResult(
+        run=folder.folder,
+        model=model,
+        steps=trainer.global_step,
+        seconds=0.0,
+        knn=dict(found.knn),
+        linear=dict(found.linear),
+        warning=found.guard,
+    )
 
 
 def _last_checkpoint(folder: Run, model: SSLModule, settings: Mapping[str, Any]) -> Path | None:

@@ -216,7 +216,7 @@ RUNS: dict[str, tuple[Callable[[Path], None], frozenset[str]]] = {
         in_settings(backbone_kwargs={"pretrained_cfg_overlay": {"file": "evil.pth"}}),
         frozenset({"train --resume", "train --config"}),
     ),
-    "settings: fetched weights": (in_settings(pretrained=True), frozenset({"train --resume", "train --config"})),
+    "settings: fetched weights": (in_settings(pretrained=True), frozenset({"train --config"})),
     "settings: server": (in_settings(logger="wandb"), frozenset({"train --resume", "train --config"})),
     "settings: class": (
         in_settings(trainer={"strategy": {"class_path": "evil_module.Evil"}}),

@@ -6,6 +6,7 @@
 - `guard`: `CollapseGuard`, warns of a collapse; `diagnosis` tells what its snapshots mean and the likely causes
 - `recompute`: a batch's loss a second time and its trivial value, without a trace
 - `probe`: `OnlineProbe`, k-NN and a linear probe within a budget of time
+- `sitting`: `Sitting`, when training begins behind a restored checkpoint, and its seconds over all sittings
 - `throughput`: `Throughput`, samples a second
 """
 
@@ -17,6 +18,7 @@ from ssl_registry.training.callbacks.guard import CollapseGuard, GuardMode
 from ssl_registry.training.callbacks.interrupt import SaveOnInterrupt
 from ssl_registry.training.callbacks.probe import OnlineProbe
 from ssl_registry.training.callbacks.progress import Progress
+from ssl_registry.training.callbacks.sitting import Sitting
 from ssl_registry.training.callbacks.throughput import Throughput
 
 __all__ = [
@@ -27,5 +29,6 @@ __all__ = [
     "OnlineProbe",
     "Progress",
     "SaveOnInterrupt",
+    "Sitting",
     "Throughput",
 ]
