@@ -17,16 +17,18 @@ from ssl_registry.errors import ConfigError
 
 unix = pytest.mark.skipif(sys.platform == "win32", reason="processes are forked, and locks are flock's")
 
-# Takes a folder, forks a worker as a loader does, tells its number, and waits to be killed.
+# Takes a folder, forks a worker as a loader does, and waits to be killed; the worker tells its number once it runs.
 HOLDER = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
 from ssl_registry._system.locking import lock_folder
 
+def work():
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
 with lock_folder(Path(sys.argv[1])):
-    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
-    worker.start()
-    print(worker.pid, flush=True)
+    multiprocessing.get_context("fork").Process(target=work).start()
     time.sleep(600)
 """
 
