@@ -7,7 +7,7 @@ from typing import Any
 
 from ssl_registry._registry import registry
 from ssl_registry.data.sources import SOURCES
-from ssl_registry.discovery.entry_points import EntryInfo, discover
+from ssl_registry.discovery.entry_points import EntryInfo, MethodInfo, discover
 from ssl_registry.discovery.health import import_problem
 from ssl_registry.discovery.tables import PluginTable
 from ssl_registry.model.encoders import ENCODERS
@@ -20,8 +20,9 @@ TABLES: dict[str, PluginTable[Any]] = {table.kind: table for table in (SOURCES, 
 
 def list_entries() -> list[EntryInfo]:
     """List every method, and the sources, formats and backbones that plugins add; nothing is imported."""
-    others = discover(tuple(TABLES))
-    return [*registry.methods(), *(TABLES[info.kind].beside_own(info) for info in others)]
+    found = discover()
+    others = [TABLES[info.kind].beside_own(info) for info in found if info.kind in TABLES]
+    return [*registry.methods([info for info in found if isinstance(info, MethodInfo)]), *others]
 
 
 def load_entry(kind: str, name: str) -> object:
