@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -41,8 +43,13 @@ def load_entry(kind: str, name: str) -> object:
     return TABLES[kind].load(info)
 
 
-def checked(info: EntryInfo, timeout: float) -> EntryInfo:
-    """Import one entry in a process of its own, and mark it as broken if that fails."""
+def checked(entries: list[EntryInfo], timeout: float) -> list[EntryInfo]:
+    """Import each entry in a process of its own, as many at once as there are cores, and mark those that fail."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda info: _checked(info, timeout), entries))
+
+
+def _checked(info: EntryInfo, timeout: float) -> EntryInfo:
     if info.status != "ok" and not (info.status == "conflict" and info.kind == "method"):
         return info
     problem = import_problem(info, timeout=timeout)

@@ -28,7 +28,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     found = list_entries()
     if options.check:
-        found = [checked(info, options.timeout) for info in found]
+        found = checked(found, options.timeout)
     if options.json:
         print(json.dumps([asdict(info) for info in found], indent=2))
     else:
