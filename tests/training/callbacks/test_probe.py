@@ -48,7 +48,7 @@ def test_budget_spaces_measurements_out(fit, source, monkeypatch):
             clock[0] += 1.0
             super().on_train_epoch_end(trainer, pl_module)
 
-    def measure(embed, datamodule, device):
+    def measure(embed, datamodule, device, *, samples):
         measured.append(clock[0])
         clock[0] += 2.0
         return QuickProbe(0.5, 0.5, 2.0)
@@ -102,3 +102,13 @@ def test_two_processes_do_not_wait_for_ever(tmp_path, network):
     header, *lines = table.read_text().splitlines()
     column = header.split(",").index("knn_accuracy")
     assert sum(bool(line.split(",")[column]) for line in lines) == 3
+
+
+def test_looks_at_a_bounded_sample_and_says_so(tmp_path, network, caplog):
+    """``probe_samples`` of each part; what is measured and how much of it there is are told once."""
+    caplog.set_level("INFO", logger="ssl_registry")
+    run = {"out": tmp_path / "run", "report": False, "guard": "off", "probe_samples": 50}
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "max_steps": 2}
+    result = train("simclr", backbone=network, options={"projection_dim": 8}, trainer=quiet, **run)
+    assert "look at 50 of 1,300 training and 50 of 497 held-out samples (--probe-samples)" in caplog.text
+    assert result.knn["pixels"] * 50 == pytest.approx(round(result.knn["pixels"] * 50))
