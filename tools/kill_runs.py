@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing.connection
 import os
 import random
 import shutil
@@ -100,10 +101,12 @@ def start(kind: Kind, folder: Path, *argv: str) -> list[Any]:
 
 def finish(processes: list[Any]) -> list[int]:
     """Wait for all; when one has gone the others have a little time to see it."""
+    first = multiprocessing.connection.wait([process.sentinel for process in processes])
     for process in processes:
-        process.join(60)
-        if process.is_alive():
-            process.kill()
+        if process.sentinel not in first:
+            process.join(120)
+            if process.is_alive():
+                process.kill()
     return [survival.finish(process) for process in processes]
 
 
