@@ -7,8 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import pytest
+
+from ssl_registry import Registry
+from ssl_registry.testing import check_method
 
 GUIDE = (Path(__file__).parents[1] / "docs/write-a-method.md").read_text()
 BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", GUIDE, flags=re.DOTALL)
@@ -50,6 +54,44 @@ def guide(tmp_path, monkeypatch):
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
     return run
+
+
+# What the shorter examples of the guide leave out: the class around their hooks.
+AROUND = """
+import math
+import torch
+from torch import nn
+from torch.nn import functional as F
+from ssl_registry import MethodConfig, Needs, hookimpl
+from ssl_registry.nn import *
+from ssl_registry.views import ImageView, ViewPolicy
+
+class Sketch:
+    '''A sketch (arXiv:2104.02057).'''
+
+    class Config(MethodConfig):
+        '''None.'''
+
+    def __init__(self, config):
+        self.config = config
+
+"""
+SKETCHES = re.findall(r"```py\n(.*?)```", GUIDE, flags=re.DOTALL)
+SIZES = {"backbone": "vit_tiny_patch16_224", "image_size": 16, "num_samples": 300}
+SMALL = {"patch_size": 4, "depth": 1, "embed_dim": 24, "num_heads": 3}
+
+
+@pytest.mark.parametrize("sketch", SKETCHES, ids=["teacher", "tokens", "indices"])
+def test_each_sketch_is_a_method(sketch):
+    """A teacher, tokens, and a number for each sample: the shorter examples train, repeat, and validate."""
+    scope = {}
+    exec(AROUND + indent(sketch, "    "), scope)
+    registry = Registry(entry_points=False)
+    registry.register("sketch", scope["Sketch"])
+    only = ["step_end", "resuming", "validating", "learns_images", "gradients"]
+    options = {**SIZES, "backbone_kwargs": SMALL, "learning_rate": 1e-3}
+    results = check_method("sketch", only=only, options=options, registry=registry)
+    assert {result.check: result.status for result in results} == dict.fromkeys(only, "passed"), results
 
 
 @pytest.mark.slow

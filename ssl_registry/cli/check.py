@@ -25,6 +25,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("method", help="its name, as `ssl-registry list` gives it")
     parser.add_argument("--all", action="store_true", help="also the checks that take a minute: processes, compiling")
     parser.add_argument("--only", nargs="+", action="extend", default=[], metavar="CHECK", help="these checks alone")
+    parser.add_argument("--skip", nargs="+", action="extend", default=[], metavar="CHECK", help="all but these checks")
     parser.add_argument(
         "--set",
         nargs="+",
@@ -59,7 +60,7 @@ def run(argv: list[str]) -> int:
         options.method,
         expected_failures=dict(_pairs("--expect", options.expect)),
         slow=options.all,
-        only=options.only,
+        only=_without(options.skip, options.only, slow=options.all),
         options=given,
     )
     if options.json:
@@ -68,6 +69,19 @@ def run(argv: list[str]) -> int:
         print(json.dumps({"method": info.qualified, "version": info.version, "passed": good, "checks": rows}, indent=2))
         return int(not good)
     return int(not _print_table(results))
+
+
+def _without(skip: list[str], only: list[str], *, slow: bool) -> list[str]:
+    """Return the names of the checks that are left; none stands for all."""
+    if not skip:
+        return only
+    from ssl_registry.testing.checks import all_checks, find_checks
+
+    find_checks(skip)
+    names = only or [check.name for check in all_checks().values() if slow or not check.slow]
+    if not (left := [name for name in names if name not in skip]):
+        raise ConfigError("--skip leaves no check")
+    return left
 
 
 def _pairs(flag: str, words: list[str]) -> list[tuple[str, str]]:

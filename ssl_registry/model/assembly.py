@@ -100,9 +100,15 @@ def _measured_tokens(
     if not needs_of(method).tokens and asked.isdisjoint({"token_dim", "token_grid"}):
         return None, None
     try:
-        return measure_tokens(built.module, built.input_shape)
+        width, grid = measure_tokens(built.module, built.input_shape)
     except BackboneError as error:
         raise BackboneError(f"{info.name} works on the backbone's tokens: {error}") from error
+    if needs_of(method).tokens and grid == (1, 1):
+        raise BackboneError(
+            f"{info.name} works on the backbone's tokens: samples of {' x '.join(map(str, built.input_shape))} are a "
+            f"single patch of {built.record.title}; give a larger --image-size, or a backbone with smaller patches"
+        )
+    return width, grid
 
 
 def _build_heads(

@@ -17,12 +17,16 @@ from ssl_registry.views import ViewPolicy, sample_keys
 from ssl_registry.views.crops import Cut
 from ssl_registry.views.device.numbers import to_device
 
-__all__ = ["BatchPlace", "TrainingBatch"]
+__all__ = ["BatchPlace", "NoIndices", "TrainingBatch"]
 
 TELLING = (
     "`ssl_registry.train` and a Trainer with an SSLDataModule have batches that do; a loader of your own does with "
     "mappings {'x': samples, 'indices': numbers in the source}"
 )
+
+
+class NoIndices(BatchError):
+    """A batch does not tell which samples of the training source it holds; one of held-out samples never does."""
 
 
 class TrainingBatch:
@@ -114,7 +118,7 @@ class BatchPlace:
         batch = self._known("indices")
         found = batch.fields.get("indices")
         if found is None:
-            raise BatchError(f"this batch does not tell which samples it holds: there are no ctx.indices. {TELLING}")
+            raise NoIndices(f"this batch does not tell which samples it holds: there are no ctx.indices. {TELLING}")
         indices = torch.as_tensor(found, dtype=torch.int64)
         if indices.shape != batch.given[0].shape[:1]:
             raise BatchError(

@@ -32,7 +32,7 @@ from ssl_registry.data.loading.loader import ResumableLoader
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import describe, read_batch
-from ssl_registry.model.drawing import BatchPlace, TrainingBatch
+from ssl_registry.model.drawing import BatchPlace, NoIndices, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.model.product import NetworkName, check_network, find_product
@@ -256,22 +256,29 @@ class SSLModule(LightningModule):
         step = self.global_step
         return step == 0 or (step + 1) % self.log_interval == 0
 
-    def validation_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Log ``val_loss``, with the same views for a batch in every epoch."""
+    def validation_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Log ``val_loss``, with the same views for a batch in every epoch.
+
+        A method whose loss asks for ``ctx.indices`` has none: those number the samples of the training source, and
+        held-out samples are not among them. Its features are measured as any other's.
+        """
         return self._evaluation_step(batch, batch_idx, "val")
 
-    def test_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Log ``test_loss``."""
+    def test_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Log ``test_loss``, as `validation_step`."""
         return self._evaluation_step(batch, batch_idx, "test")
 
     def predict_step(self, batch: Any, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
         """Return the features [batch, feature_dim] of a batch's first view."""
         return self.embed(read_batch(batch, self.input_shape)[0])
 
-    def _evaluation_step(self, batch: Any, batch_idx: int, stage: str) -> Tensor:
+    def _evaluation_step(self, batch: Any, batch_idx: int, stage: str) -> Tensor | None:
         batch = self._read(batch, EVALUATE, batch_idx)
         views = self._views(batch)
-        loss, _ = self._loss(views, self._context(EVALUATE, batch_idx, batch=batch))
+        try:
+            loss, _ = self._loss(views, self._context(EVALUATE, batch_idx, batch=batch))
+        except NoIndices:  # the method's loss is of training samples alone, by their numbers
+            return None
         self.log(f"{stage}_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(views[0]))
         return loss
 

@@ -258,8 +258,13 @@ def _split(mask: Tensor, count: int) -> PatchMask:
 
 def _masked_count(number: int, ratio: float) -> int:
     count = round(number * ratio)
-    if not 0 <= ratio <= 1 or count >= number:
-        raise ValueError(f"ratio={ratio} of {number} patches must be in [0, 1) and leave at least one of them visible")
+    if not 0 <= ratio < 1:
+        raise ValueError(f"ratio={ratio} must be at least 0 and below 1")
+    if count >= number:
+        raise ValueError(
+            f"ratio={ratio} of a grid of {number} leaves no patch visible; the backbone needs larger inputs or smaller "
+            "patches"
+        )
     return count
 
 

@@ -158,7 +158,7 @@ class Subject:
             NotApplicable: if the method does not have it.
         """
         if not self.implements(hook):
-            raise NotApplicable(f"it has no {hook}")
+            raise NotApplicable(f"it has no hook {hook}")
 
     # --- runs ---------------------------------------------------------------------------------------------
 

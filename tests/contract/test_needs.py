@@ -112,6 +112,12 @@ def test_a_backbone_without_tokens_is_refused():
         registered(tokens=True).create("needy", backbone="resnet18")
 
 
+def test_a_single_patch_is_refused():
+    """A grid of one has nothing to mask or to predict from; the message says what to change."""
+    with pytest.raises(BackboneError, match=r"3 x 16 x 16 are a single patch of vit_.*larger --image-size"):
+        registered(tokens=True).create("needy", image_size=16, backbone_kwargs={"depth": 1})
+
+
 def test_a_method_on_tokens_gets_a_transformer_by_default():
     """Also where its author named none."""
     model = registered(tokens=True).create("needy", image_size=32, backbone_kwargs={"depth": 1})

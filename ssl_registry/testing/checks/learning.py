@@ -137,7 +137,9 @@ def no_collapse(subject: Subject) -> None:
 
     Why: the easiest way to make two views alike is to make everything alike; the loss falls, and the features are
     worth nothing.
-    Usual cause: nothing that repels: no negatives, no variance term, no prediction head, a target with a gradient.
+    Usual cause: nothing that repels: no negatives, no variance term, no prediction head, a target with a gradient. Of
+    a method that reconstructs: a decoder too narrow to do it, so that its output is a constant; or a learning rate that
+    is too large for sixty steps on a small network.
     """
     model = subject.model()
     x = digits(subject.modality, train=SAMPLES, test=256, image_shape=subject.shapes["image"]).test.x  # type: ignore[union-attr]  # a Samples
@@ -149,4 +151,8 @@ def no_collapse(subject: Subject) -> None:
     for name, measure, kept in (("spread", feature_spread, KEPT_SPREAD), ("effective rank", effective_rank, KEPT_RANK)):
         old, new = float(measure(before)), float(measure(after))
         if new < kept * old:
-            raise CheckFailure(f"the features collapse: their {name} fell from {old:.3g} to {new:.3g} in {STEPS} steps")
+            raise CheckFailure(
+                f"the features collapse: their {name} fell from {old:.3g} to {new:.3g} in {STEPS} steps at "
+                f"learning_rate={model.config.learning_rate:g} (at least {kept:.0%} must be left). If it is the kit's "
+                "small setting, not the method: another learning rate, wider heads, a decoder of two blocks (--set)"
+            )

@@ -18,7 +18,7 @@ from ssl_registry import hookimpl
 from ssl_registry.testing.check import CheckFailure, check
 from ssl_registry.testing.subject import Subject
 
-EARLY, LATE = 50, 200
+EARLY, LATE = 30, 90
 
 
 class _Saved:
@@ -46,7 +46,7 @@ class _Memory(Callback):
 
 @check()
 def memory(subject: Subject) -> None:
-    """Over 200 steps the number of tensors stays the same, and so does what autograd keeps.
+    """Over 90 steps the number of tensors stays the same, and so does what autograd keeps.
 
     Why: a few kilobytes a step end a run after a day, and nothing tells which line it was.
     Usual cause: a loss that is kept without `detach()`, a running average with its whole history behind it.
