@@ -8,9 +8,8 @@ backbone are. Where several networks are in a file, the user chooses.
 from __future__ import annotations
 
 import itertools
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,13 +17,13 @@ from torch import Tensor, nn
 
 from ssl_registry._system.terminal import one_line
 from ssl_registry.checkpoint.fit import COUNTER, converted_by_timm, listed, problem_of
+from ssl_registry.checkpoint.prefixes import numbered, part_of, prefixes_of, telling_words
 from ssl_registry.errors import BackboneError
 
 __all__ = ["MEND", "Found", "find_backbone"]
 
 MEND = "give the same --backbone, channels and stem that they were trained with"
-# So many prefixes are looked at closely: a file has at most a few networks.
-MOST_PREFIXES = 16
+BUILD = "it is another network: build that in a file of yours, --backbone FILE.py:NAME (a module in Python)"
 
 
 @dataclass(frozen=True)
@@ -87,22 +86,24 @@ def find_backbone(module: nn.Module, tensors: Mapping[str, Tensor], network: str
             known = ", ".join(sorted({one_line(name.partition(".")[0])[:40] for name in tensors})[:8])
             raise BackboneError(f"there is no part {network!r} with tensors of this backbone; at its top are: {known}")
     if not candidates:
+        own = next(iter(module.state_dict()), "none")
         raise BackboneError(
-            f"no tensor of it has the name of one of the backbone's, such as {next(iter(module.state_dict()))}; it has "
-            f"{listed(list(tensors), tensors)}. Build their network in a file of yours: --backbone FILE.py:NAME"
+            f"no tensor of it has the name of one of the backbone's, such as {own}; it has "
+            f"{listed(list(tensors), tensors)}; {BUILD}"
         )
     fitting = [one for one in candidates if not one.problem]
     if not fitting:
         nearest = max(candidates, key=lambda one: one.score)
         where = f"under {one_line(nearest.prefix)!r} " if nearest.prefix else ""
-        raise BackboneError(f"{where}{nearest.problem}; {MEND}")
+        near = 2 * nearest.score >= len(module.state_dict())
+        raise BackboneError(f"{where}{nearest.problem}; {MEND if near else BUILD}")
     first, *others = fitting
     if not all(_same(first.weights, other.weights) for other in others):
         prefixes = [one.prefix for one in fitting]
         raise BackboneError(
-            f"it holds {len(fitting)} networks that fit, {_quoted(prefixes)}; choose one by a part of its name, such as "
-            f"{_quoted(_words(prefixes))}, with --from-network of train, --network of other commands, weights_network= "
-            "of registry.create"
+            f"it holds {len(fitting)} networks that fit, {_quoted(prefixes)}; choose one by a part of its name, such "
+            f"as {_quoted(telling_words(prefixes))}, with --from-network of train, --network of other commands, "
+            "weights_network= of registry.create"
         )
     return first
 
@@ -113,52 +114,11 @@ def _candidates(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[Found]
     return sorted(
         (
             _judged(module, own, names, prefix, tensors)
-            for names in (dict(zip(tensors, tensors, strict=True)), *_numbered(own, tensors))
-            for prefix in _prefixes(own, names)
+            for names in (dict(zip(tensors, tensors, strict=True)), *numbered(own, tensors))
+            for prefix in prefixes_of(own, names)
         ),
         key=lambda found: -found.score,
     )
-
-
-def _prefixes(own: Mapping[str, Tensor], names: Mapping[str, str]) -> list[str]:
-    """Return what stands before names of the backbone, by the number of them."""
-    counts: Counter[str] = Counter()
-    for name in names:
-        parts = name.split(".")
-        for start in range(len(parts)):
-            if ".".join(parts[start:]) in own:
-                counts[".".join(parts[:start])] += 1
-    return [prefix for prefix, _ in counts.most_common(MOST_PREFIXES)]
-
-
-def _numbered(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Iterator[dict[str, str]]:
-    """Yield the file's names by new ones, where parts of a backbone stand in an ``nn.Sequential``, under numbers.
-
-    ``nn.Sequential(*resnet.children())`` has ``0.weight`` for ``conv1.weight``: the numbers that have tensors are
-    the parts that have tensors, in order.
-    """
-    children = list(dict.fromkeys(name.partition(".")[0] for name in own))
-    if all(child.isdecimal() for child in children):
-        return
-    numbers: defaultdict[str, set[int]] = defaultdict(set)
-    for name in tensors:
-        parts = name.split(".")
-        for place, part in enumerate(parts):
-            if re.fullmatch(r"[0-9]{1,4}", part):
-                numbers[".".join(parts[:place])].add(int(part))
-    for prefix, found in itertools.islice(numbers.items(), 100):
-        if len(found) < len(children):
-            continue
-        before = f"{prefix}." if prefix else ""
-        renamed = {
-            f"{before}{number}.": f"{before}{child}." for number, child in zip(sorted(found), children, strict=False)
-        }
-        names = {}
-        for name in tensors:
-            head = re.match(rf"{re.escape(before)}[0-9]{{1,4}}\.", name)
-            if head is not None and head[0] in renamed:
-                names[renamed[head[0]] + name[head.end() :]] = name
-        yield names
 
 
 def _judged(
@@ -166,46 +126,27 @@ def _judged(
 ) -> Found:
     """Compare what stands under a prefix with the backbone."""
     before = f"{prefix}." if prefix else ""
-    under = {name.removeprefix(before): tensors[old] for name, old in names.items() if name.startswith(before)}
-    used = {names[f"{before}{name}"] for name in own if name in under}
-    left = Counter(_part(name, prefix) for name in tensors if name not in used)
-    problem, resampled = problem_of(module, own, under), ()
-    score = len(used)
-    converted = converted_by_timm(module, under) if problem and 2 * score >= len(own) else None
-    if converted is not None and not problem_of(module, own, converted):
-        changed = {name: (under[name], converted[name]) for name in own if name in under}
-        changed = {name: pair for name, pair in changed.items() if pair[0].shape != pair[1].shape}
+    old_names = {name.removeprefix(before): old for name, old in names.items() if name.startswith(before)}
+    weights: Mapping[str, Tensor] = {name: tensors[old] for name, old in old_names.items()}
+    used = {old_names[name] for name in own if name in weights}
+    score, problem, resampled = len(used), problem_of(module, own, weights), {}
+    if problem and 2 * score >= len(own) and (converted := converted_by_timm(module, weights)) is not None:
+        changes = {name: (weights[name].shape, converted[name].shape) for name in weights if name in converted}
+        resampled = {name: pair for name, pair in changes.items() if name in own and pair[0] != pair[1]}
         # Patches of another size are another network; positions of another grid are the same one on other images.
-        if all("pos" in name for name in changed):
-            under, problem = converted, ""
-            resampled = tuple(f"{name} {list(old.shape)} to {list(new.shape)}" for name, (old, new) in changed.items())
-    weights = {name: under[name] for name in own if name in under}
-    return Found(prefix, weights, problem, score, left, len(own) - len(weights), resampled)
-
-
-def _part(name: str, prefix: str) -> str:
-    """Return the part of a file that a tensor belongs to: as much of its name as it shares with a prefix, and one more.
-
-    >>> _part("model.decoder.0.weight", "model.encoder"), _part("model.encoder.fc.weight", "model.encoder")
-    ('model.decoder', 'model.encoder.fc')
-    """
-    parts, before = name.split("."), prefix.split(".") if prefix else []
-    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(parts, before, strict=False)))
-    return ".".join(parts[: shared + 1])
-
-
-def _words(prefixes: list[str]) -> list[str]:
-    """Return for each prefix the first part that no other one has.
-
-    >>> _words(["student.module.backbone", "teacher.backbone"])
-    ['student', 'teacher']
-    """
-    parts = [prefix.split(".") for prefix in prefixes]
-    others = [{part for other in parts if other is not own for part in other} for own in parts]
-    return [
-        next((part for part in own if part not in there), prefix)
-        for own, there, prefix in zip(parts, others, prefixes, strict=True)
-    ]
+        if all("pos" in name for name in resampled) and not problem_of(module, own, converted):
+            taken = {id(converted[name]) for name in own if name in converted}  # some under a new name
+            used |= {old for name, old in old_names.items() if id(weights[name]) in taken}
+            weights, problem = converted, ""
+    return Found(
+        prefix,
+        {name: weights[name] for name in own if name in weights},
+        problem,
+        score,
+        Counter(part_of(name, prefix) for name in tensors if name not in used),
+        sum(name not in weights for name in own),
+        tuple(f"{name} {list(old)} to {list(new)}" for name, (old, new) in resampled.items()),
+    )
 
 
 def _quoted(names: list[str]) -> str:

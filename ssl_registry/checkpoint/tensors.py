@@ -22,6 +22,7 @@ __all__ = ["read_content", "tensors_by_name"]
 MOST_ENTRIES = 200_000
 MOST_LETTERS = 2**25
 LONGEST_NAME = 1000
+MOST_PARTS = 64
 DEEPEST = 16
 
 # How torch has written since 1.6, and how it wrote before.
@@ -70,7 +71,7 @@ def read_content(file: Path) -> tuple[Any, tuple[str, ...]]:
         else:
             raise ValueError("it is empty" if not start else "it does not begin as such a file does")
         # Classes of mappings are filled entry by entry, which torch allows for its own kinds of them alone.
-        stand_ins = [(OrderedDict if name.lower().endswith("dict") else _LeftOut, name) for name in named]
+        stand_ins: list[Any] = [(OrderedDict if name.lower().endswith("dict") else _LeftOut, name) for name in named]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the file's protocol, and of storages in the old format
             return torch.load(file, map_location="cpu", weights_only=True), tuple(named)
@@ -100,7 +101,8 @@ def tensors_by_name(content: Any, file: Path) -> dict[str, Tensor]:
     letters = 0
     for entries, (name, value) in enumerate(_walk(content, "", 0), start=1):
         letters += len(name)
-        if entries > MOST_ENTRIES or letters > MOST_LETTERS or len(name) > LONGEST_NAME:
+        long = len(name) > LONGEST_NAME or name.count(".") >= MOST_PARTS
+        if long or entries > MOST_ENTRIES or letters > MOST_LETTERS:
             raise CheckpointError(f"{file} holds more or longer names than a file of weights has; it is damaged")
         if isinstance(value, Tensor):
             name = ".".join(part for part in name.split(".") if part not in WRAPPERS)

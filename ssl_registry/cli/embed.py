@@ -13,7 +13,7 @@ __all__ = ["run"]
 def run(argv: list[str]) -> int:
     """Write, and tell what was written."""
     parser = QuickParser("embed", "Write the features of every sample to a Parquet file: id, path, label, vector.")
-    parser.add_argument("path", metavar="RUN_OR_FILE", help=PATH)
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     parser.add_argument("--out", required=True, help="the file; the same command goes on where it was stopped")
     parser.add_argument("--devices", help=DEVICES)
     add_data_arguments(parser)

@@ -20,7 +20,7 @@ __all__ = ["print_result", "run"]
 def run(argv: list[str]) -> int:
     """Print a table, or JSON."""
     parser = QuickParser("evaluate", "Measure a trained backbone beside the untrained and the supervised one.")
-    parser.add_argument("path", metavar="RUN_OR_FILE", help=PATH)
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     add_data_arguments(parser)
     parser.add_argument("--protocols", default="knn,linear", help="of knn, linear, sgd, adam (default: knn,linear)")
     parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")

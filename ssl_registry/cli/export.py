@@ -18,7 +18,7 @@ __all__ = ["run"]
 def run(argv: list[str]) -> int:
     """Write, check, and print how to load it."""
     parser = QuickParser("export", "Write a trained backbone for timm, torch, ONNX or the Hugging Face hub.")
-    parser.add_argument("path", metavar="RUN_OR_FILE", help=PATH)
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     parser.add_argument("--format", default="timm", help=f"{_formats()} (default: timm)".replace("%", "%%"))
     parser.add_argument("--out", help="the folder (default: export-FORMAT in the run)")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -17,7 +17,7 @@ __all__ = ["run"]
 def run(argv: list[str]) -> int:
     """Print a table, or JSON."""
     parser = QuickParser("finetune", "Train a backbone and a head on labels, beside the same network from scratch.")
-    parser.add_argument("path", metavar="RUN_OR_FILE", help=PATH)
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     add = parser.add_argument_group("training").add_argument
     add("--labels", type=float, default=1.0, help="share of the labels, such as 0.01, 0.1 or 1 (default: 1)")
     add("--layers", type=int, help="train so many last layers of the backbone only (default: all)")

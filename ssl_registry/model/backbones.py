@@ -111,8 +111,9 @@ class BackboneSpec:
         if self.weights is not None:
             from ssl_registry.checkpoint.weights import BackboneWeights, load_backbone_weights, load_weights
 
-            known = isinstance(self.weights, BackboneWeights)
-            origin = self.weights if known else load_backbone_weights(self.weights, self.weights_network)
+            origin = self.weights
+            if not isinstance(origin, BackboneWeights):
+                origin = load_backbone_weights(origin, self.weights_network)
             # A checkpoint of ours has the names of the whole, pooling and all; a file from elsewhere, of the network.
             load_weights(module if origin.own else inner, origin, self.weights_network)
         if classifier := find_classifier(inner, feature_dim):

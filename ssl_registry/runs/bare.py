@@ -19,6 +19,7 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.model.assembly import assemble
 from ssl_registry.model.backbones import PLAIN_RESNET, BackboneSpec, own_backbone
 from ssl_registry.model.module import SSLModule
+from ssl_registry.views import ViewPolicy
 
 __all__ = ["open_weights"]
 
@@ -37,6 +38,11 @@ class WeightsAlone:
     def build_heads(self) -> dict[str, nn.Module]:
         """Return no head."""
         return {}
+
+    @hookimpl
+    def build_views(self, image_size: int | None) -> ViewPolicy:
+        """Return one view that is the image itself."""
+        return ViewPolicy.plain(image_size)
 
     @hookimpl
     def compute_loss(self) -> Tensor:

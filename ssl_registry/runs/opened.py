@@ -25,7 +25,7 @@ from ssl_registry.runs.contents import RunSettings
 from ssl_registry.runs.folder import Run
 from ssl_registry.views import ViewPolicy
 
-__all__ = ["OpenedRun", "RawNetwork", "loading_workers", "open_run"]
+__all__ = ["OpenedRun", "RawNetwork", "given_size", "loading_workers", "open_run"]
 
 
 class RawNetwork(nn.Module):
@@ -233,6 +233,13 @@ def _open_checkpoint(
         backbone = settings.build_backbone(settings.run.seed, trust=trust)
     model = registry.load(checkpoint, backbone=backbone, trust=trust)
     return OpenedRun(model, checkpoint, run, settings, trust, check_network(network))
+
+
+def given_size(data: str | Source | None, told: int | None) -> int | None:
+    """Return the side of images that weights alone are used for: as told, or that of a source that is open."""
+    if told is not None or not isinstance(data, Source) or data.modality != "image":
+        return told
+    return data.input_shape[-1]
 
 
 def loading_workers(source: Source, told: int | None) -> int:

@@ -22,7 +22,7 @@ from ssl_registry.data import Source
 from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.workflows.evaluate.features_cache import features_key
 
 __all__ = ["EmbedResult", "embed"]
@@ -100,9 +100,8 @@ def embed(
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
-    pretrained = open_run(
-        path, backbone=backbone, network=network, image_size=image_size, trust=trust, registry=registry
-    )
+    size = given_size(data, image_size)
+    pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality, holdout=0.0)
     trained = pretrained.trained()
     parts = [part for part in (source.train, source.test) if part is not None]

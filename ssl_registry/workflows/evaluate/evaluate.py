@@ -21,7 +21,7 @@ from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
 from ssl_registry.measures.targets import check_targets
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
@@ -85,9 +85,8 @@ def evaluate(
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
     """
     _check(protocols, seeds)
-    pretrained = open_run(
-        path, backbone=backbone, network=network, image_size=image_size, trust=trust, registry=registry
-    )
+    size = given_size(data, image_size)
+    pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
