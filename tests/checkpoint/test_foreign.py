@@ -133,6 +133,18 @@ PAIRS: dict[str, tuple[Callable[[nn.Module, nn.Module], Any], str, str]] = {
         "encoder_q",
         "encoder_k",
     ),
+    "MoCo v3": (
+        lambda net, copy: {
+            "state_dict": {**named("module.base_encoder.", net), **named("module.momentum_encoder.", copy)},
+        },
+        "base_encoder",
+        "momentum_encoder",
+    ),
+    "I-JEPA": (
+        lambda net, copy: {"encoder": named("module.", net), "target_encoder": named("module.", copy), "epoch": 3},
+        "encoder",
+        "target_encoder",
+    ),
     "BYOL in lightly": (
         lambda net, copy: {**named("backbone.", children(net)), **named("backbone_momentum.", children(copy))},
         "backbone",
@@ -323,6 +335,14 @@ REFUSED: dict[str, tuple[Callable[[nn.Module], Any], str]] = {
     "vit-pytorch": (
         lambda _: {"pos_embedding": torch.zeros(1, 5, 8), "transformer.layers.0.0.norm.weight": torch.zeros(8)},
         r"no tensor of it.*it has pos_embedding \[1, 5, 8\].*--backbone FILE\.py:NAME",
+    ),
+    "torchvision's transformer": (
+        lambda _: torchvision.models.VisionTransformer(32, 16, 1, 2, 32, 32).state_dict(),
+        r"no tensor of it.*--backbone FILE\.py:NAME",
+    ),
+    "Hugging Face transformers": (
+        lambda _: {"embedder.embedder.convolution.weight": torch.zeros(64, 3, 7, 7)},
+        r"no tensor of it.*--backbone FILE\.py:NAME",
     ),
     "integers": (with_one("bn1.weight", torch.zeros(64, dtype=torch.int8)), "holds torch.int8 there"),
     "complex numbers": (with_one("bn1.weight", torch.zeros(64, dtype=torch.complex64)), "complex64"),
