@@ -199,7 +199,7 @@ def load_weights(module: nn.Module, origin: BackboneWeights, network: str | None
     """
     shown = f"the weights of {origin.path} ({origin.backbone or 'backbone unknown'}) do not fit"
     try:
-        found = find_backbone(module, origin.weights, None if origin.own else network)
+        found = find_backbone(module, origin.weights, None if origin.own or network == "product" else network)
     except BackboneError as error:
         raise BackboneError(f"{shown}: {error}") from None
     if origin.own and found.left:

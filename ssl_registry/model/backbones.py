@@ -185,6 +185,12 @@ class BackboneSpec:
             )
         if "pretrained" in self.kwargs:
             raise BackboneError("give pretrained as an option of its own, not inside backbone_kwargs")
+        for key in ("pretrained_cfg", "pretrained_cfg_overlay"):
+            # timm takes what fits of such a file without its classifier, be it nothing, and says so to nobody.
+            if isinstance(told := self.kwargs.get(key), dict) and told.get("file"):
+                raise BackboneError(
+                    f"{key} names a file of weights; give it as weights={told['file']!r} (train --from)"
+                )
         config = None if ":" in name else timm.models.get_pretrained_cfg(name)
         made_for = (config.input_size if config else None) or (3, 224, 224)
         if self.input_shape is not None:

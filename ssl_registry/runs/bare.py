@@ -17,7 +17,7 @@ from ssl_registry.data.images.decode import RGB_STATISTICS
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.assembly import assemble
-from ssl_registry.model.backbones import PLAIN_RESNET, BackboneSpec, own_backbone
+from ssl_registry.model.backbones import PLAIN_RESNET, BackboneSpec
 from ssl_registry.model.module import SSLModule
 from ssl_registry.views import ViewPolicy
 
@@ -73,8 +73,6 @@ def open_weights(
     origin = load_backbone_weights(path, network)
     if origin.own:
         raise ConfigError(f"{origin.path} tells its network; leave --backbone out (backbone= in Python)")
-    if isinstance(backbone, str) and ".py:" in backbone:
-        backbone = own_backbone(backbone, None, 0)
     if backbone is None:
         if origin.backbone is None:
             raise ConfigError(

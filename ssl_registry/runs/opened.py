@@ -15,7 +15,7 @@ from ssl_registry.checkpoint.weights import WEIGHT_FILES, find_weights, is_forei
 from ssl_registry.data import Source, open_source
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import CheckpointError, ConfigError, DataError
-from ssl_registry.model.backbones import Backbone, BackboneSpec
+from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
 from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
 from ssl_registry.model.product import NetworkName, check_network
@@ -194,7 +194,8 @@ def open_run(
 
     Args:
         path: the folder or the file.
-        backbone: the module that training was given from Python; of weights alone, a module or a name.
+        backbone: the module that training was given from Python, or ``file.py:NAME`` of what builds it; of weights
+            alone, any name too.
         network: which one is wanted, see `OpenedRun`; of weights alone, a part of the names where they have several.
         image_size: side of the images that weights alone are used for; of a run, its own.
         trust: run and fetch what the run's files name: the Python file of a network, a command that gives samples.
@@ -206,6 +207,8 @@ def open_run(
         ConfigError: if the run's settings are damaged, or there is no network of this name.
     """
     checkpoint = find_weights(Path(path))
+    if isinstance(backbone, str) and ".py:" in backbone:
+        backbone = own_backbone(backbone, None, 0)
     if checkpoint.name in WEIGHT_FILES or checkpoint.suffix == ".safetensors" or isinstance(backbone, str):
         return _open_weights(checkpoint, backbone, image_size, network, trust)
     try:

@@ -168,3 +168,10 @@ def test_classifier_is_told(caplog):
     assert not caplog.text
     BackboneSpec("resnet10t", image_size=32, kwargs={"num_classes": 7}).build()
     assert "backbone.reset_classifier(0)" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["pretrained_cfg", "pretrained_cfg_overlay"])
+def test_file_of_weights_for_timm(key):
+    """timm would load of it what fits, be it nothing: the message names the option that checks."""
+    with pytest.raises(BackboneError, match=r"names a file of weights; give it as weights='a\.pth'"):
+        BackboneSpec("resnet10t", image_size=32, pretrained=True, kwargs={key: {"file": "a.pth"}}).build()

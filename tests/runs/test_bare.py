@@ -138,6 +138,25 @@ def test_run_tells_its_network(run: pathlib.Path) -> None:
         open_run(run, network="teacher")
 
 
+def test_run_on_a_module_by_its_file(tmp_path: pathlib.Path) -> None:
+    """A run that records only a class takes the file that builds it, and weights alone do as well."""
+    code = "import timm\ndef Net(): return timm.create_model('resnet10t', num_classes=0, in_chans=1)\n"
+    (tmp_path / "net.py").write_text(code)
+    net = timm.create_model("resnet10t", num_classes=0, in_chans=1)
+    arguments = {"data": "digits", "out": tmp_path / "run", "knn": False, "report": False, "trainer": LIMITS}
+    model = ssl_registry.train("simclr", backbone=f"{tmp_path / 'net.py'}:Net", **arguments).model
+    assert type(model.backbone) is type(net)
+    (tmp_path / "run" / "config.yaml").unlink()
+    opened = open_run(tmp_path / "run", backbone=f"{tmp_path / 'net.py'}:Net")
+    assert torch.equal(opened.model.backbone.conv1[0].weight, model.backbone.conv1[0].weight.cpu())
+
+
+def test_size_of_a_run_stays(run: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """`--image-size` of an export is for weights alone."""
+    with pytest.raises(ConfigError, match="image_size=224 is for weights alone"):
+        ssl_registry.export(run, out=tmp_path / "out", image_size=224)
+
+
 def test_configuration_that_fetches(alone: pathlib.Path) -> None:
     """It is asked for trust, as everywhere."""
     alone.rename(alone.parent / "pytorch_model.bin")

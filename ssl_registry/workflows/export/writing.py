@@ -91,6 +91,8 @@ def export(
     pretrained = open_run(
         path, backbone=backbone, network=network, image_size=image_size, trust=trust, registry=registry
     )
+    if image_size is not None and pretrained.model.input_shape[-1] != image_size:
+        raise ConfigError(f"image_size={image_size} is for weights alone; {path} tells its own, leave it out")
     folder = given_path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
     chosen = pretrained.network.eval()
     with replaced_export(folder) as beside:
