@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import torch
 from torch import Tensor, nn
@@ -34,20 +34,21 @@ def problem_of(module: nn.Module, own: Mapping[str, Tensor], under: Mapping[str,
             return f"{name} holds numbers that are not finite"
     if missing := [name for name in own if name not in under and not name.endswith(COUNTER)]:
         return f"{len(missing)} of {len(own)} tensors are missing: there is no {listed(missing, own)}"
-    more = next((name for name in under if name not in own and _is_of_the_network(name, module, own)), None)
+    parts = {name.partition(".")[0] for name in own if "." in name}
+    more = next((name for name in under if name not in own and _is_of_the_network(name, module, parts)), None)
     return "" if more is None else f"it has {one_line(more)}, which this backbone has not"
 
 
-def _is_of_the_network(name: str, module: nn.Module, own: Mapping[str, Tensor]) -> bool:
+def _is_of_the_network(name: str, module: nn.Module, parts: Set[str]) -> bool:
     """Tell whether a tensor beside the backbone's belongs to a larger network, and not to a classifier or a decoder."""
-    told = getattr(module, "pretrained_cfg", {}).get("classifier") or ()
+    told = (getattr(module, "pretrained_cfg", None) or {}).get("classifier") or ()
     heads = (told,) if isinstance(told, str) else tuple(told)
     if not any("." in head for head in heads):  # where it is called head.fc, other parts of head are the backbone's
         heads += CLASSIFIERS
     if any(f"{name}.".startswith(f"{head}.") for head in heads):
         return False
     first, dot, _ = name.partition(".")
-    if any(known.startswith(f"{first}.") for known in own):
+    if first in parts:
         return True  # a block that this backbone has not
     if not dot:
         return "token" in first and "mask" not in first  # registers, a distillation token

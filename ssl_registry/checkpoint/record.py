@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
+from packaging.version import InvalidVersion, Version
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -69,6 +70,7 @@ def _views(policy: ViewPolicy) -> ViewPolicy:
 
 Arguments = Annotated[dict[str, Any], BeforeValidator(plain), AfterValidator(_identifiers)]
 Side = Annotated[StrictInt, Field(ge=1)]
+SampleShape = Annotated[tuple[Side, ...], Field(min_length=1, max_length=3), AfterValidator(_sample)]
 
 
 class BackboneRecord(BaseModel):
@@ -87,7 +89,7 @@ class BackboneRecord(BaseModel):
 
     name: StrictStr | None
     class_name: StrictStr | None = None
-    input_shape: Annotated[tuple[Side, ...], Field(min_length=1, max_length=3), AfterValidator(_sample)]
+    input_shape: SampleShape
     low_resolution: StrictBool = False
     pooling: Literal["avg", "flatten"] = "avg"
     kwargs: Arguments = Field(default_factory=dict)
@@ -165,10 +167,23 @@ def read_record(checkpoint: Mapping[str, Any]) -> Record:
     try:
         return Record.model_validate(upgrade(plain(found)))
     except ValidationError as error:
+        version = found.get("core_version")
+        if any(problem["type"] == "extra_forbidden" for problem in error.errors()) and _is_newer(version):
+            raise CheckpointError(
+                f"the checkpoint was written by ssl-registry {version}, which records more than {__version__} "
+                "knows: pip install --upgrade ssl-registry"
+            ) from None
         fact = first_problem(error)
         raise CheckpointError(f"the checkpoint's record is damaged: {fact}; use another one") from None
     except ValueError as error:
         raise CheckpointError(f"the checkpoint's record is damaged: {error}; use another one") from None
+
+
+def _is_newer(version: Any) -> bool:
+    try:
+        return Version(version) > Version(__version__)
+    except (TypeError, InvalidVersion):
+        return False
 
 
 def check_method(record: Record, info: MethodInfo) -> None:

@@ -21,7 +21,7 @@ from ssl_registry._system.terminal import one_line
 from ssl_registry._system.trust import deed_of_backbone, require_trust
 from ssl_registry.checkpoint.foreign import MEND, find_backbone
 from ssl_registry.checkpoint.io import checkpoint_of, find_checkpoint
-from ssl_registry.checkpoint.record import RECORD_KEY, Arguments, Side
+from ssl_registry.checkpoint.record import RECORD_KEY, Arguments, SampleShape
 from ssl_registry.checkpoint.tensors import read_content, tensors_by_name
 from ssl_registry.errors import BackboneError, CheckpointError
 
@@ -63,7 +63,7 @@ class Preparation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
-    input_size: tuple[Side, Side, Side] | None = None
+    input_size: Annotated[SampleShape, Field(min_length=3)] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
 

@@ -15,10 +15,11 @@ from ssl_registry.contract.config import MethodConfig
 from ssl_registry.contract.hookspecs import hookimpl
 from ssl_registry.data.images.decode import RGB_STATISTICS
 from ssl_registry.discovery.entry_points import MethodInfo
-from ssl_registry.errors import ConfigError
+from ssl_registry.errors import CheckpointError, ConfigError, SSLRegistryError
 from ssl_registry.model.assembly import assemble
 from ssl_registry.model.backbones import PLAIN_RESNET, BackboneSpec
 from ssl_registry.model.module import SSLModule
+from ssl_registry.model.reopen import no_larger_than
 from ssl_registry.views import ViewPolicy
 
 __all__ = ["open_weights"]
@@ -80,16 +81,8 @@ def open_weights(
                 "resnet50 (ssl-registry backbones lists them), backbone=NAME or a module in Python"
             )
         origin.check_trust(trust=trust)
-    model = assemble(
-        WeightsAlone(),
-        MethodInfo(f"weights of {one_line(origin.path.name)}", None, "", "Weights from a file.", ""),
-        _spec(origin, backbone, image_size, network),
-        overrides={},
-        view_policy=None,
-        num_samples=None,
-        observers=(),
-        seed=0,
-    )
+    spec = _spec(origin, backbone, image_size, network)
+    model = _assembled(origin, spec) if backbone is not None else _assembled_as_told(origin, spec)
     channels = model.input_shape[0]
     told = origin.preparation
     mean, std = (told.mean, told.std) if told.mean and told.std else RGB_STATISTICS
@@ -98,6 +91,33 @@ def open_weights(
         whose = "its config.json" if told.mean and told.std else "ImageNet"
         log.info(f"images are normalized with mean and standard deviation of {whose}")
     return model
+
+
+def _assembled(origin: BackboneWeights, spec: BackboneSpec) -> SSLModule:
+    return assemble(
+        WeightsAlone(),
+        MethodInfo(f"weights of {one_line(origin.path.name)}", None, "", "Weights from a file.", ""),
+        spec,
+        overrides={},
+        view_policy=None,
+        num_samples=None,
+        observers=(),
+        seed=0,
+    )
+
+
+def _assembled_as_told(origin: BackboneWeights, spec: BackboneSpec) -> SSLModule:
+    """Build what a file describes, which may be nothing that can be built, or more than fits into memory."""
+    try:
+        with no_larger_than(origin.path, origin.weights):
+            return _assembled(origin, spec)
+    except SSLRegistryError:
+        raise
+    except Exception as error:  # constructors raise nearly anything for arguments that do not fit
+        problem = one_line(f"{type(error).__name__}: {error}")[:300]
+        raise CheckpointError(
+            f"{origin.path} does not fit the network that its config.json names: {problem}"
+        ) from error
 
 
 def _spec(

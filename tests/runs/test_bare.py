@@ -138,6 +138,32 @@ def test_run_tells_its_network(run: pathlib.Path) -> None:
         open_run(run, network="teacher")
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"architecture": "resnet10t", "model_args": {"layers": 5}},
+        {"architecture": "resnet10t", "model_args": {"channels": [10**6] * 4}},
+        {"architecture": "resnet10t", "model_args": {"no": 1}},
+        {"architecture": "resnet10t", "pretrained_cfg": {"input_size": [3, 10**6, 10**6]}},
+        {"architecture": "resnet10t", "pretrained_cfg": {"input_size": [3, 10]}},
+        {"architecture": "resnet10t", "pretrained_cfg": {"std": [0.0]}},
+        {"architecture": "resnet10t", "pretrained_cfg": "\x1b[2J"},
+        {"architecture": "no\x1b[2J"},
+        {"architecture": 3},
+    ],
+)
+def test_configuration_that_does_not_fit(
+    alone: pathlib.Path, config: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and no memory is filled."""
+    alone.rename(alone.parent / "pytorch_model.bin")
+    (alone.parent / "config.json").write_text(json.dumps(config))
+    assert main(["export", str(alone.parent)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.strip().isprintable()
+
+
 def test_run_on_a_module_by_its_file(tmp_path: pathlib.Path) -> None:
     """A run that records only a class takes the file that builds it, and weights alone do as well."""
     code = "import timm\ndef Net(): return timm.create_model('resnet10t', num_classes=0, in_chans=1)\n"
