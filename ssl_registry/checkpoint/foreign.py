@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -35,18 +35,20 @@ class Found:
         weights: by the names of the backbone's own state dict.
         problem: why they do not fit; empty if they do.
         score: how many names of the backbone are there.
-        left: what else there is: names of parts, with the number of tensors.
+        used: their names in the file.
         missing: how many of BatchNorm's counters are not there.
         resampled: position embeddings that timm brought to the backbone's grid, in words.
+        left: what else there is: names of parts, with the number of tensors.
     """
 
     prefix: str
     weights: Mapping[str, Tensor]
     problem: str
     score: int
-    left: Mapping[str, int]
+    used: Set[str]
     missing: int = 0
     resampled: tuple[str, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         where = f" from {one_line(self.prefix)!r}" if self.prefix else ""
@@ -105,20 +107,16 @@ def find_backbone(module: nn.Module, tensors: Mapping[str, Tensor], network: str
             f"as {_quoted(telling_words(prefixes))}, with --from-network of train, --network of other commands, "
             "weights_network= of registry.create"
         )
-    return first
+    return replace(first, left=Counter(part_of(name, first.prefix) for name in tensors if name not in first.used))
 
 
 def _candidates(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[Found]:
     """Return what stands under each prefix that has names of the backbone, most names first."""
     own = module.state_dict()
-    return sorted(
-        (
-            _judged(module, own, names, prefix, tensors)
-            for names in (dict(zip(tensors, tensors, strict=True)), *numbered(own, tensors))
-            for prefix in prefixes_of(own, names)
-        ),
-        key=lambda found: -found.score,
-    )
+    plain = dict(zip(tensors, tensors, strict=True))
+    places = [*((prefix, plain) for prefix in prefixes_of(own, plain)), *numbered(own, tensors)]
+    found = [_judged(module, own, names, prefix, tensors) for prefix, names in places]
+    return sorted(found, key=lambda one: -one.score)
 
 
 def _judged(
@@ -143,7 +141,7 @@ def _judged(
         {name: weights[name] for name in own if name in weights},
         problem,
         score,
-        Counter(part_of(name, prefix) for name in tensors if name not in used),
+        used,
         sum(name not in weights for name in own),
         tuple(f"{name} {list(old)} to {list(new)}" for name, (old, new) in resampled.items()),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +14,7 @@ __all__ = ["numbered", "part_of", "prefixes_of", "telling_words"]
 MOST_PREFIXES = 16
 # So many places are tried where parts may stand under numbers: each list of blocks is one.
 MOST_LISTS = 30
+LONGEST_NUMBER = 4
 
 
 def prefixes_of(own: Mapping[str, Tensor], names: Mapping[str, str]) -> list[str]:
@@ -28,8 +28,8 @@ def prefixes_of(own: Mapping[str, Tensor], names: Mapping[str, str]) -> list[str
     return [prefix for prefix, _ in counts.most_common(MOST_PREFIXES)]
 
 
-def numbered(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Iterator[dict[str, str]]:
-    """Yield the file's names by new ones, where parts of a backbone stand in an ``nn.Sequential``, under numbers.
+def numbered(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield prefixes under which parts of a backbone may stand under numbers, and the file's names by the true ones.
 
     ``nn.Sequential(*resnet.children())`` has ``0.weight`` for ``conv1.weight``: the numbers that have tensors are
     the parts that have tensors, in order.
@@ -37,24 +37,22 @@ def numbered(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Iterat
     children = list(dict.fromkeys(name.partition(".")[0] for name in own))
     if all(child.isdecimal() for child in children):
         return
-    numbers: defaultdict[str, set[int]] = defaultdict(set)
+    lists: defaultdict[str, defaultdict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name in tensors:
         parts = name.split(".")
-        for place, part in enumerate(parts):
-            if re.fullmatch(r"[0-9]{1,4}", part):
-                numbers[".".join(parts[:place])].add(int(part))
-    long = ((prefix, found) for prefix, found in numbers.items() if len(found) >= len(children))
+        for place, part in enumerate(parts[:-1]):
+            if part.isascii() and part.isdecimal() and len(part) <= LONGEST_NUMBER:
+                lists[".".join(parts[:place])][int(part)].append(name)
+    long = ((prefix, found) for prefix, found in lists.items() if len(found) >= len(children))
     for prefix, found in itertools.islice(long, MOST_LISTS):
         before = f"{prefix}." if prefix else ""
-        renamed = {
-            f"{before}{number}.": f"{before}{child}." for number, child in zip(sorted(found), children, strict=False)
+        names = {
+            f"{before}{child}.{name.removeprefix(before).partition('.')[2]}": name
+            for number, child in zip(sorted(found), children, strict=False)
+            for name in found[number]
         }
-        names = {}
-        for name in tensors:
-            head = re.match(rf"{re.escape(before)}[0-9]{{1,4}}\.", name)
-            if head is not None and head[0] in renamed:
-                names[renamed[head[0]] + name[head.end() :]] = name
-        yield names
+        if any(f"{before}{name}" in names for name in own):
+            yield prefix, names
 
 
 def part_of(name: str, prefix: str) -> str:

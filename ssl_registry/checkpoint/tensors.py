@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ LONGEST_NAME = 1000
 MOST_PARTS = 64
 DEEPEST = 16
 
+REWRITE = "where you trust it, load it with its own toolbox and write its weights: torch.save(model.state_dict(), FILE)"
 # How torch has written since 1.6, and how it wrote before.
 ZIP, PICKLE = b"PK\x03\x04", b"\x80\x02"
 # Parts of names that come from wrappers, wherever they stand: torch.compile, FSDP, activation checkpointing.
@@ -42,6 +43,13 @@ class _LeftOut:
 
     def __setstate__(self, state: Any) -> None:
         pass
+
+
+class _LeftOutMapping:
+    """The same for a class of mappings, which are filled entry by entry: torch does that with its own kinds alone."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        return OrderedDict()
 
 
 def read_content(file: Path) -> tuple[Any, tuple[str, ...]]:
@@ -70,25 +78,27 @@ def read_content(file: Path) -> tuple[Any, tuple[str, ...]]:
             named = ["argparse.Namespace"]
         else:
             raise ValueError("it is empty" if not start else "it does not begin as such a file does")
-        # Classes of mappings are filled entry by entry, which torch allows for its own kinds of them alone.
-        stand_ins: list[Any] = [(OrderedDict if name.lower().endswith("dict") else _LeftOut, name) for name in named]
+        stand_ins: list[Any] = [
+            (_LeftOutMapping if name.lower().endswith("dict") else _LeftOut, name) for name in named
+        ]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the file's protocol, and of storages in the old format
             return torch.load(file, map_location="cpu", weights_only=True), tuple(named)
     except Exception as error:  # zipfile, pickle and torch raise nearly anything for a file that is damaged
         reason = one_line(str(error).partition("\n")[0])[:300]
         raise CheckpointError(
-            f"{file} cannot be read as a checkpoint; it is damaged, or holds code, which is refused ({reason}). Where "
-            "you trust it, load it with its own toolbox and write its weights: torch.save(model.state_dict(), FILE)"
+            f"{file} cannot be read as a checkpoint; it is damaged, or holds code, which is refused ({reason}); "
+            f"{REWRITE}"
         ) from error
 
 
-def tensors_by_name(content: Any, file: Path) -> dict[str, Tensor]:
+def tensors_by_name(content: Any, file: Path, left_out: Sequence[str] = ()) -> dict[str, Tensor]:
     """Return every tensor below nested mappings, with the keys on the way to it joined by dots.
 
     Args:
         content: as `read_content` gives it.
         file: for messages.
+        left_out: classes of which it had objects, for messages.
 
     Raises:
         CheckpointError: if there is none, or more than any file of weights has.
@@ -110,9 +120,8 @@ def tensors_by_name(content: Any, file: Path) -> dict[str, Tensor]:
                 raise CheckpointError(f"{file} has two tensors of the name {one_line(name)}; it is damaged")
             found[name] = value
     if not found:
-        raise CheckpointError(
-            f"{file} holds no tensors by name; give a file of weights, as torch.save(model.state_dict(), FILE) writes"
-        )
+        what = f", but objects of {one_line(', '.join(left_out))[:200]}, which are not built" if left_out else ""
+        raise CheckpointError(f"{file} holds no tensors by name{what}; {REWRITE}")
     return found
 
 

@@ -152,7 +152,7 @@ def load_backbone_weights(path: str | Path, network: str | None = None) -> Backb
     if not (isinstance(content, dict) and RECORD_KEY in content):
         if left_out:
             log.info(f"{file}: objects left unread: {one_line(', '.join(left_out))[:200]}")
-        return _described(file, tensors_by_name(content, file))
+        return _described(file, tensors_by_name(content, file, left_out))
     if left_out:
         raise CheckpointError(f"{file} is damaged: it holds code, which is refused ({one_line(left_out[0])[:200]})")
     if network not in (None, "product", "backbone"):

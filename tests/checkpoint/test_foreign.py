@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import logging
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -424,6 +426,19 @@ def test_code_is_not_run(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(CheckpointError, match="holds code, which is refused"):
         loaded(file)
     assert not (tmp_path / "canary").exists()
+
+
+def test_objects_beside_the_weights(tmp_path: pathlib.Path) -> None:
+    """Numbers of NumPy, mappings of other classes, sets: an empty object stands for what is not plain."""
+    net = resnet()
+    beside = {"best": np.float64(0.5), "all": np.zeros(3), "logs": collections.defaultdict(list, {"a": [1]}), "s": {1}}
+    same(loaded(saved(tmp_path, {"model": net.state_dict(), **beside})), net)
+
+
+def test_pickled_module(tmp_path: pathlib.Path) -> None:
+    """A module is code; the message says how its weights are written."""
+    with pytest.raises(CheckpointError, match=r"objects of .*ResNet.*, which are not built; .*model\.state_dict\(\)"):
+        loaded(saved(tmp_path, resnet()))
 
 
 def test_deep_and_wide_trees(tmp_path: pathlib.Path) -> None:
