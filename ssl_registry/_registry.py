@@ -145,6 +145,7 @@ class Registry:
         input_shape: Sequence[int] | None = None,
         pretrained: bool = False,
         weights: str | Path | None = None,
+        weights_network: str | None = None,
         low_resolution: bool = False,
         pooling: str = "avg",
         backbone_kwargs: dict[str, Any] | None = None,
@@ -166,7 +167,10 @@ class Registry:
             input_shape: shape of one sample, instead of the two above, where the input is not a square image:
                 (channels, time) or (features,).
             pretrained: load timm's pretrained weights into the backbone.
-            weights: start from the backbone of a run, a checkpoint of any method, or an export.
+            weights: start from the backbone of a run, a checkpoint of any method, an export, or a file of weights
+                that another toolbox wrote: the one prefix is found under which all of the backbone is.
+            weights_network: which one, where there are several: of a run ``product`` (default) or ``backbone``, of
+                other files a part of the names, such as ``teacher``.
             low_resolution: a 3x3 stem without max-pool, for images of 64 pixels and fewer (ResNets).
             pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
             backbone_kwargs: further arguments of the timm model; default: those of the method's `Needs`.
@@ -206,6 +210,7 @@ class Registry:
             input_shape=tuple(input_shape) if input_shape is not None else None,
             pretrained=pretrained,
             weights=weights,
+            weights_network=weights_network,
             low_resolution=low_resolution,
             pooling=pooling,
             kwargs=backbone_kwargs or {},

@@ -51,8 +51,14 @@ class RunOptions(DataOptions):
     pretrained: bool = Field(False, description="Start from timm's pretrained weights.")
     start_from: Path | None = Field(
         None,
-        description="Start from the backbone of a run, a checkpoint of any method, or an export.",
+        description="Start from the backbone of a run, a checkpoint of any method, an export, or a file of weights "
+        "from elsewhere (torchvision, timm, lightly, DINO, MAE, ...).",
         json_schema_extra={"flags": ["--from"]},
+    )
+    from_network: str | None = Field(
+        None,
+        description="Which network of --from, where it has several: of a run product or backbone, of other files a "
+        "part of the names, such as teacher.",
     )
     epochs: int | None = Field(
         None, ge=1, description="Passes over the data (default: 100, unless the trainer has a limit)."
@@ -132,6 +138,7 @@ RESERVED = frozenset(RunOptions.model_fields) | {
 # What a run that is resumed can be told anew: where its samples and its network lie now, how long, how fast and under
 # what watch it trains. Anything else would make it another run, whose record says that it always was one.
 MAY_CHANGE = frozenset(
-    {"data", "data_root", "backbone", "start_from", "epochs", "batch_size", "workers", "cache", "compile", "trainer"}
-    | {"knn", "probe_every", "probe_budget", "probe_samples", "guard", "logger", "report", "checkpoint_every"}
+    {"data", "data_root", "backbone", "start_from", "from_network", "epochs", "batch_size", "workers", "cache"}
+    | {"compile", "trainer", "knn", "probe_every", "probe_budget", "probe_samples", "guard", "logger", "report"}
+    | {"checkpoint_every"}
 )

@@ -12,10 +12,18 @@ from torch import Tensor
 
 from ssl_registry._system.archives import check_archive
 from ssl_registry._system.atomic import replacing
+from ssl_registry._system.terminal import one_line
 from ssl_registry.checkpoint.record import RECORD_KEY, Record, read_record
 from ssl_registry.errors import CheckpointError
 
-__all__ = ["AtomicCheckpointIO", "Checkpoint", "find_checkpoint", "load_plain", "read_checkpoint"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "Checkpoint",
+    "checkpoint_of",
+    "find_checkpoint",
+    "load_plain",
+    "read_checkpoint",
+]
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -117,7 +125,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
             written by this project.
     """
     file = find_checkpoint(path)
-    content = load_plain(file, map_location="cpu")
+    return checkpoint_of(file, load_plain(file, map_location="cpu"))
+
+
+def checkpoint_of(file: Path, content: Any) -> Checkpoint:
+    """Return what was read from a file as a checkpoint of this project.
+
+    Raises:
+        CheckpointError: if it is damaged, or was not written by this project.
+    """
     if not isinstance(content, dict) or RECORD_KEY not in content or "state_dict" not in content:
         raise CheckpointError(f"{file} was not written by ssl-registry: it has no record of its method")
     state = content["state_dict"]
@@ -128,7 +144,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         return Checkpoint(file, read_record(content), dict(state))
     except CheckpointError as error:
-        raise CheckpointError(f"{file}: {error}") from None
+        raise CheckpointError(f"{file}: {one_line(error)}") from None
 
 
 def load_plain(file: Path, map_location: Any) -> Any:
@@ -145,7 +161,7 @@ def load_plain(file: Path, map_location: Any) -> Any:
         check_archive(file)
         return torch.load(file, map_location=map_location, weights_only=True)
     except Exception as error:  # zipfile, pickle and torch raise nearly anything for a file that is damaged
-        reason = str(error).partition("\n")[0][:300]
+        reason = one_line(str(error).partition("\n")[0])[:300]
         raise CheckpointError(
             f"{file} cannot be read as a checkpoint; it is damaged, or holds code, which is refused ({reason})"
         ) from error

@@ -70,6 +70,7 @@ def _views(policy: ViewPolicy) -> ViewPolicy:
 
 Arguments = Annotated[dict[str, Any], BeforeValidator(plain), AfterValidator(_identifiers)]
 Side = Annotated[StrictInt, Field(ge=1)]
+SampleShape = Annotated[tuple[Side, ...], Field(min_length=1, max_length=3), AfterValidator(_sample)]
 
 
 class BackboneRecord(BaseModel):
@@ -88,7 +89,7 @@ class BackboneRecord(BaseModel):
 
     name: StrictStr | None
     class_name: StrictStr | None = None
-    input_shape: Annotated[tuple[Side, ...], Field(min_length=1, max_length=3), AfterValidator(_sample)]
+    input_shape: SampleShape
     low_resolution: StrictBool = False
     pooling: Literal["avg", "flatten"] = "avg"
     kwargs: Arguments = Field(default_factory=dict)

@@ -10,8 +10,9 @@ from ssl_registry.cli.words import dashed
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.run_options import RunOptions
 
-__all__ = ["DEVICES", "add_data_arguments", "add_network", "add_trust", "data_arguments", "data_help"]
+__all__ = ["DEVICES", "PATH", "add_data_arguments", "add_network", "add_trust", "data_arguments", "data_help"]
 
+PATH = "a run's folder, a checkpoint, an export, or with --backbone a file of weights of any toolbox"
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 # What the commands after training take of the run's options.
 DATA_OPTIONS = ("data", "data_root", "modality", "image_size", "batch_size", "workers")
@@ -38,13 +39,18 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    """Add ``--network``, for a command that takes one of a model's networks."""
+    """Add ``--network`` and ``--backbone``, for a command that takes one of a model's networks, or weights alone."""
     parser.add_argument(
         "--network",
-        choices=("product", "backbone"),
         default="product",
         help="product: what the method's authors evaluate, such as DINO's teacher (default); backbone: what the "
-        "gradient trained",
+        "gradient trained; of weights from elsewhere with several networks, a part of their names, such as teacher",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="the network of weights alone, which do not tell it: a timm name, or file.py:NAME of a callable that "
+        "returns a module",
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ssl_registry._system.terminal import tell
-from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_network, add_trust, data_arguments
+from ssl_registry.cli.data_arguments import DEVICES, PATH, add_data_arguments, add_network, add_trust, data_arguments
+from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
 
 __all__ = ["run"]
@@ -12,7 +13,7 @@ __all__ = ["run"]
 def run(argv: list[str]) -> int:
     """Write, and tell what was written."""
     parser = QuickParser("embed", "Write the features of every sample to a Parquet file: id, path, label, vector.")
-    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     parser.add_argument("--out", required=True, help="the file; the same command goes on where it was stopped")
     parser.add_argument("--devices", help=DEVICES)
     add_data_arguments(parser)
@@ -21,14 +22,16 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     from ssl_registry.workflows.embed import embed
 
-    result = embed(
-        options.path,
-        out=options.out,
-        devices=options.devices,
-        network=options.network,
-        trust=options.trust,
-        **data_arguments(options),
-    )
+    with show_messages():
+        result = embed(
+            options.path,
+            out=options.out,
+            devices=options.devices,
+            backbone=options.backbone,
+            network=options.network,
+            trust=options.trust,
+            **data_arguments(options),
+        )
     tell(f"{result.file}: {result.rows} rows of {result.width} features")
     if result.resumed:
         print(f"{result.resumed} of them were there from a call that was stopped")

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ssl_registry._system.terminal import printable
-from ssl_registry.cli.data_arguments import DEVICES, add_data_arguments, add_network, add_trust, data_arguments
+from ssl_registry.cli.data_arguments import DEVICES, PATH, add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
 
@@ -20,7 +20,7 @@ __all__ = ["print_result", "run"]
 def run(argv: list[str]) -> int:
     """Print a table, or JSON."""
     parser = QuickParser("evaluate", "Measure a trained backbone beside the untrained and the supervised one.")
-    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     add_data_arguments(parser)
     parser.add_argument("--protocols", default="knn,linear", help="of knn, linear, sgd, adam (default: knn,linear)")
     parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
@@ -43,6 +43,7 @@ def run(argv: list[str]) -> int:
             temperature=options.temperature,
             seeds=options.seeds,
             devices=options.devices,
+            backbone=options.backbone,
             network=options.network,
             trust=options.trust,
             cache=not options.no_cache,

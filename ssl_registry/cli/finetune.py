@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 
-from ssl_registry.cli.data_arguments import add_data_arguments, add_network, add_trust, data_arguments
+from ssl_registry.cli.data_arguments import PATH, add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.evaluate import print_result
 from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
@@ -17,7 +17,7 @@ __all__ = ["run"]
 def run(argv: list[str]) -> int:
     """Print a table, or JSON."""
     parser = QuickParser("finetune", "Train a backbone and a head on labels, beside the same network from scratch.")
-    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help="a run's folder or a checkpoint")
+    parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     add = parser.add_argument_group("training").add_argument
     add("--labels", type=float, default=1.0, help="share of the labels, such as 0.01, 0.1 or 1 (default: 1)")
     add("--layers", type=int, help="train so many last layers of the backbone only (default: all)")
@@ -48,6 +48,7 @@ def run(argv: list[str]) -> int:
             weight_decay=options.weight_decay,
             seeds=options.seeds,
             out=options.out,
+            backbone=options.backbone,
             network=options.network,
             trust=options.trust,
         )

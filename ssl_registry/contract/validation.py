@@ -18,7 +18,7 @@ __all__ = ["bind", "check_method_class", "implemented_hooks"]
 # Names that `registry.create` takes for itself; a method's option of the same name could never be reached.
 RESERVED = frozenset(
     {"backbone", "image_size", "in_chans", "input_shape", "pretrained", "low_resolution", "pooling"}
-    | {"backbone_kwargs", "view_policy", "observers", "seed", "name", "weights"}
+    | {"backbone_kwargs", "view_policy", "observers", "seed", "name", "weights", "weights_network"}
 )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -15,22 +17,33 @@ from ssl_registry._system.plain import is_plain
 from ssl_registry._system.python_files import load_object
 from ssl_registry._system.trust import WEIGHT_SOURCES
 from ssl_registry._version import __version__
+from ssl_registry.checkpoint.fit import CLASSIFIERS
 from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.encoders import ENCODERS
 from ssl_registry.model.feature_dim import FeaturePool, measure
 from ssl_registry.nn.tokens import has_method, is_plain_transformer
 
+if TYPE_CHECKING:
+    from ssl_registry.checkpoint.weights import BackboneWeights
+
 __all__ = [
+    "PLAIN_RESNET",
     "Backbone",
     "BackboneSpec",
     "FeaturePool",
     "check_view_shapes",
+    "find_classifier",
     "has_tokens",
     "is_timm_name",
     "list_backbones",
     "own_backbone",
 ]
+
+log = logging.getLogger(__name__)
+
+# The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
+PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,8 @@ class BackboneSpec:
     in_chans: int | None = None
     input_shape: tuple[int, ...] | None = None
     pretrained: bool = False
-    weights: str | Path | None = None
+    weights: str | Path | BackboneWeights | None = None
+    weights_network: str | None = None
     low_resolution: bool = False
     pooling: str = "avg"
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -93,10 +107,22 @@ class BackboneSpec:
         if self.low_resolution:
             _use_low_resolution_stem(module)
         module, feature_dim = measure(module, shape, self.pooling)
+        inner = module.module if isinstance(module, FeaturePool) else module
         if self.weights is not None:
-            from ssl_registry.checkpoint.weights import load_backbone_weights, load_weights
+            from ssl_registry.checkpoint.weights import BackboneWeights, load_backbone_weights, load_weights
 
-            load_weights(module, load_backbone_weights(self.weights))
+            origin = self.weights
+            if not isinstance(origin, BackboneWeights):
+                origin = load_backbone_weights(origin, self.weights_network)
+            # A checkpoint of ours has the names of the whole, pooling and all; a file from elsewhere, of the network.
+            load_weights(module if origin.own else inner, origin, self.weights_network)
+        if classifier := find_classifier(inner, feature_dim):
+            timms = hasattr(inner, "reset_classifier")
+            mend = "reset_classifier(0)" if timms else f"{classifier} = torch.nn.Identity()"
+            log.warning(
+                f"the backbone {type(inner).__name__} ends in a classifier, {classifier}, whose {feature_dim} outputs "
+                f"become the features; for the features before it: backbone.{mend}"
+            )
         return Backbone(module, feature_dim, shape, self._record(shape))
 
     def _record(self, shape: tuple[int, ...]) -> BackboneRecord:
@@ -159,6 +185,12 @@ class BackboneSpec:
             )
         if "pretrained" in self.kwargs:
             raise BackboneError("give pretrained as an option of its own, not inside backbone_kwargs")
+        for key in ("pretrained_cfg", "pretrained_cfg_overlay"):
+            # timm takes what fits of such a file without its classifier, be it nothing, and says so to nobody.
+            if isinstance(told := self.kwargs.get(key), dict) and told.get("file"):
+                raise BackboneError(
+                    f"{key} names a file of weights; give it as weights={told['file']!r} (train --from)"
+                )
         config = None if ":" in name else timm.models.get_pretrained_cfg(name)
         made_for = (config.input_size if config else None) or (3, 224, 224)
         if self.input_shape is not None:
@@ -223,6 +255,21 @@ def check_view_shapes(module: nn.Module, input_shape: tuple[int, ...], shapes: I
                 f"{input_shape[-1]}. A vision transformer takes all multiples of its patch with "
                 "backbone_kwargs={'dynamic_img_size': True}; a convolutional network takes any size"
             ) from error
+
+
+def find_classifier(module: nn.Module, feature_dim: int) -> str:
+    """Return the part that is a classifier whose outputs would be the features; empty if there is none.
+
+    A last linear layer of another name than classifiers have is taken as it is: it may be meant.
+
+    >>> import torchvision
+    >>> find_classifier(torchvision.models.resnet18(), 1000)
+    'fc'
+    """
+    layers = {name: part for name, part in module.named_modules() if isinstance(part, nn.Linear)}
+    name, layer = next(reversed(layers.items()), ("", None))
+    part = name.partition(".")[0]
+    return part if layer is not None and layer.out_features == feature_dim and part in CLASSIFIERS else ""
 
 
 def has_tokens(module: nn.Module) -> bool:

@@ -17,8 +17,8 @@ NetworkName = Literal["product", "backbone"]
 NETWORKS: tuple[NetworkName, ...] = ("product", "backbone")
 
 
-def check_network(name: str) -> None:
-    """Refuse what is no name of a network.
+def check_network(name: str) -> NetworkName:
+    """Return a name if it is one of a network.
 
     Raises:
         ConfigError: with those that there are.
@@ -28,6 +28,7 @@ def check_network(name: str) -> None:
             f"network={name!r} is not known.{did_you_mean(name, NETWORKS)} 'product' is what the method evaluates, "
             "'backbone' what the gradient trains"
         )
+    return "backbone" if name == "backbone" else "product"
 
 
 def find_product(model: SSLModule, known: str) -> str:

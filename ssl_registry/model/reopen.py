@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ssl_registry.discovery.entry_points import MethodInfo
     from ssl_registry.model.module import SSLModule
 
-__all__ = ["check_goes_on", "reopen"]
+__all__ = ["check_goes_on", "no_larger_than", "reopen"]
 
 # While a model is built, parts are made and replaced (a stem, a head of timm's): so much more than the file holds may
 # be made; 2**26 numbers are a quarter of a gigabyte.
@@ -61,7 +61,7 @@ def reopen(
     given = isinstance(network, nn.Module)
     options = _migrated(registry, info, record, path) | heads
     try:
-        with _no_larger_than(checkpoint):
+        with no_larger_than(checkpoint.file, checkpoint.state_dict):
             model = registry.create(
                 info.qualified,
                 backbone=network,
@@ -85,14 +85,14 @@ def reopen(
 
 
 @contextmanager
-def _no_larger_than(checkpoint: Checkpoint) -> Iterator[None]:
+def no_larger_than(file: Path, state_dict: Mapping[str, Tensor]) -> Iterator[None]:
     """Stop building a model whose parameters are more than the file can hold, before they are filled.
 
     Raises:
         CheckpointError: saying so.
     """
-    numbers = sum(value.numel() for value in checkpoint.state_dict.values())
-    left = {"numbers": SPARE_NUMBERS + 2 * numbers, "tensors": SPARE_TENSORS + 2 * len(checkpoint.state_dict)}
+    numbers = sum(value.numel() for value in state_dict.values())
+    left = {"numbers": SPARE_NUMBERS + 2 * numbers, "tensors": SPARE_TENSORS + 2 * len(state_dict)}
 
     def count(module: nn.Module, name: str, value: Tensor | None) -> None:
         if value is None:
@@ -101,7 +101,7 @@ def _no_larger_than(checkpoint: Checkpoint) -> Iterator[None]:
         left["tensors"] -= 1
         if min(left.values()) < 0:
             raise CheckpointError(
-                f"{checkpoint.file} describes a model of many more parameters than it holds; it is damaged, or was "
+                f"{file} describes a model of many more parameters than it holds; it is damaged, or was "
                 "made to fill the memory"
             )
 

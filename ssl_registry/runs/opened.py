@@ -11,20 +11,21 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.checkpoint.io import find_checkpoint
+from ssl_registry.checkpoint.weights import WEIGHT_FILES, find_weights, is_foreign
 from ssl_registry.data import Source, open_source
 from ssl_registry.data.loading.workers import default_workers
-from ssl_registry.errors import ConfigError, DataError
-from ssl_registry.model.backbones import Backbone, BackboneSpec
+from ssl_registry.errors import CheckpointError, ConfigError, DataError
+from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
 from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
 from ssl_registry.model.product import NetworkName, check_network
 from ssl_registry.run_options import RunOptions
+from ssl_registry.runs.bare import open_weights
 from ssl_registry.runs.contents import RunSettings
 from ssl_registry.runs.folder import Run
 from ssl_registry.views import ViewPolicy
 
-__all__ = ["OpenedRun", "RawNetwork", "loading_workers", "open_run"]
+__all__ = ["OpenedRun", "RawNetwork", "given_size", "loading_workers", "open_run"]
 
 
 class RawNetwork(nn.Module):
@@ -181,32 +182,67 @@ class OpenedRun:
 def open_run(
     path: str | Path,
     *,
-    backbone: nn.Module | None = None,
-    network: NetworkName = "product",
+    backbone: str | nn.Module | None = None,
+    network: str = "product",
+    image_size: int | None = None,
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> OpenedRun:
     """Reopen a run's folder or a checkpoint, with a network of one's own if the run's settings name its file.
 
+    A file of weights alone, of this project or of any toolbox, is opened too, once its network is known.
+
     Args:
         path: the folder or the file.
-        backbone: the module that training was given from Python.
-        network: which one is wanted, see `OpenedRun`.
+        backbone: the module that training was given from Python, or ``file.py:NAME`` of what builds it; of weights
+            alone, any name too.
+        network: which one is wanted, see `OpenedRun`; of weights alone, a part of the names where they have several.
+        image_size: side of the images that weights alone are used for; of a run, its own.
         trust: run and fetch what the run's files name: the Python file of a network, a command that gives samples.
         registry: where the method is looked up.
 
     Raises:
         CheckpointError, MethodNotFoundError, PluginError, TrustError: as `Registry.load`.
+        BackboneError: if weights alone do not fit.
         ConfigError: if the run's settings are damaged, or there is no network of this name.
     """
-    check_network(network)
-    checkpoint = find_checkpoint(Path(path))
+    checkpoint = find_weights(Path(path))
+    if isinstance(backbone, str) and ".py:" in backbone:
+        backbone = own_backbone(backbone, None, 0)
+    if checkpoint.name in WEIGHT_FILES or checkpoint.suffix == ".safetensors" or isinstance(backbone, str):
+        return _open_weights(checkpoint, backbone, image_size, network, trust)
+    try:
+        return _open_checkpoint(checkpoint, backbone, network, trust, registry)
+    except CheckpointError:
+        if not is_foreign(checkpoint):
+            raise
+        return _open_weights(checkpoint, backbone, image_size, network, trust)
+
+
+def _open_weights(
+    file: Path, backbone: str | nn.Module | None, image_size: int | None, network: str, trust: bool
+) -> OpenedRun:
+    named = None if network == "product" else network
+    model = open_weights(file, backbone=backbone, image_size=image_size, network=named, trust=trust)
+    return OpenedRun(model, file, None, None, trust)
+
+
+def _open_checkpoint(
+    checkpoint: Path, backbone: nn.Module | None, network: str, trust: bool, registry: Registry
+) -> OpenedRun:
     run = Run(checkpoint.parent.parent) if checkpoint.parent.name == "checkpoints" else None
     settings = run.read_settings() if run is not None and run.settings.exists() else None
     if backbone is None and settings is not None and settings.names_a_file:
         backbone = settings.build_backbone(settings.run.seed, trust=trust)
     model = registry.load(checkpoint, backbone=backbone, trust=trust)
-    return OpenedRun(model, checkpoint, run, settings, trust, network)
+    return OpenedRun(model, checkpoint, run, settings, trust, check_network(network))
+
+
+def given_size(data: str | Source | None, told: int | None) -> int | None:
+    """Return the side of images that weights alone are used for: as told, or that of a source that is open."""
+    if told is not None or not isinstance(data, Source) or data.modality != "image":
+        return told
+    return data.input_shape[-1]
 
 
 def loading_workers(source: Source, told: int | None) -> int:

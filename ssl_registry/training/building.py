@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from ssl_registry.data import Source, open_source
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.data.open import GIVEN
 from ssl_registry.errors import ConfigError
-from ssl_registry.model.backbones import own_backbone
+from ssl_registry.model.backbones import PLAIN_RESNET, own_backbone
 from ssl_registry.model.module import SSLModule
 from ssl_registry.run_options import RunOptions
 from ssl_registry.training.trainer import epochs_of
@@ -23,8 +22,6 @@ from ssl_registry.views.changes import changed
 
 __all__ = ["build_model", "decide", "origin_of_views", "read_options"]
 
-# The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
-PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
 # At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
 SMALL_IMAGE = 64
 
@@ -67,7 +64,7 @@ def decide(
 
     Raises:
         ConfigError: if the method does not take samples of this modality, or ``epochs`` and ``trainer`` disagree.
-        CheckpointError: if the weights to start from cannot be read.
+        CheckpointError, BackboneError: if the weights to start from cannot be read.
         TrustError: if they name a backbone that would be run or fetched, without trust.
         MethodNotFoundError, PluginError: if there is no such method.
     """
@@ -80,14 +77,17 @@ def decide(
 
     needs = needs_of(registry.method_class(method))
     needs.check_modality(source.modality, owner=method)
-    if run.backbone is None and run.start_from is not None:
-        origin = load_backbone_weights(run.start_from)
-        if origin.backbone is not None:
-            origin.check_trust(trust=run.trust)
-            found = {"backbone_kwargs": dict(origin.kwargs or {}), "low_resolution": origin.low_resolution}
-            run = fill(run, "weights", backbone=origin.backbone, **found)
+    origin = None
+    if run.start_from is not None and None in (run.backbone, run.low_resolution):
+        origin = load_backbone_weights(run.start_from, run.from_network)
+    if run.backbone is None and origin is not None and origin.backbone is not None:
+        origin.check_trust(trust=run.trust)
+        found = {"backbone_kwargs": dict(origin.kwargs or {}), "low_resolution": origin.low_resolution}
+        run = fill(run, "weights", backbone=origin.backbone, **found)
     name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
     run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
+    if origin is not None and PLAIN_RESNET.match(name):
+        run = fill(run, "weights", low_resolution=origin.has_small_stem)
     run = fill(
         run,
         "source",
@@ -128,6 +128,7 @@ def build_model(
         input_shape=source.input_shape,
         pretrained=run.pretrained,
         weights=run.start_from,
+        weights_network=run.from_network,
         low_resolution=bool(run.low_resolution),
         backbone_kwargs=None if own else run.backbone_kwargs,
         num_samples=len(source.train),

@@ -22,8 +22,7 @@ from ssl_registry.data import Source
 from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
-from ssl_registry.model.product import NetworkName
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.workflows.evaluate.features_cache import features_key
 
 __all__ = ["EmbedResult", "embed"]
@@ -63,8 +62,8 @@ def embed(
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
-    backbone: nn.Module | None = None,
-    network: NetworkName = "product",
+    backbone: str | nn.Module | None = None,
+    network: str = "product",
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> EmbedResult:
@@ -75,16 +74,17 @@ def embed(
     that was stopped, and starts anew when weights or samples are others.
 
     Args:
-        path: a run's folder or a checkpoint.
+        path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         out: the file to write.
         data: a source, labelled or not, by name or a `Source`; default: the run's.
         image_size, data_root, modality: see `open_source`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
-        backbone: the module that training was given from Python.
+        backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
-            gradient trained; of most methods they are the same.
+            gradient trained; of most methods they are the same. Of weights alone with several networks, a part of
+            their names, such as ``teacher``.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
@@ -100,7 +100,8 @@ def embed(
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
-    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
+    size = given_size(data, image_size)
+    pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality, holdout=0.0)
     trained = pretrained.trained()
     parts = [part for part in (source.train, source.test) if part is not None]

@@ -69,7 +69,7 @@ def test_what_does_not_fit():
     """The first difference is named."""
 
     class BackboneWeights:
-        path, backbone = "there", "net"
+        path, backbone, own = "there", "net", True
 
     for weights, message in (
         ({"weight": torch.zeros(3, 2)}, "there is no bias"),

@@ -7,6 +7,7 @@ from collections import OrderedDict
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 
 from ssl_registry.errors import BackboneError
@@ -153,3 +154,24 @@ def test_pattern_lists_names():
 def test_pool_is_part_of_the_state():
     """A wrapped module's weights keep its names under one prefix."""
     assert set(FeaturePool(nn.Linear(2, 2), channels_last=False).state_dict()) == {"module.weight", "module.bias"}
+
+
+def test_classifier_is_told(caplog):
+    """Its outputs become the features, in words that say how to get those before it."""
+    net = torchvision.models.resnet18()
+    assert BackboneSpec(net, image_size=32).build().feature_dim == 1000
+    assert "ends in a classifier, fc, whose 1000 outputs become the features" in caplog.text
+    assert "backbone.fc = torch.nn.Identity()" in caplog.text
+    caplog.clear()
+    net.fc = torch.nn.Identity()
+    assert BackboneSpec(net, image_size=32).build().feature_dim == 512
+    assert not caplog.text
+    BackboneSpec("resnet10t", image_size=32, kwargs={"num_classes": 7}).build()
+    assert "backbone.reset_classifier(0)" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["pretrained_cfg", "pretrained_cfg_overlay"])
+def test_file_of_weights_for_timm(key):
+    """timm would load of it what fits, be it nothing: the message names the option that checks."""
+    with pytest.raises(BackboneError, match=r"names a file of weights; give it as weights='a\.pth'"):
+        BackboneSpec("resnet10t", image_size=32, pretrained=True, kwargs={key: {"file": "a.pth"}}).build()

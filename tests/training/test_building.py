@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl, registry
 from ssl_registry.data import open_source
@@ -146,3 +147,12 @@ def test_the_method_names_the_backbone(digits):
     assert (run.backbone, run.backbone_kwargs) == ("resnet18", None)
     with pytest.raises(ConfigError, match="needy does not take tables"):
         settle(replace(digits, modality="table", forbids=()), "needy", registry=mine)
+
+
+@pytest.mark.parametrize("kernel", [3, 7])
+def test_stem_is_that_of_the_weights(digits, tmp_path, kernel):
+    """Of a ResNet's weights the first convolution decides, not the size of the images."""
+    torch.save({"module.conv1.weight": torch.zeros(64, 1, kernel, kernel)}, tmp_path / "weights.pth")
+    run, deciders = settle(digits, backbone="resnet18", start_from=tmp_path / "weights.pth")
+    assert run.low_resolution is (kernel == 3)
+    assert deciders["low_resolution"] == "weights"

@@ -21,8 +21,7 @@ from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
 from ssl_registry.measures.targets import check_targets
-from ssl_registry.model.product import NetworkName
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
@@ -49,8 +48,8 @@ def evaluate(
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     cache: bool = True,
-    backbone: nn.Module | None = None,
-    network: NetworkName = "product",
+    backbone: str | nn.Module | None = None,
+    network: str = "product",
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> EvaluateResult:
@@ -61,7 +60,7 @@ def evaluate(
     machine already.
 
     Args:
-        path: a run's folder or a checkpoint.
+        path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         data: a source with labels, by name or a `Source`; default: what the run was trained on, with its hold-out.
         protocols: of ``knn``, ``linear`` (logistic regression with a sweep), ``sgd`` (the papers' linear
             evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
@@ -72,9 +71,10 @@ def evaluate(
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         cache: keep features.
-        backbone: the module that training was given from Python.
+        backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
-            gradient trained; of most methods they are the same.
+            gradient trained; of most methods they are the same. Of weights alone with several networks, a part of
+            their names, such as ``teacher``.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
@@ -85,7 +85,8 @@ def evaluate(
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
     """
     _check(protocols, seeds)
-    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
+    size = given_size(data, image_size)
+    pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")

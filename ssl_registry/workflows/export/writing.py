@@ -11,7 +11,6 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path
 from ssl_registry.errors import ConfigError, ExportError, did_you_mean
-from ssl_registry.model.product import NetworkName
 from ssl_registry.runs.opened import open_run
 from ssl_registry.workflows.export.check import largest_difference
 from ssl_registry.workflows.export.facts import FACTS, export_facts, write_json
@@ -45,8 +44,9 @@ def export(
     *,
     format: str = "timm",
     out: str | Path | None = None,
-    backbone: nn.Module | None = None,
-    network: NetworkName = "product",
+    image_size: int | None = None,
+    backbone: str | nn.Module | None = None,
+    network: str = "product",
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> ExportResult:
@@ -65,13 +65,15 @@ def export(
     Plugins add formats (see `ssl_registry.workflows.export.format.ExportFormat`).
 
     Args:
-        path: a run's folder or a checkpoint.
+        path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         format: its name.
         out: the folder; default ``export-FORMAT`` in the run, or beside the checkpoint. The files of an earlier export
             there are replaced, and no others.
-        backbone: the module that training was given from Python.
+        image_size: side of the images that weights alone are used for; default: what the network was made for.
+        backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
-            gradient trained; of most methods they are the same.
+            gradient trained; of most methods they are the same. Of weights alone with several networks, a part of
+            their names, such as ``teacher``.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
 
@@ -86,7 +88,11 @@ def export(
     if writer is None:
         known = FORMATS.names()
         raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, known)} Known: {', '.join(known)}")
-    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
+    pretrained = open_run(
+        path, backbone=backbone, network=network, image_size=image_size, trust=trust, registry=registry
+    )
+    if image_size is not None and pretrained.model.input_shape[-1] != image_size:
+        raise ConfigError(f"image_size={image_size} is for weights alone; {path} tells its own, leave it out")
     folder = given_path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
     chosen = pretrained.network.eval()
     with replaced_export(folder) as beside:

@@ -24,9 +24,8 @@ from ssl_registry.data.sample_set import as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
-from ssl_registry.model.product import NetworkName
 from ssl_registry.runs.folder import Run
-from ssl_registry.runs.opened import RawNetwork, loading_workers, open_run
+from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.views import ImageView
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
@@ -57,8 +56,8 @@ def finetune(
     data_root: str | None = None,
     modality: str | None = None,
     workers: int | None = None,
-    backbone: nn.Module | None = None,
-    network: NetworkName = "product",
+    backbone: str | nn.Module | None = None,
+    network: str = "product",
     trust: bool = False,
     trainer: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
@@ -68,7 +67,7 @@ def finetune(
     The same network is trained from its random weights beside it, with the same labels and settings.
 
     Args:
-        path: a run's folder or a checkpoint.
+        path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         data: a source with classes, by name or a `Source`; default: the run's.
         labels: share of each class's training labels to use, at least one of each: 0.01, 0.1 and 1.0 are usual.
         layers: train only so many of the backbone's last layers, as timm counts them, and the head; None for all.
@@ -80,9 +79,10 @@ def finetune(
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
         image_size, data_root, modality: see `open_source`.
         workers: processes that load samples; default as in training.
-        backbone: the module that training was given from Python.
+        backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
-            gradient trained; of most methods they are the same.
+            gradient trained; of most methods they are the same. Of weights alone with several networks, a part of
+            their names, such as ``teacher``.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         trainer: arguments of Lightning's Trainer.
         registry: where the method is looked up.
@@ -96,7 +96,8 @@ def finetune(
     """
     if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
         raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
-    pretrained = open_run(path, backbone=backbone, network=network, trust=trust, registry=registry)
+    size = given_size(data, image_size)
+    pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
