@@ -79,7 +79,11 @@ class RunOptions(DataOptions):
     probe_budget: float = Field(
         0.03, gt=0, description="Share of the training time that these measurements may take; others are left out."
     )
-    guard: GuardMode = Field("warn", description="What to do about a collapse: warn, stop the run, or nothing.")
+    guard: GuardMode = Field(
+        "warn",
+        description="What to do about a collapse or a loss that is not finite: warn, stop the run, or nothing. Weights "
+        "that are not finite end the run under warn, too, and are never saved.",
+    )
     logger: str | None = Field(
         None,
         description="csv, tensorboard, wandb, mlflow, with commas (default: csv, and tensorboard if it is installed).",

@@ -50,7 +50,7 @@ def quick_probe(
     device: torch.device | None,
     *,
     linear: bool = True,
-) -> QuickProbe:
+) -> QuickProbe | None:
     """Measure features on the held-out part of a labelled source; no random number is drawn.
 
     Args:
@@ -58,6 +58,9 @@ def quick_probe(
         datamodule: with labels and a held-out part; at most 20,000 training samples, spread evenly, are looked at.
         device: where the inputs of ``embed`` go.
         linear: fit the linear probe too.
+
+    Returns:
+        What was found; None where features are not finite.
 
     Raises:
         DataError: if samples come without labels.
@@ -69,6 +72,8 @@ def quick_probe(
     queries, labels = extract_features(embed, datamodule.test_dataloader(), device=device)
     if bank_labels is None or labels is None:
         raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
+    if not bool(bank.isfinite().all() and queries.isfinite().all()):
+        return None
     accuracy = knn_accuracy(bank, bank_labels, queries, labels, k=NEIGHBORS)
     probe = None
     if linear and len(set(bank_labels.tolist())) > 1:  # there is nothing to tell one class from

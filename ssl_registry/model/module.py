@@ -31,7 +31,7 @@ from ssl_registry.contract.validation import bind
 from ssl_registry.data.loading.loader import ResumableLoader
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BatchError, ContractError
-from ssl_registry.model.batches import describe, read_batch
+from ssl_registry.model.batches import check_finite, describe, read_batch
 from ssl_registry.model.drawing import BatchPlace, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
@@ -306,7 +306,7 @@ class SSLModule(LightningModule):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _views(self, batch: TrainingBatch) -> list[Tensor]:
         if not batch.has_views:
-            self._check_range(batch.given[0])
+            self._check_range(batch)
         # Mixed precision is for networks: a view drawn in bf16 would be off by several grey levels.
         with torch.autocast(self.device.type, enabled=False):
             return [self._cast(view) for view in batch.views()]
@@ -315,14 +315,16 @@ class SSLModule(LightningModule):
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
         return x.to(self.dtype)
 
-    def _check_range(self, images: Tensor) -> None:
+    def _check_range(self, batch: TrainingBatch) -> None:
         """Look once whether float images are in [0, 1], where colour steps and their clamping mean something."""
         if self._checked_range or len(self.input_shape) != 3 or self.view_policy.is_plain:
             return
         self._checked_range = True
+        images = batch.given[0]
         if images.is_floating_point():
+            check_finite(images, batch.fields.get("indices"))
             low, high = torch.aminmax(images)
-            if not (low >= 0 and high <= 1):  # said so, it holds for NaN too
+            if low < 0 or high > 1:
                 raise BatchError(
                     f"views are drawn from images in [0, 1], these reach from {low:.3g} to {high:.3g}; give uint8 or "
                     "floats in [0, 1], and the normalisation to the view policy: ViewPolicy(..., mean=..., std=...)"
@@ -478,6 +480,7 @@ class SSLModule(LightningModule):
         inputs = self.trainer.strategy.broadcast(inputs)
         if inputs is None:
             raise BatchError("the training source is empty: it gave no batch to choose from")
+        check_finite(inputs)
         return self._cast(self.view_policy.prepare(inputs.to(self.device)))
 
     # --- freezing -----------------------------------------------------------------------------------------
