@@ -16,8 +16,11 @@ from logged import logged
 from ssl_registry.cli import main
 from ssl_registry.data import Source
 from ssl_registry.data.sample_set import SampleSet
+from ssl_registry.errors import BatchError
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.processes import run_in_two
+from ssl_registry.training.callbacks import BestEpoch
+from ssl_registry.training.callbacks.divergence import BEGAN
 from ssl_registry.workflows.train import train
 
 NET = """
@@ -197,6 +200,45 @@ def test_batch_is_named_by_its_samples(value, folder, spoil):
     assert "Likely causes: (1) the batch held NaN or infinity, in recordings/27.wav, recordings/45.wav: mend" in line
     assert "(2)" not in line
     assert "Mend the samples and go on with --resume" in line
+
+
+def test_weights_that_are_not_finite_from_the_start(folder):
+    """The run ends behind its first step, and blames nothing that happened in it."""
+
+    class Begin(Callback):
+        def on_fit_start(self, trainer, model):
+            with torch.no_grad():
+                model.backbone[0].bias[2] = NAN
+
+    found = run("simclr", callbacks=[Begin()])
+    assert found.steps == 1
+    assert "weights are not finite at step 0: backbone.0.bias (before the first step)" in found.warning
+    assert found.warning.endswith(f"Likely causes: (1) {BEGAN[0]}")
+    assert not list(folder.rglob("*.ckpt"))
+
+
+def test_first_samples_of_a_method_that_looks_at_them(folder):
+    """LFR chooses its targets by them: the error is one line, and nothing is written."""
+    given = source()
+    given.train.spoil(NAN)
+    with pytest.raises(BatchError, match=r"samples hold NaN or infinity: number .* of the batch; mend or remove them"):
+        run("lfr", data=given, batch_size=64)
+    assert not list(folder.rglob("*.ckpt"))
+
+
+def test_best_epoch_is_one_with_finite_weights(folder, spoil):
+    """Its checkpoint stays, and it goes on saying which epoch that was."""
+
+    class Labelled(Recordings):
+        def __getitem__(self, index):
+            return super().__getitem__(index), torch.tensor(index % 2)
+
+    best = BestEpoch(folder / "run/checkpoints/best.ckpt")
+    data = Source("recordings", "signal", (2, 32), Labelled(), classes=("a", "b"))
+    assert run("simclr", data=data, callbacks=[spoil("weights"), best], guard="off", knn=False).diverged
+    assert best.epoch == 1
+    assert saved(name="best.ckpt")["global_step"] == 4
+    assert is_finite(saved(name="best.ckpt"))
 
 
 @pytest.mark.parametrize("guard", ["warn", "stop", "off"])

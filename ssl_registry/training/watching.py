@@ -24,8 +24,8 @@ class Watch:
     """The callbacks of a run, and what they found.
 
     Args:
-        run: its options ``guard`` (see `CollapseGuard` and `DivergenceGuard`), ``knn`` (whether to measure, where the source has labels and a
-            held-out part), ``probe_every`` and ``probe_budget`` (see `OnlineProbe`).
+        run: its options ``guard`` (see `CollapseGuard` and `DivergenceGuard`), ``knn`` (whether to measure,
+            where the source has labels and a held-out part), ``probe_every`` and ``probe_budget`` (see `OnlineProbe`).
 
     Attributes:
         knn, linear: accuracies by features: ``pixels``, ``untrained``, ``trained``.

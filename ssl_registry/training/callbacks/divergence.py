@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Optimizer steps between two looks at the losses, where Lightning logs more rarely.
 MOST_STEPS = 100
+# What explains weights that were never finite.
+BEGAN = ["the weights that training began with: those of --from or --resume, or what the method built"]
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,6 @@ class DivergenceGuard(Callback):
             return
         started = time.perf_counter()
         if self._meant is None:
-            self._meant = not_finite_buffers(pl_module)
             self.weights_are_finite(trainer)
         self._sums = None
         if self.mode != "off" and not self.lost:
@@ -144,7 +145,9 @@ class DivergenceGuard(Callback):
         if self.lost:
             return False
         model = trainer.lightning_module
-        bad = find_not_finite(model, trainer.optimizers, self._meant or frozenset())
+        if self._meant is None:
+            self._meant = not_finite_buffers(model)
+        bad = find_not_finite(model, trainer.optimizers, self._meant)
         if trainer.strategy.reduce_boolean_decision(not bad, all=True):
             self._finite_at = trainer.global_step
             return True
@@ -186,13 +189,13 @@ class DivergenceGuard(Callback):
             )
         if self.lost:
             facts.append(self._about_weights(trainer.global_step, bad))
-        samples = () if loss is None else loss.samples
+        samples: tuple[str, ...] = () if loss is None else loss.samples
         what = "training has diverged" if self.lost else "a loss is not finite, the weights are"
         sentences = [f"{what}: {', and '.join(facts)}"]
         if isinstance(model, SSLModule):
-            causes = causes_of_divergence(model, trainer, samples)
+            causes = BEGAN if self._finite_at is None else causes_of_divergence(model, trainer, samples)
             sentences.append("Likely causes: " + "; ".join(f"({n}) {cause}" for n, cause in enumerate(causes, 1)))
-            if self.lost:
+            if self.lost and self._finite_at is not None:
                 method = model.info.name
                 sentences.append(how_to_go_on(self.checkpoint, self.kept_step, method=method, samples=samples))
         self.message = ". ".join(filter(None, sentences))

@@ -58,10 +58,10 @@ def _named(model: nn.Module, optimizers: Sequence[Optimizer]) -> Iterator[tuple[
         yield name, parameter
     yield from model.named_buffers()
     for optimizer in optimizers:
-        for parameter, state in optimizer.state.items():
+        for trained, state in optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, Tensor):
-                    yield f"{key} of {names.get(id(parameter), 'a parameter')}", value
+                    yield f"{key} of {names.get(id(trained), 'a parameter')}", value
 
 
 @torch.no_grad()

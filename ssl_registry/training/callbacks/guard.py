@@ -41,7 +41,8 @@ class CollapseGuard(Callback):
     """Take snapshots of backbone and heads; when they have collapsed, log a warning once, or stop the run.
 
     Signs, on the batch at hand: an output that trains and is the same for every sample (`feature_spread`); a loss that
-    is no better than with a backbone that gives every sample the same, its trivial value. ``spread`` and ``rank`` (RankMe) of the backbone are logged.
+    is no better than with a backbone that gives every sample the same, its trivial value. ``spread`` and ``rank``
+    (RankMe) of the backbone are logged. Of NaN and infinity `DivergenceGuard` tells.
 
     The network has hooks during the steps of a snapshot alone. No random number that training sees is drawn, and
     buffers are left as they were: weights are bit-identical with and without it.
