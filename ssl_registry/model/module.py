@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -419,7 +419,12 @@ class SSLModule(LightningModule):
             warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
     def on_train_start(self) -> None:
-        """Call the method's `on_fit_start` (a checkpoint is restored by now), and freeze for this epoch."""
+        """Call the method's `on_fit_start` (a checkpoint is restored by now), and freeze for this epoch.
+
+        Raises:
+            BatchError: for several loaders, whose batches would be taken for views of each other.
+        """
+        _check_one_loader(self.trainer)
         steps = self.trainer.estimated_stepping_batches
         self._max_steps = None if math.isinf(steps) else int(steps)
         check_schedule(self.config, self._max_steps)
@@ -521,6 +526,18 @@ class SSLModule(LightningModule):
         """Rebuild the plugin manager."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._hooks = bind(self.method, self.observers)
+
+
+def _check_one_loader(trainer: Trainer) -> None:
+    """Refuse loaders whose batches come together, in a list: two samples would count as two views of one."""
+    loaders = trainer.train_dataloader
+    combined = trainer.fit_loop._combined_loader
+    if not isinstance(loaders, list | tuple) or len(loaders) < 2 or combined is None or combined._mode == "sequential":
+        return
+    raise BatchError(
+        f"fit was given {len(loaders)} loaders, whose batches would be taken for views of each other; give one, over "
+        "torch.utils.data.ConcatDataset([...]) of the data sets"
+    )
 
 
 def _apart(loader: Any) -> Any:
