@@ -531,13 +531,11 @@ class SSLModule(LightningModule):
 def _check_one_loader(trainer: Trainer) -> None:
     """Refuse loaders whose batches come together, in a list: two samples would count as two views of one."""
     loaders = trainer.train_dataloader
-    combined = trainer.fit_loop._combined_loader
-    if not isinstance(loaders, list | tuple) or len(loaders) < 2 or combined is None or combined._mode == "sequential":
-        return
-    raise BatchError(
-        f"fit was given {len(loaders)} loaders, whose batches would be taken for views of each other; give one, over "
-        "torch.utils.data.ConcatDataset([...]) of the data sets"
-    )
+    if isinstance(loaders, list | tuple) and len(loaders) > 1:
+        raise BatchError(
+            f"fit was given {len(loaders)} loaders, whose batches would be taken for views of each other; give one, over "
+            "torch.utils.data.ConcatDataset([...]) of the data sets"
+        )
 
 
 def _apart(loader: Any) -> Any:

@@ -421,18 +421,8 @@ def test_sample_is_the_training_data(local):
     assert torch.equal(plain.heads["head"].weight, looked.heads["head"].weight)
 
 
-def combined(mode):
-    """Two loaders of samples without labels, whose batches come together or one after the other."""
-    return CombinedLoader([loader(), loader()], mode)
-
-
-@pytest.mark.parametrize("loaders", [lambda: [loader(), loader()], lambda: combined("min_size")])
-def test_two_loaders_are_refused(local, loaders):
+@pytest.mark.parametrize("together", [list, CombinedLoader])
+def test_two_loaders_are_refused(local, together):
     """Their batches are no views of each other."""
     with pytest.raises(BatchError, match=r"fit was given 2 loaders.*ConcatDataset"):
-        fit(make(local), loaders())
-
-
-def test_loaders_one_after_the_other_are_accepted(local):
-    """Each of their batches comes by itself."""
-    assert fit(make(local), combined("sequential"), max_epochs=1).global_step == 12
+        fit(make(local), together([loader(), loader()]))
