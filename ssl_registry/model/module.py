@@ -533,8 +533,8 @@ def _check_one_loader(trainer: Trainer) -> None:
     loaders = trainer.train_dataloader
     if isinstance(loaders, list | tuple) and len(loaders) > 1:
         raise BatchError(
-            f"fit was given {len(loaders)} loaders, whose batches would be taken for views of each other; give one, over "
-            "torch.utils.data.ConcatDataset([...]) of the data sets"
+            f"fit was given {len(loaders)} loaders, whose batches would be taken for views of each other; give one, "
+            "over torch.utils.data.ConcatDataset([...]) of the data sets"
         )
 
 

@@ -8,16 +8,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ssl_registry.errors import ConfigError
 from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
-from ssl_registry.run_options import GuardMode
+from ssl_registry.run_options import GuardMode, check_guard
 from ssl_registry.training.callbacks.divergence_causes import causes_of_divergence, how_to_go_on
 from ssl_registry.training.callbacks.finite import find_not_finite, not_finite_buffers, sums_of_samples
 
@@ -76,9 +75,7 @@ class DivergenceGuard(Callback):
     """
 
     def __init__(self, mode: GuardMode = "warn") -> None:
-        if mode not in get_args(GuardMode):
-            raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
-        self.mode = mode
+        self.mode = check_guard(mode)
         self.message: str | None = None
         self.lost = False
         self.seconds = 0.0
@@ -119,9 +116,8 @@ class DivergenceGuard(Callback):
         accumulates = trainer.fit_loop._should_accumulate()
         step = trainer.global_step + accumulates  # Lightning counts the step behind its last batch
         if isinstance(outputs, dict) and isinstance(outputs.get("loss"), Tensor):
-            loss = outputs["loss"].detach() * trainer.accumulate_grad_batches  # Lightning hands it out divided
             indices = batch.get("indices") if isinstance(batch, dict) else None
-            self._seen.append(_Batch(step, loss, self._sums, indices))
+            self._seen.append(_Batch(step, outputs["loss"].detach(), self._sums, indices))
         if not accumulates and step % min(pl_module.log_interval, MOST_STEPS) == 0:
             self._look(trainer)
         self.seconds += time.perf_counter() - started
@@ -168,7 +164,8 @@ class DivergenceGuard(Callback):
         seen, self._seen = self._seen, []
         first: _Loss | None = None
         values = torch.stack([batch.loss.float() for batch in seen]).tolist() if seen else []
-        for batch, value in zip(seen, values, strict=True):
+        for batch, share in zip(seen, values, strict=True):
+            value = share * trainer.accumulate_grad_batches  # Lightning hands it out divided
             if math.isfinite(value):
                 self._last_finite, self._bad = (batch.step, value), None
             elif self._bad is None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from ssl_registry.errors import ConfigError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import Tokens
-from ssl_registry.run_options import GuardMode
+from ssl_registry.run_options import GuardMode, check_guard
 from ssl_registry.training.callbacks.diagnosis import Snapshot, judge, likely_causes
 from ssl_registry.training.callbacks.recompute import (
     is_compiled,
@@ -60,9 +59,7 @@ class CollapseGuard(Callback):
     """
 
     def __init__(self, mode: GuardMode = "warn") -> None:
-        if mode not in get_args(GuardMode):
-            raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
-        self.mode = mode
+        self.mode = check_guard(mode)
         self.message: str | None = None
         self.snapshots: list[Snapshot] = []
         self.seconds = 0.0
