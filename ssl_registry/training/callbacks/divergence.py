@@ -133,10 +133,14 @@ class DivergenceGuard(Callback):
         if isinstance(pl_module, SSLModule):
             self.weights_are_finite(trainer)
 
-    def weights_are_finite(self, trainer: Trainer) -> bool:
+    def weights_are_finite(self, trainer: Trainer, loss: _Loss | None = None) -> bool:
         """Tell whether all weights are finite, on every rank; all ranks must ask at once.
 
         When they are not for the first time, that is told, and the run ends behind this step unless the guard is off.
+
+        Args:
+            trainer: that trains them.
+            loss: that was not finite before, if any.
         """
         if self.lost:
             return False
@@ -148,15 +152,15 @@ class DivergenceGuard(Callback):
             self._finite_at = trainer.global_step
             return True
         self.lost = True
-        self._read_losses(trainer)
-        self._tell(trainer, self._bad, bad)
+        latest = self._read_losses(trainer)
+        self._tell(trainer, self._bad or loss or latest, bad)
         return False
 
     def _look(self, trainer: Trainer) -> None:
         passing = self._read_losses(trainer)
         if not trainer.strategy.reduce_boolean_decision(passing is not None, all=False):
             return
-        if self.weights_are_finite(trainer) and self.message is None:
+        if self.weights_are_finite(trainer, passing) and self.message is None:
             self._tell(trainer, passing, [])
 
     def _read_losses(self, trainer: Trainer) -> _Loss | None:
