@@ -24,8 +24,9 @@ class Watch:
     """The callbacks of a run, and what they found.
 
     Args:
-        run: its options ``guard`` (see `CollapseGuard` and `DivergenceGuard`), ``knn`` (whether to measure,
-            where the source has labels and a held-out part), ``probe_every`` and ``probe_budget`` (see `OnlineProbe`).
+        run: its options ``guard`` (see `CollapseGuard` and `DivergenceGuard`), ``knn`` (whether to measure, where the
+            source has labels and a held-out part), ``probe_every``, ``probe_budget`` and ``probe_samples`` (see
+            `OnlineProbe`).
 
     Attributes:
         knn, linear: accuracies by features: ``pixels``, ``untrained``, ``trained``.
@@ -33,7 +34,7 @@ class Watch:
 
     def __init__(self, run: RunOptions) -> None:
         self.guard, self.divergence = CollapseGuard(run.guard), DivergenceGuard(run.guard)
-        self.probe = OnlineProbe(every=run.probe_every, budget=run.probe_budget)
+        self.probe = OnlineProbe(every=run.probe_every, budget=run.probe_budget, samples=run.probe_samples)
         self.measures = run.knn
         self.knn: dict[str, float] = {}
         self.linear: dict[str, float] = {}
@@ -52,11 +53,17 @@ class Watch:
         """Measure the raw input and the untrained backbone."""
         if not (self.measures and can_probe(data.source)):
             return
-        raw = quick_probe(pixels, data, None, linear=False)
+        most = self.probe.samples
+        parts = {"training": data.source.train, "held-out": data.source.test}
+        counts = {name: len(part) for name, part in parts.items() if part is not None}
+        if max(counts.values()) > most:
+            looked_at = " and ".join(f"{min(count, most):,} of {count:,} {name}" for name, count in counts.items())
+            log.info(f"k-NN and the linear probe look at {looked_at} samples (--probe-samples)")
+        raw = quick_probe(pixels, data, None, linear=False, samples=most)
         untrained = self._measure("untrained", model, data, device)
         if raw is None or untrained is None:
             log.info("No k-NN accuracy: the samples or the features before training hold NaN or infinity")
-            self.knn = {}
+            self.knn, self.linear = {}, {}
             return
         self.knn["pixels"] = raw.knn
         self.probe.expected = untrained.seconds
@@ -75,7 +82,7 @@ class Watch:
         log.info("; ".join(told))
 
     def _measure(self, name: str, model: SSLModule, data: SSLDataModule, device: torch.device) -> QuickProbe | None:
-        measured = quick_probe(model.to(device).embed, data, device)
+        measured = quick_probe(model.to(device).embed, data, device, samples=self.probe.samples)
         if measured is not None:
             self.knn[name] = measured.knn
             if measured.linear is not None:

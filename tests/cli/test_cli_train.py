@@ -250,6 +250,7 @@ def test_method_of_a_local_file(folder, capsys):
     assert json.loads((folder / "run/results.json").read_text())["steps"] == 20
 
 
+@pytest.mark.slow  # tests/test_wheels.py has a quicker one of every kind of plugin
 def test_method_of_a_wheel(folder):
     """A wheel that was built and installed into a folder of its own is found and trained by the same command."""
     project = folder / "project"
@@ -281,7 +282,10 @@ def test_method_of_a_wheel(folder):
     assert (record["distribution"], record["version"]) == ("ssl-centre", "0.3")
 
 
-@pytest.mark.parametrize("method", ["byol", "simclr", "lfr"])
+@pytest.mark.parametrize(
+    "method",
+    ["simclr", pytest.param("byol", marks=pytest.mark.slow), pytest.param("lfr", marks=pytest.mark.slow)],
+)
 def test_two_processes_under_torchrun(method, folder):
     """The same command on two processes (gloo): half the steps, one run, one set of weights."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]

@@ -36,6 +36,7 @@ SOURCES = SourceTable(
             matches=lambda spec: spec == "digits",
             written=("digits",),
             names=lambda: ["digits"],
+            local=True,
         ),
         SourceKind(
             "parquet",
@@ -44,6 +45,7 @@ SOURCES = SourceTable(
             matches=lambda spec: spec.endswith(".parquet"),
             written=("x.parquet", "'data/*.parquet'"),
             extra="parquet",
+            local=True,
         ),
         SourceKind(
             "hf",
@@ -51,6 +53,7 @@ SOURCES = SourceTable(
             open=lazily(f"{FILES}.hugging_face:hugging_face"),
             written=("hf:NAME", "hf:FOLDER"),
             extra="datasets",
+            local=True,
         ),
         SourceKind(
             "shards",
@@ -66,6 +69,7 @@ SOURCES = SourceTable(
             open=lazily(f"{FILES}.array_files:array_file"),
             matches=_is_array_file,
             written=tuple(f"x{suffix}" for suffix in ARRAY_SUFFIXES),
+            local=True,
         ),
         SourceKind(
             "folder",
@@ -74,6 +78,7 @@ SOURCES = SourceTable(
             matches=lambda spec: Path(spec).expanduser().is_dir(),
             written=("photos/",),
             extra="tiff",
+            local=True,
         ),
         SourceKind(
             "torchvision",
@@ -82,6 +87,7 @@ SOURCES = SourceTable(
             matches=lambda spec: spec in set_names(),
             written=("CIFAR10", "torchvision:CIFAR10"),
             names=set_names,
+            local=True,
         ),
     ]
 )

@@ -6,6 +6,7 @@
 - `guard`: `CollapseGuard`, warns of a collapse; `diagnosis` tells what its snapshots mean and the likely causes
 - `divergence`: `DivergenceGuard`, tells of NaN and infinity, and keeps them out of checkpoints; `finite` finds them,
   `divergence_causes` tells the likely causes
+- `progress`: `Progress`, the bar: epochs from 1, steps, rate and loss
 - `recompute`: a batch's loss a second time and its trivial value, without a trace
 - `probe`: `OnlineProbe`, k-NN and a linear probe within a budget of time
 - `sitting`: `Sitting`, when training begins behind a restored checkpoint, and its seconds over all sittings
