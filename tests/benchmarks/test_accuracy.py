@@ -21,6 +21,7 @@ def script(name: str, *arguments: object) -> str:
     return found.stdout
 
 
+@pytest.mark.slow  # a process that imports all peers
 def test_both_train_on_digits(tmp_path):
     """From one untrained backbone and through all steps; without lightly, ours alone, and how to install it."""
     options = [word for name, value in TINY.items() for word in (f"--{name}", value)]
