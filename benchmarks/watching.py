@@ -18,7 +18,7 @@ from ssl_registry.data import SSLDataModule, open_source
 from ssl_registry.measures.quick import quick_probe
 from ssl_registry.run_options import RunOptions
 from ssl_registry.training.building import build_model
-from ssl_registry.training.callbacks import CollapseGuard, OnlineProbe, Throughput
+from ssl_registry.training.callbacks import CollapseGuard, DivergenceGuard, OnlineProbe, Throughput
 
 
 def main() -> None:
@@ -55,8 +55,10 @@ def main() -> None:
     expected = quick_probe(build().embed, data, None).seconds
     contenders = {
         "nothing watches": fit(list),
-        "guard": fit(lambda: [CollapseGuard()]),
-        "guard, throughput and probe": fit(lambda: [CollapseGuard(), Throughput(), OnlineProbe(expected=expected)]),
+        "guard": fit(lambda: [DivergenceGuard(), CollapseGuard()]),
+        "guard, throughput and probe": fit(
+            lambda: [DivergenceGuard(), CollapseGuard(), Throughput(), OnlineProbe(expected=expected)]
+        ),
     }
     run([Work(f"{options.steps} steps of BYOL, ResNet-18, 16 px", contenders, "Watching a run")], options)
 

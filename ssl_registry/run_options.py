@@ -8,15 +8,27 @@ docs, what a run's ``config.yaml`` holds, and the names that a method's own opti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from ssl_registry.data.options import DataOptions
+from ssl_registry.errors import ConfigError
 
-__all__ = ["MAY_CHANGE", "RESERVED", "GuardMode", "RunOptions"]
+__all__ = ["MAY_CHANGE", "RESERVED", "GuardMode", "RunOptions", "check_guard"]
 
 GuardMode = Literal["warn", "stop", "off"]
+
+
+def check_guard(mode: GuardMode) -> GuardMode:
+    """Return a mode of the guards.
+
+    Raises:
+        ConfigError: for one that there is not.
+    """
+    if mode not in get_args(GuardMode):
+        raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
+    return mode
 
 
 class RunOptions(DataOptions):
@@ -88,7 +100,11 @@ class RunOptions(DataOptions):
     probe_samples: int = Field(
         5_000, ge=1, description="Samples of each part that these measurements look at, of each class its share."
     )
-    guard: GuardMode = Field("warn", description="What to do about a collapse: warn, stop the run, or nothing.")
+    guard: GuardMode = Field(
+        "warn",
+        description="What to do about a collapse or a loss that is not finite: warn, stop the run, or nothing. Weights "
+        "that are not finite end the run under warn, too, and are never saved.",
+    )
     logger: str | None = Field(
         None,
         description="csv, tensorboard, wandb, mlflow, with commas (default: csv, and tensorboard if it is installed).",

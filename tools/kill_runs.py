@@ -27,7 +27,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT / "examples/moco"), str(ROOT / "examples/dino")]
 
-import survival  # noqa: E402  # found by the line above
+import survival  # type: ignore[import-not-found]  # noqa: E402  # found by the line above
 
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "global_step")

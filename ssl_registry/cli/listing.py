@@ -9,6 +9,7 @@ import sys
 import textwrap
 from argparse import ArgumentTypeError
 from dataclasses import asdict
+from typing import cast
 
 from ssl_registry._registry import FIRST_PARTY
 from ssl_registry.cli.entries import checked, list_entries
@@ -85,7 +86,7 @@ def _print_table(rows: list[EntryInfo], title: str, *, with_kind: bool = False) 
     terminal = sys.stdout.isatty()
     colored = terminal and "NO_COLOR" not in os.environ
     room = max(20, shutil.get_terminal_size().columns - indent) if terminal else sys.maxsize
-    for cells, info in zip(table, [None, *rows], strict=True):
+    for cells, info in zip(table, cast("list[EntryInfo | None]", [None, *rows]), strict=True):
         first, *more = textwrap.wrap(cells[-1], room) or [""]
         words = [cell.ljust(width) for cell, width in zip(cells, [*widths, 0], strict=True)][:-1]
         color = BOLD if info is None else COLORS.get(info.status, RED)

@@ -61,7 +61,8 @@ def run(argv: list[str]) -> int:
         print(f"Stopped. Go on with the same command and --resume{where}.", file=sys.stderr)
         return TERMINATED if stop.code == TERMINATED else 130
     # A script that goes on to evaluate must hear of it.
-    return int(settings.run.guard == "stop" and result.warning is not None)
+    guard = settings.run.guard
+    return int((guard == "stop" and result.warning is not None) or (guard == "warn" and result.diverged))
 
 
 def quieten() -> None:

@@ -26,17 +26,19 @@ def effective_rank(features: Tensor) -> Tensor:
         features: [N, D].
 
     Returns:
-        A scalar in float32 on the same device; 0 where all features are zero.
+        A scalar in float32 on the same device; 0 where all features are zero, NaN where one is not finite.
 
     Example:
         >>> round(float(effective_rank(torch.eye(4))), 2), round(float(effective_rank(torch.ones(4, 8))), 2)
         (4.0, 1.0)
     """
     # The full SVD's own precision: squaring (a Gram matrix) would drown every value below 3e-4 of the largest.
-    values = torch.linalg.svdvals(features.detach().float())
+    features = features.detach().float()
+    finite = features.isfinite().all()
+    values = torch.linalg.svdvals(features.where(finite, 0))  # of NaN it would not converge
     share = values / values.sum().clamp_min(MIN_SUM)
     rank = torch.special.entr(share).sum().exp()
-    return torch.where(values.sum() > MIN_SUM, rank, torch.zeros_like(rank))
+    return torch.where(values.sum() > MIN_SUM, rank, 0.0).where(finite, torch.nan)
 
 
 def feature_spread(features: Tensor) -> Tensor:

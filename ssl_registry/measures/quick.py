@@ -51,7 +51,7 @@ def quick_probe(
     *,
     linear: bool = True,
     samples: int = MAX_SAMPLES,
-) -> QuickProbe:
+) -> QuickProbe | None:
     """Measure features on the held-out part of a labelled source; no random number is drawn.
 
     Args:
@@ -61,6 +61,9 @@ def quick_probe(
         linear: fit the linear probe too.
         samples: at most so many of each part, of each class its share; the same ones each time.
 
+    Returns:
+        What was found; None where features are not finite.
+
     Raises:
         DataError: if samples come without labels.
     """
@@ -69,6 +72,8 @@ def quick_probe(
     queries, labels = extract_features(embed, datamodule.test_dataloader(limit=samples), device=device)
     if bank_labels is None or labels is None:
         raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
+    if not bool(bank.isfinite().all() and queries.isfinite().all()):
+        return None
     accuracy = knn_accuracy(bank, bank_labels, queries, labels, k=NEIGHBORS)
     probe = None
     if linear and len(set(bank_labels.tolist())) > 1:  # there is nothing to tell one class from

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ssl_registry.errors import BatchError
 
-__all__ = ["read_batch"]
+__all__ = ["check_finite", "read_batch"]
+
+MOST_NUMBERS = 5  # of samples, in a message
 
 ACCEPTED = "a tensor; (x, label); ([v1, v2, ...], label); [v1, v2, ...]; a mapping with 'views', 'image' or 'x'"
 
@@ -41,6 +43,27 @@ def read_batch(batch: Any, input_shape: tuple[int, ...]) -> list[Tensor]:
     if len({len(view) for view in views}) > 1:
         raise BatchError(f"the batch is {describe(batch)}; all views need the same number of samples")
     return views
+
+
+def check_finite(x: Tensor, indices: Sequence[int] | None = None) -> None:
+    """Refuse samples that hold NaN or infinity; waits for the device.
+
+    Args:
+        x: [batch, ...].
+        indices: of the samples in their source, where the batch tells.
+
+    Raises:
+        BatchError: with their numbers.
+    """
+    if not x.is_floating_point() or bool(x.isfinite().all()):
+        return
+    rows = (~x.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+    numbers = rows if indices is None else [int(indices[row]) for row in rows]
+    more = f" and {len(rows) - MOST_NUMBERS} more" if len(rows) > MOST_NUMBERS else ""
+    raise BatchError(
+        f"samples hold NaN or infinity: number {', '.join(map(str, numbers[:MOST_NUMBERS]))}{more} of "
+        f"{'the batch' if indices is None else 'the source'}; mend or remove them"
+    )
 
 
 def _inputs(batch: Any, input_shape: tuple[int, ...]) -> list[Tensor]:

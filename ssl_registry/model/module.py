@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -31,7 +31,7 @@ from ssl_registry.contract.validation import bind
 from ssl_registry.data.loading.loader import ResumableLoader
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import BatchError, ContractError
-from ssl_registry.model.batches import describe, read_batch
+from ssl_registry.model.batches import check_finite, describe, read_batch
 from ssl_registry.model.drawing import BatchPlace, NoIndices, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
@@ -313,7 +313,7 @@ class SSLModule(LightningModule):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _views(self, batch: TrainingBatch) -> list[Tensor]:
         if not batch.has_views:
-            self._check_range(batch.given[0])
+            self._check_range(batch)
         # Mixed precision is for networks: a view drawn in bf16 would be off by several grey levels.
         with torch.autocast(self.device.type, enabled=False):
             return [self._cast(view) for view in batch.views()]
@@ -322,14 +322,16 @@ class SSLModule(LightningModule):
         """Give inputs the weights' type: float32, or half precision where the trainer is told ``bf16-true``."""
         return x.to(self.dtype)
 
-    def _check_range(self, images: Tensor) -> None:
+    def _check_range(self, batch: TrainingBatch) -> None:
         """Look once whether float images are in [0, 1], where colour steps and their clamping mean something."""
         if self._checked_range or len(self.input_shape) != 3 or self.view_policy.is_plain:
             return
         self._checked_range = True
+        images = batch.given[0]
         if images.is_floating_point():
+            check_finite(images, batch.fields.get("indices"))
             low, high = torch.aminmax(images)
-            if not (low >= 0 and high <= 1):  # said so, it holds for NaN too
+            if low < 0 or high > 1:
                 raise BatchError(
                     f"views are drawn from images in [0, 1], these reach from {low:.3g} to {high:.3g}; give uint8 or "
                     "floats in [0, 1], and the normalisation to the view policy: ViewPolicy(..., mean=..., std=...)"
@@ -424,7 +426,12 @@ class SSLModule(LightningModule):
             warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
     def on_train_start(self) -> None:
-        """Call the method's `on_fit_start` (a checkpoint is restored by now), and freeze for this epoch."""
+        """Call the method's `on_fit_start` (a checkpoint is restored by now), and freeze for this epoch.
+
+        Raises:
+            BatchError: for several loaders, whose batches would be taken for views of each other.
+        """
+        _check_one_loader(self.trainer)
         steps = self.trainer.estimated_stepping_batches
         self._max_steps = None if math.isinf(steps) else int(steps)
         check_schedule(self.config, self._max_steps)
@@ -485,6 +492,7 @@ class SSLModule(LightningModule):
         inputs = self.trainer.strategy.broadcast(inputs)
         if inputs is None:
             raise BatchError("the training source is empty: it gave no batch to choose from")
+        check_finite(inputs)
         return self._cast(self.view_policy.prepare(inputs.to(self.device)))
 
     # --- freezing -----------------------------------------------------------------------------------------
@@ -525,6 +533,16 @@ class SSLModule(LightningModule):
         """Rebuild the plugin manager."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._hooks = bind(self.method, self.observers)
+
+
+def _check_one_loader(trainer: Trainer) -> None:
+    """Refuse loaders whose batches come together, in a list: two samples would count as two views of one."""
+    loaders = trainer.train_dataloader
+    if isinstance(loaders, list | tuple) and len(loaders) > 1:
+        raise BatchError(
+            f"fit was given {len(loaders)} loaders, whose batches would be taken for views of each other; give one, "
+            "over torch.utils.data.ConcatDataset([...]) of the data sets"
+        )
 
 
 def _apart(loader: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 from torch import nn
 
 from ssl_registry._system.plain import first_problem, plain
@@ -75,7 +75,8 @@ class RunResults(BaseModel):
         steps: optimizer steps.
         seconds: spent in fitting.
         knn, linear: accuracies in [0, 1], by features.
-        guard: what the collapse guard said.
+        guard: what the guards of collapse and divergence said.
+        diverged: whether the weights were not finite at the end; what was measured is the last checkpoint.
         versions: of what trained it, by distribution.
         command: the words of the command line.
     """
@@ -87,6 +88,7 @@ class RunResults(BaseModel):
     knn: dict[str, float] = Field(default_factory=dict)
     linear: dict[str, float] = Field(default_factory=dict)
     guard: StrictStr | None = None
+    diverged: StrictBool = False
     versions: dict[str, StrictStr] = Field(default_factory=dict)
     command: tuple[StrictStr, ...] = ()
 

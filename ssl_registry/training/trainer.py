@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +14,45 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from ssl_registry.checkpoint.io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs.folder import Run
-from ssl_registry.training.callbacks import NameBroken, Progress, SaveOnInterrupt
+from ssl_registry.training.callbacks import (
+    DivergenceGuard,
+    NameBroken,
+    Progress,
+    SaveOnInterrupt,
+    weights_are_finite,
+)
 from ssl_registry.training.loggers import make_loggers
 
-__all__ = ["count_processes", "epochs_of", "make_trainer"]
+__all__ = ["RunTrainer", "count_processes", "epochs_of", "make_trainer"]
 
 DEFAULT_EPOCHS = 100
+
+
+class RunTrainer(Trainer):
+    """Lightning's Trainer, which saves no weights that are not finite: what was saved before them stays.
+
+    Whoever saves goes through here: its own checkpoints, the user's, and those at a signal. A `DivergenceGuard` among
+    the callbacks looks at the weights.
+    """
+
+    def save_checkpoint(self, filepath: Any, weights_only: bool | None = None, storage_options: Any = None) -> None:
+        """Save, if the weights are finite; all ranks must call it.
+
+        Args:
+            filepath, weights_only, storage_options: as Lightning's own takes them.
+        """
+        if not weights_are_finite(self):
+            # Lightning's callbacks go on as if it were written, and would remove an older one in its place.
+            self.strategy.remove_checkpoint = _keep  # type: ignore[method-assign]
+            return
+        super().save_checkpoint(filepath, weights_only, storage_options)
+        for guard in self.callbacks:  # type: ignore[attr-defined]  # set in a helper: mypy does not see it
+            if isinstance(guard, DivergenceGuard) and guard.checkpoint == Path(filepath).absolute():
+                guard.kept_step = self.global_step
+
+
+def _keep(filepath: Any) -> None:
+    """Remove nothing."""
 
 
 def epochs_of(epochs: int | None, trainer: Mapping[str, Any]) -> int | None:
@@ -40,7 +74,7 @@ def make_trainer(
     callbacks: Sequence[Callback] = (),
     logger: str | None = None,
     checkpoint_every: int | None = None,
-) -> Trainer:
+) -> RunTrainer:
     """Build the Trainer of a run.
 
     Args:
@@ -55,6 +89,10 @@ def make_trainer(
     """
     given = {key: value for key, value in arguments.items() if value is not None}
     callbacks = [*given.pop("callbacks", []), *callbacks, NameBroken(run.broken)]
+    guard = next((one for one in callbacks if isinstance(one, DivergenceGuard)), None)
+    if guard is None:
+        guard = DivergenceGuard("off")
+        callbacks.append(guard)
     if logger is not None and "logger" in given:
         raise ConfigError("give --logger or --trainer.logger, not both")
     if given.get("enable_checkpointing", True):
@@ -66,6 +104,7 @@ def make_trainer(
         for moment in moments:
             callbacks.append(ModelCheckpoint(run.checkpoints, "last", **moment, enable_version_counter=False))
         callbacks.append(SaveOnInterrupt(run.last_checkpoint))
+        guard.checkpoint = run.last_checkpoint.absolute()
         plugins = given.get("plugins") or []
         plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
@@ -81,7 +120,7 @@ def make_trainer(
     given.setdefault("enable_model_summary", False)
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
     given.setdefault("limit_val_batches", 0)
-    return Trainer(callbacks=callbacks, **given)
+    return RunTrainer(callbacks=callbacks, **given)
 
 
 def count_processes(arguments: Mapping[str, Any]) -> int:

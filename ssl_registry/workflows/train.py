@@ -28,6 +28,7 @@ from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.folder import Run, plain_values
 from ssl_registry.runs.origins import origins_of_call
 from ssl_registry.training.building import build_model, decide, origin_of_views, read_options
+from ssl_registry.training.callbacks.recompute import keeps_weights_whole
 from ssl_registry.training.callbacks.sitting import Sitting
 from ssl_registry.training.resuming import recorded_options, told_restoring
 from ssl_registry.training.trainer import make_trainer
@@ -44,13 +45,14 @@ class TrainResult:
 
     Args:
         run: the run's folder.
-        model: the trained model; on ranks other than 0 too.
+        model: the trained model; on ranks other than 0 too. Of a run that diverged, as the last checkpoint has it.
         steps: optimizer steps done, over all resumptions.
         seconds: spent in fitting, this time.
         knn: accuracies in [0, 1] of weighted k-NN on the held-out part, by features: ``pixels`` (the raw input),
             ``untrained`` and ``trained`` backbone; empty without labels.
         linear: the same of a linear probe, without ``pixels``.
-        warning: what the collapse guard said; None if all was well.
+        warning: what the guards said; None if all was well.
+        diverged: whether the weights were not finite at the end.
     """
 
     run: Path
@@ -60,6 +62,7 @@ class TrainResult:
     knn: dict[str, float]
     linear: dict[str, float]
     warning: str | None
+    diverged: bool = False
 
 
 @takes_options(RunOptions)
@@ -143,6 +146,8 @@ def train(
         if main and not sitting.has_begun and folder.results.is_file():
             log.info(f"{folder.folder} was trained to its end before: nothing was done, and nothing is written")
             return _finished(folder, model, lightning)
+        if watch.divergence.lost:
+            _restore_kept(model, folder, lightning)
         if broken := broken_samples(source):
             log.info(f"{len(broken)} images could not be read and others took their places; see {folder.broken}")
         if main:
@@ -159,7 +164,8 @@ def train(
         seconds=seconds,
         knn=watch.knn,
         linear=watch.linear,
-        warning=watch.guard.message,
+        warning=watch.message,
+        diverged=watch.divergence.lost,
     )
 
 
@@ -190,7 +196,15 @@ def _finished(folder: Run, model: SSLModule, trainer: Trainer) -> TrainResult:
         knn=dict(found.knn),
         linear=dict(found.linear),
         warning=found.guard,
+        diverged=found.diverged,
     )
+
+
+def _restore_kept(model: SSLModule, folder: Run, trainer: Trainer) -> None:
+    """Put the weights of the last checkpoint, which are finite, in the place of those that are not."""
+    if keeps_weights_whole(trainer) and folder.last_checkpoint.is_file():
+        model.load_state_dict(read_checkpoint(folder.last_checkpoint).state_dict)
+        log.info(f"What is measured and shown is the last checkpoint with finite weights, {folder.last_checkpoint}")
 
 
 def _last_checkpoint(folder: Run, model: SSLModule, settings: Mapping[str, Any]) -> Path | None:

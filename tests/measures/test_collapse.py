@@ -50,3 +50,11 @@ def test_spread_is_the_papers_standard_deviation(scale, seed):
 def test_spread_of_one_direction_is_zero():
     """Other lengths, the same direction."""
     assert float(feature_spread(torch.arange(1.0, 9.0)[:, None] * torch.ones(8, 5))) < 1e-3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rank_of_what_is_not_finite_is_nan(value):
+    """The decomposition itself would not converge."""
+    x = torch.eye(8)
+    x[3, 2] = value
+    assert effective_rank(x).isnan()

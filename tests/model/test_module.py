@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import CombinedLoader
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -101,7 +102,7 @@ def fit(model, data=None, **arguments):
         "accelerator": "cpu",
     } | arguments
     trainer = Trainer(enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1, **arguments)
-    trainer.fit(model, data or loader())
+    trainer.fit(model, loader() if data is None else data)
     return trainer
 
 
@@ -418,3 +419,10 @@ def test_sample_is_the_training_data(local):
     fit(looked)
     torch.testing.assert_close(seen[0], loader().dataset[:10])
     assert torch.equal(plain.heads["head"].weight, looked.heads["head"].weight)
+
+
+@pytest.mark.parametrize("together", [list, CombinedLoader])
+def test_two_loaders_are_refused(local, together):
+    """Their batches are no views of each other."""
+    with pytest.raises(BatchError, match=r"fit was given 2 loaders.*ConcatDataset"):
+        fit(make(local), together([loader(), loader()]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +20,8 @@ from ssl_registry_lfr.stacked import apply_each
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
     from ssl_registry import SSLModule
+
+log = logging.getLogger("ssl_registry.lfr")  # below the core's, whose lines the commands show
 
 # Without a limit, a ResNet-50 would get predictors of 4 million weights for each candidate.
 WIDEST_DEFAULT_TARGET = 512
@@ -114,8 +118,9 @@ class LFR:
         return width
 
     @hookimpl
-    def on_fit_start(self, model: SSLModule, sample: Callable[[int], Tensor]) -> None:
+    def on_fit_start(self, model: SSLModule, sample: Callable[[int], Tensor], ctx: Context) -> None:
         """Choose the targets, once in a model's life: a second fit or a resumed one keeps them."""
+        self._tell_if_predictors_rest(model, ctx)
         selection, projectors = model.heads["selection"], model.heads["projectors"]
         if selection.is_chosen or len(selection.as_list()) == len(projectors):
             return
@@ -125,6 +130,17 @@ class LFR:
         with torch.no_grad():
             outputs = [self._flat(projector(inputs)) for projector in projectors]
         selection.choose(select(outputs, len(selection.as_list())))
+
+    def _tell_if_predictors_rest(self, model: SSLModule, ctx: Context) -> None:
+        """Warn where training ends with the first epoch, which trains the backbone alone."""
+        batches, steps = model.trainer.num_training_batches, ctx.max_steps
+        if self.config.training != "alternating" or ctx.step or steps is None or not math.isfinite(batches):
+            return
+        if steps * model.trainer.accumulate_grad_batches <= batches and ctx.rank == 0:
+            log.warning(
+                f"lfr: the predictors never train: the run's {steps} steps end in its first epoch ({batches} batches), "
+                "which trains the backbone alone. Give at least two epochs, or --training joint"
+            )
 
     @hookimpl
     def frozen_modules(self, model: SSLModule, ctx: Context) -> dict[str, str]:

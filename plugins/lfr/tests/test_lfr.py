@@ -364,3 +364,18 @@ def test_validates_before_anything_is_chosen():
     )
     trainer.fit(model, loader, loader)
     assert torch.isfinite(trainer.callback_metrics["val_loss"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "told"),
+    [
+        ({"max_epochs": 1}, {}, True),
+        ({"max_epochs": -1, "max_steps": 4}, {}, True),
+        ({"max_epochs": 2}, {}, False),
+        ({"max_epochs": 1}, {"training": "joint"}, False),
+    ],
+)
+def test_run_in_which_predictors_never_train_is_told(arguments, options, told, caplog):
+    """One epoch, however long, trains the backbone alone."""
+    fit(make(**options), **arguments)
+    assert ("the predictors never train" in caplog.text) == told

@@ -13,6 +13,7 @@ from ssl_registry.data.arrays.labels import stratified_holdout
 from ssl_registry.measures.features import extract_features
 from ssl_registry.measures.knn import knn_accuracy
 from ssl_registry.model.module import SSLModule
+from ssl_registry.training.callbacks.divergence import weights_are_finite
 
 __all__ = ["BestEpoch"]
 
@@ -24,7 +25,8 @@ HELD_OUT_SHARE = 0.2
 class BestEpoch(Callback):
     """Keep a checkpoint of the epoch whose k-NN accuracy on held-out training samples is the highest.
 
-    A fifth of (at most 5,000) training samples is voted for by the others; the first of equal epochs is kept. Needs an
+    A fifth of (at most 5,000) training samples is voted for by the others; the first of equal epochs is kept, and none
+    with weights that are not finite. Needs an
     `SSLDataModule` of a labelled source. Its state is in the checkpoints, so a resumed run goes on comparing.
 
     Args:
@@ -49,6 +51,8 @@ class BestEpoch(Callback):
         epoch = trainer.current_epoch + 1
         last = epoch == trainer.max_epochs
         if not isinstance(pl_module, SSLModule) or (epoch % self.every and not last):
+            return
+        if not weights_are_finite(trainer):
             return
         started = time.monotonic()
         accuracy = self._measure(trainer, pl_module)

@@ -80,8 +80,8 @@ def judge(snapshots: Sequence[Snapshot]) -> Finding | None:
         (True, {'backbone'})
     """
     last = snapshots[-1]
-    if not math.isfinite(last.loss):
-        return Finding(f"the loss is {last.loss} at step {last.step}: training has diverged", set())
+    if not math.isfinite(last.loss):  # `DivergenceGuard` tells of it
+        return None
     constant = {name for name in last.spread if _is_constant(name, snapshots[-SNAPSHOTS_IN_AGREEMENT:])}
     # A backbone whose features share a large mean still tells samples apart if a head behind it does.
     if constant and (constant != {"backbone"} or len(last.spread) == 1):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from ssl_registry.errors import ConfigError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import Tokens
-from ssl_registry.run_options import GuardMode
+from ssl_registry.run_options import GuardMode, check_guard
 from ssl_registry.training.callbacks.diagnosis import Snapshot, judge, likely_causes
 from ssl_registry.training.callbacks.recompute import (
     is_compiled,
@@ -41,8 +40,8 @@ class CollapseGuard(Callback):
     """Take snapshots of backbone and heads; when they have collapsed, log a warning once, or stop the run.
 
     Signs, on the batch at hand: an output that trains and is the same for every sample (`feature_spread`); a loss that
-    is no better than with a backbone that gives every sample the same, its trivial value; a loss that is not finite.
-    ``spread`` and ``rank`` (RankMe) of the backbone are logged.
+    is no better than with a backbone that gives every sample the same, its trivial value. ``spread`` and ``rank``
+    (RankMe) of the backbone are logged. Of NaN and infinity `DivergenceGuard` tells.
 
     The network has hooks during the steps of a snapshot alone. No random number that training sees is drawn, and
     buffers are left as they were: weights are bit-identical with and without it.
@@ -60,9 +59,7 @@ class CollapseGuard(Callback):
     """
 
     def __init__(self, mode: GuardMode = "warn") -> None:
-        if mode not in get_args(GuardMode):
-            raise ConfigError(f"guard={mode!r} is not known; use {', '.join(map(repr, get_args(GuardMode)))}")
-        self.mode = mode
+        self.mode = check_guard(mode)
         self.message: str | None = None
         self.snapshots: list[Snapshot] = []
         self.seconds = 0.0

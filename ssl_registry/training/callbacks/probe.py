@@ -73,7 +73,10 @@ class OnlineProbe(Callback):
             return
         if not trainer.is_global_zero or not self._is_due(trainer):
             return
-        self.last = quick_probe(pl_module.embed, data, pl_module.device, samples=self.samples)
+        found = quick_probe(pl_module.embed, data, pl_module.device, samples=self.samples)
+        if found is None:
+            return
+        self.last = found
         self.expected = self.last.seconds
         self.seconds += self.last.seconds
         values = {"knn_accuracy": self.last.knn, "probe_share": self.share}
