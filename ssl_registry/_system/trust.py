@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ssl_registry.errors import TrustError
@@ -20,7 +20,7 @@ __all__ = ["WEIGHT_SOURCES", "Deed", "deed_of_backbone", "deed_of_data", "deeds_
 WEIGHT_SOURCES = frozenset({"checkpoint_path", "cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"})
 # Kinds of sources that stay on the disk, by the name that may stand before what they open; ``hf`` and ``torchvision``
 # open what was fetched before, and ``python`` opens nothing. A plugin's kind may do anything.
-LOCAL = frozenset({"arrays", "digits", "folder", "hf", "parquet", "python", "torchvision"})
+LOCAL = frozenset({"arrays", "csv", "digits", "folder", "hf", "parquet", "python", "torchvision"})
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 # A logger of these sends the run's values to a server.
 REMOTE_LOGGERS = frozenset({"wandb", "mlflow"})
@@ -95,9 +95,10 @@ def deeds_of_settings(settings: Mapping[str, Any], *, objects: Collection[str] =
     )
     if found is not None:
         yield found
-    data = settings.get("data")
-    if isinstance(data, str) and (opened := deed_of_data(data)) is not None:
-        yield opened
+    for option in ("data", "test_data"):
+        data = settings.get(option)
+        if isinstance(data, str) and (opened := deed_of_data(data)) is not None:
+            yield replace(opened, option=option)
     if settings.get("pretrained") not in (None, False):
         yield Deed("pretrained", str(settings["pretrained"]), "fetch timm's weights where they are not on this disk")
     for name in str(settings.get("logger") or "").split(","):
