@@ -17,7 +17,7 @@ LABELS = ("label", "labels", "target", "targets", "class", "y", "fine_label", "c
 IS_TEST, PARTS = "is_test", ("split", "part", "partition", "subset")
 SAMPLE, TIME = "sample", "time"
 # What pandas, R and databases write beside the data. Of the second the values must tell: see `Roles.identifiers`.
-INDEX = re.compile(r"(__index_level_\d+__|unnamed:? ?\d*(_level_\d+)?|level_\d+|rownames?|row[ _.]?names?|)")
+INDEX = re.compile(r"(__index_level_\d+__|unnamed:? ?[\d.]*(_level_\d+)?|level_\d+|rownames?|row[ _.]?names?|)")
 IDENTIFIER = re.compile(r"(.*[ _])?(id|idx|index|uuid|guid|rowid|row|row number)|.*[a-z]Id")
 
 

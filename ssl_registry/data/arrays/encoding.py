@@ -92,18 +92,19 @@ def encode_columns(table: TableColumns, frame: Any, *, where: str, first_row: in
     Raises:
         DataError: if a column of numbers or dates has cells that are none; it names all of them.
     """
+    import pandas as pd
+
     out = np.zeros((len(frame), len(table.features)), np.float64)
     at = 0
     for column in table.columns:
         values = frame[column.name]
         missing = values.isna().to_numpy()
         if column.kind == "category":
-            words = values.astype(str).str.strip().to_numpy(str)
             places = {category: at + number for number, category in enumerate(column.categories)}
-            found, codes = np.unique(words, return_inverse=True)
+            codes, found = pd.factorize(values)  # -1 for gaps
             other = at + len(places) if column.has_others else -1
-            target = np.array([places.get(word, other) for word in found.tolist()], np.int64)[codes]
-            rows = np.flatnonzero(~missing & (target >= 0))
+            target = np.array([*(places.get(str(word).strip(), other) for word in found), -1], np.int64)[codes]
+            rows = np.flatnonzero(target >= 0)
             out[rows, target[rows]] = 1
             at += len(places) + column.has_others
         else:

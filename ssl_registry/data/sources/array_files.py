@@ -191,7 +191,7 @@ def _parts(
 
 def _one(path: Path, arrays: Arrays, names: tuple[str, ...]) -> str | None:
     """Return the key that has one of these names, in whatever case."""
-    present = [key for name in names for key in arrays if plain_name(key) == name]
+    present = [key for key in arrays if plain_name(key) in names]
     if len(present) > 1:
         raise DataError(
             f"{path} has {' and '.join(present)}; expected one of them: leave the others out of the file"

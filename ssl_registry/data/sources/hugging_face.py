@@ -16,7 +16,7 @@ from ssl_registry.data.source import Source
 from ssl_registry.data.sources.arrow import ArrowFile, has_labels, source_from_tables
 from ssl_registry.errors import DataError
 
-__all__ = ["hugging_face"]
+__all__ = ["choose_parts", "hugging_face"]
 
 
 def hugging_face(name: str, options: DataOptions) -> Source:
@@ -45,13 +45,23 @@ def hugging_face(name: str, options: DataOptions) -> Source:
             ) from error
     parts = dict(found) if isinstance(found, dict) else {TRAIN: found}
     told = Decisions()
-    files = _files(name, {part: _table(split) for part, split in parts.items()}, options, told)
+    files = choose_parts(name, {part: _table(split) for part, split in parts.items()}, options, told)
     last = name.rstrip("/").rpartition("/")[2]
     return source_from_tables(last, files, options, told)
 
 
-def _files(name: str, tables: dict[str, Any], options: DataOptions, told: Decisions) -> list[ArrowFile]:
-    """Sort the splits into parts: of those held out, the first that has labels where the train part has some."""
+def choose_parts(name: str, tables: dict[str, Any], options: DataOptions, told: Decisions) -> list[ArrowFile]:
+    """Sort the splits into parts: of those held out, the first that has labels where the train part has some.
+
+    Args:
+        name: of the data set.
+        tables: a ``pyarrow.Table`` for each split.
+        options: ``test_data`` may name the test part.
+        told: takes what is left out.
+
+    Raises:
+        DataError: if no split is the train part, or there is none of the user's name.
+    """
     named = {split: name_part(split) for split in tables}
     train = [split for split, part in named.items() if part == "train"]
     if not train and len(tables) > 1:

@@ -166,10 +166,11 @@ def _labels(
 def _tell_images(found: Sequence[Shard], told: Decisions) -> None:
     """Say where there are more images than samples, or fewer."""
     samples, images = sum(shard.count for shard in found), sum(shard.images for shard in found)
-    if images > samples:
-        rest = f"{images - samples} images beside the first of their sample"
+    without = sum(shard.without_image for shard in found)
+    if (more := images - (samples - without)) > 0:
+        rest = f"{more} images beside the first of their sample"
         told.left_out.append((rest, "names up to the first dot are one sample: write a-v0.png, not a.v0.png"))
-    if without := sum(shard.without_image for shard in found):
+    if without:
         told.left_out.append((f"{without} samples", "without an image"))
 
 
