@@ -14,8 +14,10 @@ __all__ = ["DEVICES", "add_data_arguments", "add_network", "add_trust", "data_ar
 
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 # What the commands after training take of the run's options.
-DATA_OPTIONS = ("data", "label_column", "test_data", "drop_columns", "data_root", "modality", "image_size")
-DATA_OPTIONS += ("batch_size", "workers")
+DATA_OPTIONS = (
+    *("data", "label_column", "test_data", "drop_columns", "data_root", "modality", "image_size"),
+    *("batch_size", "workers"),
+)
 
 
 def data_help() -> str:

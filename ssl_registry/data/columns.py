@@ -1,4 +1,4 @@
-"""What a column is by its name: label, part, sample, time, index or feature. One reading for CSV, Parquet and arrays."""
+"""What a column is by its name: label, part, sample, time, index or feature. For CSV, Parquet and arrays alike."""
 
 from __future__ import annotations
 
@@ -87,9 +87,7 @@ def read_roles(names: Sequence[str], options: DataOptions, *, where: str, indice
     dropped = [_column(name, names, where, "--data.drop") for name in options.drop_columns]
     left_out = [(name, "dropped by --data.drop") for name in dropped]
     left = [name for name in names if name not in (label, *dropped)]
-    for name in left:
-        if is_index(name) or name in indices:
-            left_out.append((name, "an index"))
+    left_out += [(name, "an index") for name in left if is_index(name) or name in indices]
     left = [name for name in left if not is_index(name) and name not in indices]
     plain = {name: plain_name(name) for name in left}
     sample = next((name for name in left if plain[name] == SAMPLE), None)

@@ -49,11 +49,12 @@ class Decisions:
             files: that it was read from; 0 where that tells nothing.
             unlabeled: samples that have no label, where others have one.
         """
-        words = [_counted(files, "file")] if files else []
+        drawn = name == "test" and self._held_out is not None
+        words = [_counted(files, "file")] if files and not drawn else []
         words.append(_counted(samples, "sample"))
         if unlabeled:
             words.append(f"{unlabeled} of them without a label")
-        if name == "test" and self._held_out is not None:
+        if drawn:
             words.append(f"held out of the train part with seed {self._held_out}")
         self._parts.append(f"{name}: {', '.join(words)}")
 

@@ -20,7 +20,25 @@ WORDS: dict[str, PartName] = {
     **dict.fromkeys(("unlabeled", "unlabelled", "unsupervised", "unsup"), "unlabeled"),
 }
 # What is written beside such a word in the name of a folder and says nothing of its own: train_images, seg_train.
-FILLERS = frozenset("set split part data dataset image images img imgs sample samples seg file files folder".split())
+FILLERS = frozenset(
+    [
+        "set",
+        "split",
+        "part",
+        "data",
+        "dataset",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "sample",
+        "samples",
+        "seg",
+        "file",
+        "files",
+        "folder",
+    ]
+)
 # Of several held-out parts the first of these is taken.
 HELD_OUT: tuple[PartName, ...] = ("test", "validation")
 

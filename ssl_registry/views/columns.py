@@ -1,4 +1,4 @@
-"""`TableColumns`: how the columns of a table become features, as a value that a run records. Nothing is applied here."""
+"""`TableColumns`: how the columns of a table become features, as a value that a run records."""
 
 from __future__ import annotations
 

@@ -332,5 +332,5 @@ def test_the_user_says_label_and_test_part(tmp_path: Path) -> None:
     assert (len(source.train), len(source.test), source.train.y[0]) == (40, 4, 1)
     with pytest.raises(DataError, match=r"no key 'ago', which --data.label names. Did you mean 'age'"):
         open_source(path, label_column="ago")
-    with pytest.raises(ConfigError, match="--data.drop names columns of a table"):
+    with pytest.raises(ConfigError, match=r"--data\.drop names columns of a table"):
         open_source(path, drop_columns="age")

@@ -168,7 +168,7 @@ def test_no_room(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_labels_are_those_of_today(tmp_path: Path) -> None:
-    """A cache keeps images; labels that changed since then are the source's, those of what replaces a broken one too."""
+    """A cache keeps images; changed labels are the source's, those of what replaces a broken image too."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from typing import Any
 
@@ -25,7 +26,7 @@ def images(*labels: Any, names: list[str] | None = None) -> pa.Table:
     table = pa.table({"image": cells, "label": list(labels)})
     if names is None:
         return table
-    features = '{"info": {"features": {"label": {"names": [%s]}}}}' % ", ".join(f'"{name}"' for name in names)
+    features = json.dumps({"info": {"features": {"label": {"names": names}}}})
     return table.replace_schema_metadata({b"huggingface": features.encode()})
 
 
@@ -85,7 +86,7 @@ def test_the_test_part_by_name() -> None:
     """Any split; one that is not there is told."""
     tables = {"train": images(0, 1), "odd": images(1, 0)}
     assert len(opened(DataOptions(image_size=4, test_data="odd"), **tables).test) == 2
-    with pytest.raises(DataError, match="no part 'even', which --data.test names; it has: train, odd"):
+    with pytest.raises(DataError, match=r"no part 'even', which --data\.test names; it has: train, odd"):
         opened(DataOptions(image_size=4, test_data="even"), **tables)
 
 

@@ -69,7 +69,7 @@ def test_a_second_held_out_part_is_told(tmp_path: Path) -> None:
     """So are folders beside the parts."""
     source = open_source(draw(tmp_path, "train/1.png", "test/2.png", "val/3.png", "masks/4.png"))
     assert files(source.train) == ["1.png"]
-    assert "'masks' (1 images, in no part)" in source.decided
+    assert "'masks' (1 images in no part)" in source.decided
     assert "'val' (1 images of a second held-out part)" in source.decided
 
 

@@ -89,7 +89,12 @@ def test_the_level_of_folders_that_are_parts(folders: list[str], level: int | No
 @pytest.mark.parametrize(
     ("paths", "train", "unlabeled", "test"),
     [
-        (["conv/train/0000.parquet", "conv/test/0000.parquet"], ["conv/train/0000.parquet"], [], ["conv/test/0000.parquet"]),
+        (
+            ["conv/train/0000.parquet", "conv/test/0000.parquet"],
+            ["conv/train/0000.parquet"],
+            [],
+            ["conv/test/0000.parquet"],
+        ),
         (["a/cifar_train.tar", "a/cifar_test.tar"], ["a/cifar_train.tar"], [], ["a/cifar_test.tar"]),
         (["train.parquet", "values_2.parquet"], ["train.parquet", "values_2.parquet"], [], []),
         (["train.csv", "test.csv", "extra.csv"], ["train.csv", "extra.csv"], [], ["test.csv"]),

@@ -1,4 +1,4 @@
-"""Tables as people have them: words, booleans, dates and gaps; over several files; read again as a run recorded them."""
+"""Tables as people have them: words, booleans, dates and gaps; over several files; as a run recorded them."""
 
 from __future__ import annotations
 

@@ -72,9 +72,7 @@ def fit_column(name: str, values: Any, *, where: str, first_row: int = 0) -> Col
     # By frequency, then by name: the file's order decides nothing.
     frequent = sorted(counts.index, key=lambda word: (-counts[word], word))[:MOST_CATEGORIES]
     others = len(counts) > MOST_CATEGORIES
-    return Column(
-        name=name, kind="category", categories=tuple(sorted(frequent)), has_others=others, has_missing=gaps
-    )
+    return Column(name=name, kind="category", categories=tuple(sorted(frequent)), has_others=others, has_missing=gaps)
 
 
 def encode_columns(table: TableColumns, frame: Any, *, where: str, first_row: int = 0) -> NDArray[np.float64]:

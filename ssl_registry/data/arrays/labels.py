@@ -154,4 +154,3 @@ def stratified_holdout(labels: Codes, share: float, seed: int) -> tuple[Codes, C
             count = min(max(round(share * len(members)), 1), len(members) - 1)
             held[rng.permutation(members)[:count]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
-

@@ -100,7 +100,10 @@ def source_from_files(
                 told.hold_out(options.seed)
         table = recorded or _fitted(files, roles, train, told)
         whole = replace(
-            whole, x=np.concatenate([encode_columns(table, file.frame, where=file.path, first_row=file.first_row) for file in files])
+            whole,
+            x=np.concatenate(
+                [encode_columns(table, file.frame, where=file.path, first_row=file.first_row) for file in files]
+            ),
         )
         if not table.is_plain:
             told.more.append(f"{len(table.columns)} columns become {len(table.features)} features")
@@ -119,10 +122,14 @@ def _as_recorded(roles: Roles, recorded: TableColumns, told: Decisions) -> Roles
     """Take the columns that a run was trained on."""
     names = tuple(column.name for column in recorded.columns)
     told.left_out += [(name, "not trained on") for name in roles.features if name not in names]
-    found = {roles.label, roles.sample, roles.time, roles.part}
-    if clash := sorted(found.intersection(names) - {None}, key=str):
-        roles = replace(roles, **{role: None for role in ("label", "part") if getattr(roles, role) in clash})
-    return replace(roles, features=names, sample=None, time=None)
+    return replace(
+        roles,
+        label=None if roles.label in names else roles.label,
+        part=None if roles.part in names else roles.part,
+        sample=None,
+        time=None,
+        features=names,
+    )
 
 
 def _fitted(files: Sequence[File], roles: Roles, train: NDArray[np.bool_], told: Decisions) -> TableColumns:
@@ -189,7 +196,9 @@ def _check_alike(rows: NDArray[np.int64], values: NDArray[Any], samples: Any, wh
     differ = (of_rows != of_rows[:, :1]).any(1)
     if differ.any():
         sample = samples.iloc[int(rows[int(differ.argmax()), 0])]
-        raise DataError(f"{where}: the rows of sample {str(sample)!r} differ in their {what}; expected one value a sample")
+        raise DataError(
+            f"{where}: the rows of sample {str(sample)!r} differ in their {what}; expected one value a sample"
+        )
 
 
 def _rows(whole: Part, rows: NDArray[np.bool_]) -> Part:

@@ -97,7 +97,7 @@ def _split(names: list[str], found: Found, level: int) -> tuple[Split, list[tupl
     counts = Counter(names)
     known = {name: part for name in counts if (part := folder_part(name)) is not None}
     beside = [
-        (name or f"{count} images beside the parts", f"{count} images, in no part" if name else "in no part")
+        (name or f"{count} images beside the parts", f"{count} images in no part" if name else "in no part")
         for name, count in sorted(counts.items())
         if name not in known
     ]

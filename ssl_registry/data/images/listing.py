@@ -16,8 +16,44 @@ IMAGE_SUFFIXES = frozenset(
 )
 # Images all the same: cameras, phones, scanners and browsers write them, and no reader of ours takes them.
 OTHER_FORMATS = frozenset(
-    ".avif .avifs .heic .heif .hif .jp2 .j2k .jpf .jpx .jxl .jxr .svg .tga .ico .icns .psd .xcf .exr .hdr .dds .pcx "
-    ".dcm .dicom .nii .fits .raw .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .pef .srw".split()
+    [
+        ".avif",
+        ".avifs",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jp2",
+        ".j2k",
+        ".jpf",
+        ".jpx",
+        ".jxl",
+        ".jxr",
+        ".svg",
+        ".tga",
+        ".ico",
+        ".icns",
+        ".psd",
+        ".xcf",
+        ".exr",
+        ".hdr",
+        ".dds",
+        ".pcx",
+        ".dcm",
+        ".dicom",
+        ".nii",
+        ".fits",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".pef",
+        ".srw",
+    ]
 )
 # Folders that systems make beside the user's: thumbnails of Synology and QNAP, archives of macOS, recycle bins.
 SYSTEM_FOLDERS = frozenset(
@@ -113,4 +149,3 @@ def _walk(
                 yield Path(entry.path)
             elif suffix in OTHER_FORMATS:
                 found.skipped[suffix] += 1
-

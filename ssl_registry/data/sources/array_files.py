@@ -39,11 +39,11 @@ Arrays = dict[str, NDArray[Any]]
 def array_file(spec: str, options: DataOptions) -> Source:
     """Open an array file.
 
-    An ``.npz``, or a dict of tensors in a ``.pt``, holds samples under one of ``X``, ``data``, ``images``, ``features``,
-    ``X_train``. It may hold labels under one of ``y``, ``label``, ``labels``, ``target``, ``targets``, ``class``,
-    ``y_train``; a test part under ``X_test`` (or ``X_val``) and ``y_test``, or marked by ``is_test``; and the names of
-    the classes under ``classes``. Upper and lower case are alike. Other keys are left alone, and told. An ``.npy``, or a
-    single tensor, holds samples; a pair of tensors holds samples and labels.
+    An ``.npz``, or a dict of tensors in a ``.pt``, holds samples under one of ``X``, ``data``, ``images``,
+    ``features``, ``X_train``. It may hold labels under ``y``, ``label``, ``labels``, ``target``, ``targets``,
+    ``class`` or ``y_train``; a test part under ``X_test`` (or ``X_val``) and ``y_test``, or marked by ``is_test``; and
+    the names of the classes under ``classes``. Upper and lower case are alike. Other keys are left alone, and told. An
+    ``.npy``, or a single tensor, holds samples; a pair of tensors holds samples and labels.
 
     Samples are tables [N, D], signals [N, C, T] of floats, grey images [N, H, W] of uint8, or images
     [N, C, H, W] or [N, H, W, C].
@@ -134,9 +134,7 @@ def _as_numpy(value: Any, where: str) -> NDArray[Any]:
     return array
 
 
-def _parts(
-    path: Path, arrays: Arrays, keys: list[str], label: str | None, told: Decisions
-) -> tuple[Part, Part | None]:
+def _parts(path: Path, arrays: Arrays, keys: list[str], label: str | None, told: Decisions) -> tuple[Part, Part | None]:
     """Find samples and labels by their keys, and the test part."""
     samples = _one(path, arrays, SAMPLES)
     if samples is None:
@@ -146,7 +144,8 @@ def _parts(
         )
     if label is not None and label not in arrays:
         raise DataError(
-            f"{path} has no key {label!r}, which --data.label names.{did_you_mean(label, keys)} It has: {', '.join(keys)}"
+            f"{path} has no key {label!r}, which --data.label names.{did_you_mean(label, keys)} It has: "
+            f"{', '.join(keys)}"
         )
     labels = label or _one(path, arrays, TRAIN_LABELS)
     whole = _part(path, arrays, samples, labels)

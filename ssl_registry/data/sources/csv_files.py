@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from glob import glob
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED, File
 from ssl_registry.data.arrays.tables import source_from_files

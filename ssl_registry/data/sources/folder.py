@@ -58,6 +58,8 @@ def folder(spec: str, options: DataOptions) -> Source:
         kept, held = _hold_out(train, options, told)
     elif options.holdout:
         notes.append("no class folders: nothing is held out")
+    if layout.test is None and options.test_data is None and train.labels is None:
+        told.no_label = "no class folders"
     told.add_part("train", len(kept.files), unlabeled=(kept.labels or []).count(None))
     if held is not None:
         told.add_part("test", len(held.files))

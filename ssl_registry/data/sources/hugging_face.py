@@ -13,7 +13,8 @@ from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.parts import HELD_OUT, name_part
 from ssl_registry.data.source import Source
-from ssl_registry.data.sources.arrow import ArrowFile, has_labels, source_from_tables
+from ssl_registry.data.sources.arrow import source_from_tables
+from ssl_registry.data.sources.arrow_labels import ArrowFile, has_labels
 from ssl_registry.errors import DataError
 
 __all__ = ["choose_parts", "hugging_face"]
@@ -70,7 +71,9 @@ def choose_parts(name: str, tables: dict[str, Any], options: DataOptions, told: 
     held = [split for part in HELD_OUT for split, found in named.items() if found == part and split not in train]
     if options.test_data is not None:
         if options.test_data not in tables:
-            raise DataError(f"{name} has no part {options.test_data!r}, which --data.test names; it has: {', '.join(tables)}")
+            raise DataError(
+                f"{name} has no part {options.test_data!r}, which --data.test names; it has: {', '.join(tables)}"
+            )
         held = [options.test_data]
         train = [split for split in train if split != options.test_data]
     elif any(has_labels(tables[split], options, split) for split in train):

@@ -13,7 +13,8 @@ from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.parts import split_paths
 from ssl_registry.data.source import Source
-from ssl_registry.data.sources.arrow import ArrowFile, source_from_tables
+from ssl_registry.data.sources.arrow import source_from_tables
+from ssl_registry.data.sources.arrow_labels import ArrowFile
 from ssl_registry.errors import DataError
 
 __all__ = ["parquet"]
