@@ -36,6 +36,9 @@ rules are in [Data](../data.md).
 """
 
 
+Write = Callable[[], object]
+
+
 def image() -> bytes:
     """Return a small PNG."""
     stream = BytesIO()
@@ -43,7 +46,7 @@ def image() -> bytes:
     return stream.getvalue()
 
 
-def images(*folders: str, each: int = 5) -> Callable[[], None]:
+def images(*folders: str, each: int = 5) -> Write:
     """Write images into folders, or at paths with a suffix."""
 
     def write() -> None:
@@ -56,7 +59,12 @@ def images(*folders: str, each: int = 5) -> Callable[[], None]:
     return write
 
 
-def table(columns: str, *, rows: int = 10, names: tuple[str, ...] = ("x.csv",)) -> Callable[[], None]:
+def half(number: int) -> float:
+    """Return the cell of a column without a kind."""
+    return number * 0.5
+
+
+def table(columns: str, *, rows: int = 10, names: tuple[str, ...] = ("x.csv",)) -> Write:
     """Write a table, as CSV or Parquet by its name; a column's name tells its values."""
     kinds: dict[str, Callable[[int], Any]] = {
         "label": lambda i: "ab"[i % 2],
@@ -75,9 +83,7 @@ def table(columns: str, *, rows: int = 10, names: tuple[str, ...] = ("x.csv",)) 
     }
 
     def write() -> None:
-        frame = pd.DataFrame(
-            {name: [kinds.get(name, lambda i: i * 0.5)(i) for i in range(rows)] for name in columns.split(",")}
-        )
+        frame = pd.DataFrame({name: [kinds.get(name, half)(i) for i in range(rows)] for name in columns.split(",")})
         for name in names:
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             if name.endswith(".csv"):
@@ -88,12 +94,12 @@ def table(columns: str, *, rows: int = 10, names: tuple[str, ...] = ("x.csv",)) 
     return write
 
 
-def text(content: str, encoding: str = "utf-8") -> Callable[[], None]:
+def text(content: str, encoding: str = "utf-8") -> Write:
     """Write a table as text."""
-    return lambda: Path("x.csv").write_bytes(content.encode(encoding)) and None
+    return lambda: Path("x.csv").write_bytes(content.encode(encoding))
 
 
-def parquet(columns: Mapping[str, Any], *names: str, classes: list[str] | None = None) -> Callable[[], None]:
+def parquet(columns: Mapping[str, Any], *names: str, classes: list[str] | None = None) -> Write:
     """Write Parquet files of these columns."""
 
     def write() -> None:
@@ -108,12 +114,12 @@ def parquet(columns: Mapping[str, Any], *names: str, classes: list[str] | None =
     return write
 
 
-def arrays(**found: Any) -> Callable[[], None]:
+def arrays(**found: Any) -> Write:
     """Write an ``.npz``."""
     return lambda: np.savez("x.npz", **found)
 
 
-def shards(*names: str, members: tuple[str, ...] = ("png", "cls")) -> Callable[[], None]:
+def shards(*names: str, members: tuple[str, ...] = ("png", "cls")) -> Write:
     """Write shards of six samples."""
 
     def write() -> None:
@@ -130,9 +136,9 @@ def shards(*names: str, members: tuple[str, ...] = ("png", "cls")) -> Callable[[
     return write
 
 
-def both(*writes: Callable[[], None]) -> Callable[[], None]:
+def both(*writes: Write) -> Write:
     """Write several things."""
-    return lambda: [write() for write in writes] and None
+    return lambda: [write() for write in writes]
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ class Layout:
 
     what: str
     data: str
-    write: Callable[[], None]
+    write: Write
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -187,12 +193,12 @@ FOLDERS = [
     Layout(
         "formats that are not read",
         "photos",
-        both(images("photos"), lambda: Path("photos/a.avif").write_bytes(b"x") and None),
+        both(images("photos"), lambda: Path("photos/a.avif").write_bytes(b"x")),
     ),
     Layout(
         "two links to one folder",
         "photos",
-        both(images("store", "photos/a"), lambda: [os.symlink("../store", f"photos/{n}") for n in "bc"] and None),
+        both(images("store", "photos/a"), lambda: [Path(f"photos/{n}").symlink_to("../store") for n in "bc"]),
     ),
     Layout(
         "another folder as the test part",

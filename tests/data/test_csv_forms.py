@@ -107,6 +107,22 @@ def test_a_gap_in_a_signal_is_told(tmp_path: Path) -> None:
         opened(tmp_path, "sample,x,y\n5,1,1\n5,2,1\n7,,1\n7,1,1\n")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["# of 2024\n# in mm\na,b\n1,2\n3,4\n", "# a,b\n1,2\n3,4\n", "a b\n1 2\n3 4\n", " a   b\n 1   2\n 3   4\n"],
+)
+def test_comments_and_spaces(tmp_path: Path, text: str) -> None:
+    """As instruments, numpy.savetxt and UCI write them."""
+    source, rows = opened(tmp_path, text)
+    assert (source.columns.features, rows) == (("a", "b"), [[1, 2], [3, 4]])
+
+
+def test_a_cell_that_is_no_date(tmp_path: Path) -> None:
+    """Among dates it is a mistake."""
+    with pytest.raises(DataError, match=r"'when', row 3: 'soon': no date, as the others are"):
+        opened(tmp_path, "when,x\n2020-01-01,1\nsoon,2\n2020-01-03,3\n")
+
+
 def test_several_files(tmp_path: Path) -> None:
     """Parts by their names, numbered on over all files."""
     for name in ("train_a", "train_b", "test"):

@@ -94,3 +94,12 @@ def test_parts_that_nobody_can_tell() -> None:
     """Without a train part the user must say."""
     with pytest.raises(DataError, match="no part 'train'; it has: a, b"):
         opened(a=images(0), b=images(1))
+
+
+@pytest.mark.parametrize("marks", [("is_test", [0, 1, 0, 1]), ("split", ["train", "test", "train", "val"])])
+def test_a_column_of_parts_beside_images(marks: tuple[str, list[Any]]) -> None:
+    """As in a table without images; rows keep their numbers."""
+    source = opened(train=images(0, 1, 1, 0).append_column(marks[0], [marks[1]]))
+    assert [source.train.row(i) for i in range(len(source.train))] == [0, 2]
+    assert source.test.row(0) == 1
+    assert source.test.labels[0] == 1

@@ -61,9 +61,10 @@ def fit_column(name: str, values: Any, *, where: str, first_row: int = 0) -> Col
     if not is_text(there):
         return f"of type {type(there.iloc[0]).__name__}"
     words = there.astype(str).str.strip()
+    _check_alike(name, values, words.str.fullmatch(DATE.pattern), where, "no date", first_row)
     if set(words.str.lower().unique()) <= set(BOOLEANS):
         return Column(name=name, fill=_median(words.str.lower().map(BOOLEANS).to_numpy()), has_missing=gaps)
-    _check_numbers(name, values, words, where, first_row)
+    _check_alike(name, values, pd.to_numeric(words, errors="coerce").notna(), where, "no number", first_row)
     counts = words.value_counts()
     if len(counts) == len(words) > 1:
         return "text that differs in every row"
@@ -172,15 +173,13 @@ def _day_first(there: Any) -> bool:
     return bool((first[0] > 12).any() or there.astype(str).str.contains(r"^\s*\d{1,2}\.", regex=True).all())
 
 
-def _check_numbers(name: str, values: Any, words: Any, where: str, first_row: int) -> None:
-    """Refuse a column most of whose cells are numbers: the others are mistakes, not categories."""
-    import pandas as pd
-
-    wrong = pd.to_numeric(words, errors="coerce").isna()
-    if 0 < int(wrong.sum()) <= len(words) / 2:
+def _check_alike(name: str, values: Any, fits: Any, where: str, fact: str, first_row: int) -> None:
+    """Refuse a column most of whose cells are numbers, or dates: the others are mistakes, not categories."""
+    wrong = ~fits.to_numpy(bool)
+    if 0 < int(wrong.sum()) <= len(wrong) / 2:
         bad = np.zeros(len(values), bool)
-        bad[np.flatnonzero(values.notna())[wrong.to_numpy()]] = True
-        _refuse(name, values, bad, where, "no number", first_row)
+        bad[np.flatnonzero(values.notna())[wrong]] = True
+        _refuse(name, values, bad, where, fact, first_row)
 
 
 def _refuse(name: str, values: Any, bad: NDArray[np.bool_], where: str, fact: str, first_row: int) -> None:

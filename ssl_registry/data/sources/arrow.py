@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
-from ssl_registry.data.arrays.table_files import TEST, File, origin_of_rows
+from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED, File, origin_of_rows
 from ssl_registry.data.arrays.tables import source_from_files
 from ssl_registry.data.columns import Roles, read_roles
 from ssl_registry.data.decisions import Decisions
@@ -61,12 +62,12 @@ def source_from_tables(name: str, files: Sequence[ArrowFile], options: DataOptio
     told.left_out += roles.left_out
     told.left_out += [
         (other, f"beside {'the images' if image else 'the lists'} in {column!r}")
-        for other in (*roles.features, roles.part)
-        if other not in (column, None)
+        for other in roles.features
+        if other != column
     ]
     if roles.label is not None and _is_list(schema.field(roles.label).type):
         told.left_out.append((roles.label, "lists of labels"))
-        roles = Roles(None, None, None, None, roles.features, (), ())
+        roles = replace(roles, label=None)
     if image is not None:
         options.require_images(f"column {image!r} of {name}")
         return source_of_images(name, files, image, roles, names, options, told)
@@ -82,7 +83,7 @@ def _lists(
     options: DataOptions,
     told: Decisions,
 ) -> Source:
-    parts, y, known = read_labels(files, roles, names)
+    parts, y, known = read_labels(files, roles, names, told)
     try:
         # Lists of floats in lists are signals, channels first, in float32 as everywhere.
         x = np.array([row for file in files for row in file.table[column].to_pylist()])
@@ -103,7 +104,7 @@ def _lists(
     test = parts == TEST
     return source_in_memory(
         name,
-        part(~test),
+        part(np.isin(parts, (TRAIN, UNLABELED))),
         part(test) if test.any() else None,
         options=options,
         class_names=names if y is not None else None,
@@ -112,8 +113,13 @@ def _lists(
 
 
 def _as_frame(file: ArrowFile) -> Any:
-    """Return a table as pandas has it, with its index as columns."""
-    frame = file.table.to_pandas(ignore_metadata=True)
+    """Return a table as pandas has it, with its index as columns, and decimal numbers as floats."""
+    import pyarrow as pa
+
+    schema = file.table.schema
+    decimals = [field.name for field in schema if pa.types.is_decimal(field.type)]
+    floats = pa.schema([field.with_type(pa.float64()) if field.name in decimals else field for field in schema])
+    frame = file.table.cast(floats).to_pandas(ignore_metadata=True)
     for name in frame.columns:
         if frame[name].dtype == object and len(there := frame[name].dropna()) and isinstance(there.iloc[0], bool):
             frame[name] = frame[name].map({True: 1.0, False: 0.0}).astype(float)  # booleans with gaps

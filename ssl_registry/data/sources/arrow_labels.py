@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.labels import known_labels
-from ssl_registry.data.arrays.table_files import TRAIN, File, labels_of_rows
+from ssl_registry.data.arrays.table_files import TRAIN, UNLABELED, File, labels_of_rows, parts_of_rows
 from ssl_registry.data.columns import Roles, read_roles
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
 from ssl_registry.errors import DataError
 
@@ -39,12 +40,13 @@ class ArrowFile:
 def has_labels(table: Any, options: DataOptions, where: str) -> bool:
     """Whether any row of a table has a label."""
     roles = read_roles(table.column_names, options, where=where)
-    _, y, known = read_labels([ArrowFile(table, where)], roles, class_names(table, roles.label))
+    names = class_names(table, roles.label)
+    _, y, known = read_labels([ArrowFile(table, where)], replace(roles, part=None), names, Decisions())
     return y is not None and bool(known.any())
 
 
 def read_labels(
-    files: Sequence[ArrowFile], roles: Roles, names: Sequence[str] | None
+    files: Sequence[ArrowFile], roles: Roles, names: Sequence[str] | None, told: Decisions
 ) -> tuple[NDArray[np.str_], NDArray[Any] | None, NDArray[np.bool_]]:
     """Return part, label and whether there is one, of the rows of all files.
 
@@ -52,18 +54,25 @@ def read_labels(
         files: all of them, in order.
         roles: of their columns.
         names: of the classes by number, where the data have them.
+        told: takes what is left out.
+
+    Raises:
+        DataError: if a file has not the column that tells the parts.
     """
     import pandas as pd
 
     frames = []
     for file in files:
-        has_label = roles.label is not None and roles.label in file.table.column_names
-        frame = (
-            file.table.select([roles.label]).to_pandas() if has_label else pd.DataFrame(index=range(len(file.table)))
-        )
+        there = [name for name in (roles.label, roles.part) if name is not None and name in file.table.column_names]
+        frame = pd.DataFrame({name: file.table[name].to_pandas() for name in there}, index=range(len(file.table)))
+        if roles.part is not None and roles.part not in there:
+            raise DataError(f"{file.path} has no column {roles.part!r}, which the training part has")
         frames.append(File(frame, file.path, file.part))
     frames = renumbered(frames, files, roles, names)
-    parts = np.concatenate([np.full(len(file.frame), file.part, "<U10") for file in frames])
+    parts, _ = parts_of_rows(frames, roles, told)
+    if not np.isin(parts, (TRAIN, UNLABELED)).any():
+        parts[:] = TRAIN
+        told.more.append("all rows are marked as test: read as one part")
     y, known = labels_of_rows(frames, roles, parts)
     if y is not None:
         known &= known_labels([y], named=names is not None)[0]

@@ -63,8 +63,8 @@ def csv_files(spec: str, options: DataOptions) -> Source:
 def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None) -> File:
     """Read a file with a header.
 
-    Separator (comma, semicolon, tab or bar), decimal sign and encoding (UTF-8 with or without its mark, UTF-16 with
-    its mark, else Windows-1252) are told by the first rows.
+    Separator (comma, semicolon, tab, bar or spaces), decimal sign and encoding (UTF-8 with or without its mark, UTF-16
+    with its mark, else Windows-1252) are told by the first rows.
 
     Args:
         path: the file.
@@ -118,6 +118,7 @@ class _Form:
         encoding, separator, decimal, thousands: as pandas takes them.
         header: names of the columns; a column of row names that has none is called ``""``.
         header_lines: lines down to the header, to be passed over.
+        comments: lines with a # before the header.
         trailing: whether each row ends with a separator.
     """
 
@@ -127,6 +128,7 @@ class _Form:
     thousands: str | None
     header: tuple[str, ...]
     header_lines: int
+    comments: int
     trailing: bool
 
 
@@ -141,7 +143,7 @@ def _form(path: Path) -> _Form:
             raise
         encoding = "cp1252"
         first = _first_rows(path, encoding)
-    separator, rows, lines = first
+    separator, rows, lines, comments = first
     if not rows or all(NUMBER.fullmatch(cell.strip()) for cell in rows[0]):
         raise DataError(f"{path} has no header; expected a first line with the columns' names")
     header, width = [name.strip() for name in rows[0]], Counter(map(len, rows[1:])).most_common(1)
@@ -156,16 +158,20 @@ def _form(path: Path) -> _Form:
     header = [name or next(unnamed) for name in header]
     cells = [cell.strip() for row in rows[1:] for cell in row]
     decimal, thousands = _decimal(cells, separator)
-    return _Form(encoding, separator, decimal, thousands, tuple(header), lines, trailing)
+    return _Form(encoding, separator, decimal, thousands, tuple(header), lines, comments, trailing)
 
 
-def _first_rows(path: Path, encoding: str) -> tuple[str, list[list[str]], int]:
-    """Return the separator, the first rows that are not empty, and how many lines the header reaches down to."""
+def _first_rows(path: Path, encoding: str) -> tuple[str, list[list[str]], int, int]:
+    """Return the separator, the first rows, how many lines the header reaches down to, and lines of comments."""
     with path.open(newline="", encoding=encoding) as file:
         text = list(islice(file, LOOKED_AT))
         for _ in iter(lambda: file.read(1 << 20), ""):
             pass  # the whole file must be text of this encoding
-    found = {}
+    comments = next((number for number, line in enumerate(text) if not line.startswith("#")), 0)
+    if comments and all(NUMBER.fullmatch(cell) for cell in re.split(rf"[{SEPARATORS} ]+", text[comments].strip())):
+        comments -= 1  # numpy.savetxt puts a # before the header
+        text[comments] = text[comments].lstrip("# ")
+    text, found = text[comments:], {}
     for separator in SEPARATORS:
         rows = [row for row in csv.reader(text, delimiter=separator, skipinitialspace=True) if row]
         widths = Counter(map(len, rows))
@@ -175,9 +181,12 @@ def _first_rows(path: Path, encoding: str) -> tuple[str, list[list[str]], int]:
     separator = max(found, key=lambda one: found[one][0])
     if not found[separator][0][0]:
         separator = max(SEPARATORS, key=text[0].count) if text else ","
+        spaced = [line.split() for line in text if line.strip()]
+        if len({len(row) for row in spaced}) == 1 and len(spaced) > 1 and len(spaced[0]) > 1:
+            separator, found[" "] = " ", ((True, 1.0, len(spaced[0])), spaced)
     reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
     lines = next((reader.line_num for row in reader if row), 0)
-    return separator, found[separator][1], lines
+    return separator, found[separator][1], comments + lines, comments
 
 
 def _decimal(cells: list[str], separator: str) -> tuple[str, str | None]:
@@ -201,7 +210,8 @@ def _check_rows(path: Path) -> None:
     form = _form(path)
     width = len(form.header) + form.trailing
     with path.open(newline="", encoding=form.encoding) as file:
-        rows = (row for row in csv.reader(file, delimiter=form.separator, skipinitialspace=True) if row)
+        lines = islice(file, form.comments, None)
+        rows = (row for row in csv.reader(lines, delimiter=form.separator, skipinitialspace=True) if row)
         for number, row in enumerate(rows, 1):
             if len(row) != width and number > 1:
                 raise DataError(f"{path}, row {number}: {len(row)} cells; expected {width}, as the header has")

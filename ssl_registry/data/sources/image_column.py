@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.labels import UNLABELED, encode_labels, stratified_holdout
-from ssl_registry.data.arrays.table_files import TEST
+from ssl_registry.data.arrays.table_files import TEST, TRAIN
+from ssl_registry.data.arrays.table_files import UNLABELED as NO_LABELS
 from ssl_registry.data.columns import Roles
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.encoded import EncodedImages
@@ -31,6 +32,7 @@ class ImageColumn(EncodedImages):
         rows: which of its rows.
         where: for messages.
         labels, size, pixels: see `EncodedImages`.
+        start: rows of other files before it.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class ImageColumn(EncodedImages):
         where: str,
         size: int,
         pixels: Pixels,
+        start: int = 0,
     ) -> None:
         super().__init__(len(rows), None if labels is None else labels.tolist(), size=size, pixels=pixels)
-        self.column, self.rows, self.where = column, rows, where
+        self.column, self.rows, self.where, self.start = column, rows, where, start
 
     def encoded(self, index: int) -> bytes:
         """Read one cell."""
@@ -53,6 +56,10 @@ class ImageColumn(EncodedImages):
     def name(self, index: int) -> str:
         """Return the column and its row."""
         return f"{self.where}, row {self.rows[index]}"
+
+    def row(self, index: int) -> int:
+        """Return its number among the rows of all files."""
+        return self.start + int(self.rows[index])
 
 
 def _cell(column: Any, row: int) -> bytes:
@@ -89,9 +96,9 @@ def source_of_images(
     """
     import pyarrow as pa
 
-    parts, y, known = read_labels(files, roles, names)
+    parts, y, known = read_labels(files, roles, names, told)
     column = pa.chunked_array([chunk for file in files for chunk in file.table[image].chunks])
-    train, test = np.flatnonzero(parts != TEST), np.flatnonzero(parts == TEST)
+    train, test = np.flatnonzero(np.isin(parts, (TRAIN, NO_LABELS))), np.flatnonzero(parts == TEST)
     classes, codes = None, None
     if y is not None and not known[train].any():
         told.no_label = f"{roles.label!r} is empty or -1 in the train part"
@@ -118,18 +125,17 @@ def source_of_images(
     )
     if len(test):
         told.add_part("test", len(test), files=sum(file.part == TEST for file in files))
+    before = sum(len(file.table) for file in files if file.part != TEST)
     size = options.image_size or 224
     rows = [int(row) for row in train]
     pixels, (mean, std) = probe(lambda row: _cell(column, rows[row]), len(rows), f"{name}, column {image}")
 
     def part(chosen: NDArray[np.int64], which: str) -> ImageColumn:
         labels = None if codes is None else codes[chosen]
-        # Numbered within the part, where the files themselves are parts.
-        start = int((parts != TEST).sum()) if which == "test" and parts[chosen[0]] == TEST else 0
-        shown = "test" if start else "train"
-        return ImageColumn(
-            column.slice(start), chosen - start, labels, where=f"{name} {shown}", size=size, pixels=pixels
-        )
+        start = before if which == "test" and chosen[0] >= before else 0  # test files are numbered by themselves
+        where = f"{name} {'test' if start else 'train'}"
+        rows = chosen - start
+        return ImageColumn(column.slice(start), rows, labels, where=where, size=size, pixels=pixels, start=start)
 
     return Source(
         name=name,
