@@ -129,6 +129,6 @@ RESERVED = frozenset(RunOptions.model_fields) | {
 # What a run that is resumed can be told anew: where its samples and its network lie now, how long, how fast and under
 # what watch it trains. Anything else would make it another run, whose record says that it always was one.
 MAY_CHANGE = frozenset(
-    {"data", "data_root", "backbone", "start_from", "epochs", "batch_size", "workers", "cache", "compile", "trainer"}
-    | {"knn", "probe_every", "probe_budget", "guard", "logger", "report", "checkpoint_every"}
+    {"data", "test_data", "data_root", "backbone", "start_from", "epochs", "batch_size", "workers", "cache", "compile"}
+    | {"trainer", "knn", "probe_every", "probe_budget", "guard", "logger", "report", "checkpoint_every"}
 )
