@@ -131,3 +131,17 @@ def test_several_files(tmp_path: Path) -> None:
     assert (len(source.train), len(source.test)) == (4, 2)
     assert "train: 2 files, 4 samples; test: 1 file, 2 samples" in source.decided
     assert [source.test.row(i) for i in range(2)] == [4, 5]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'a,b\n"1,2\n', b"a" * 200_000, b"a,b\n1,2\n3,4,5,6\n"])
+def test_what_is_no_table(tmp_path: Path, content: bytes) -> None:
+    """One error that names the file, whatever is in it."""
+    with pytest.raises(DataError, match=r"x\.csv"):
+        opened(tmp_path, content)
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    """The test part's too."""
+    (tmp_path / "x.csv").write_text("a\n1\n2\n")
+    with pytest.raises(DataError, match=r"none\.csv cannot be read as a table"):
+        open_source(str(tmp_path / "x.csv"), test_data=str(tmp_path / "none.csv"))

@@ -229,6 +229,16 @@ def test_another_file_as_a_run_recorded(tmp_path: Path) -> None:
         open_source(save(tmp_path / "other.csv", other.drop(columns="age")), options)
 
 
+def test_labels_of_another_file(tmp_path: Path) -> None:
+    """The run's column of labels is that of other files too; another one can be said, a feature among them."""
+    source = open_source(save(tmp_path / "x.csv", MIXED.rename(columns={"class": "kind"})), label_column="kind")
+    options = DataOptions().with_columns(source.columns)
+    other = save(tmp_path / "y.csv", MIXED.rename(columns={"class": "kind"}))
+    assert open_source(other, options).classes == ("a", "b")
+    found = open_source(other, options, label_column="color", holdout=0)
+    assert (found.classes, found.input_shape) == (("blue", "red"), source.input_shape)
+
+
 def test_rows_know_their_file(tmp_path: Path) -> None:
     """Their number in it, whatever part they are in."""
     frame = pd.DataFrame({"a": range(4), "is_test": [1, 0, 1, 0]})

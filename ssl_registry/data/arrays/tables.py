@@ -61,6 +61,8 @@ def source_from_files(
     told = told or Decisions()
     recorded: TableColumns | None = options.columns
     first = next(file for file in files if file.part != TEST)
+    if recorded is not None and options.label_column is None and recorded.label in first.frame.columns:
+        options = options.model_copy(update={"label_column": recorded.label})
     roles = read_roles(list(first.frame.columns), options, where=first.path, indices=first.indices)
     told.left_out += roles.left_out
     if recorded is not None:
@@ -122,14 +124,7 @@ def _as_recorded(roles: Roles, recorded: TableColumns, told: Decisions) -> Roles
     """Take the columns that a run was trained on."""
     names = tuple(column.name for column in recorded.columns)
     told.left_out += [(name, "not trained on") for name in roles.features if name not in names]
-    return replace(
-        roles,
-        label=None if roles.label in names else roles.label,
-        part=None if roles.part in names else roles.part,
-        sample=None,
-        time=None,
-        features=names,
-    )
+    return replace(roles, part=None if roles.part in names else roles.part, sample=None, time=None, features=names)
 
 
 def _fitted(files: Sequence[File], roles: Roles, train: NDArray[np.bool_], told: Decisions) -> TableColumns:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from glob import glob
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED, File
 from ssl_registry.data.arrays.tables import source_from_files
@@ -74,37 +75,16 @@ def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None) -> Fi
     Raises:
         DataError: if it is no table with a header, naming the first row that does not fit.
     """
-    import pandas as pd
-
     if path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
         raise DataError(f"{path} is no regular file")
     try:
         form = _form(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=form.separator,
-                decimal=form.decimal,
-                thousands=form.thousands,
-                encoding=form.encoding,
-                names=list(form.header),
-                skiprows=form.header_lines,
-                header=None,
-                index_col=False,
-                usecols=range(len(form.header)) if form.trailing else None,
-                na_values=MISSING,
-                skipinitialspace=True,
-                low_memory=False,
-            )
-    except DataError:
-        raise
-    except (OSError, UnicodeError, ValueError, csv.Error, pd.errors.ParserWarning) as error:
-        _check_rows(path)
+        frame = _read(path, form)
+        if len(frame) and frame.iloc[:, -1].isna().any():  # pandas fills short rows
+            _check_rows(path, form)
+    except (OSError, UnicodeError, ValueError, csv.Error) as error:
         reason = str(error).strip().split("\n")[0]
         raise DataError(f"{path} cannot be read as a table ({reason}); expected text with a header") from error
-    if len(frame) and frame.iloc[:, -1].isna().any():  # pandas fills short rows
-        _check_rows(path)
     if told is not None and form.encoding == "cp1252":
         told.more.append(f"{path.name} is read as Windows-1252, since it is no UTF-8")
     return File(frame, str(path), part, first_row=2)
@@ -130,6 +110,33 @@ class _Form:
     header_lines: int
     comments: int
     trailing: bool
+
+
+def _read(path: Path, form: _Form) -> Any:
+    """Return the table of pandas."""
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are too long
+            return pd.read_csv(
+                path,
+                sep=form.separator,
+                decimal=form.decimal,
+                thousands=form.thousands,
+                encoding=form.encoding,
+                names=list(form.header),
+                skiprows=form.header_lines,
+                header=None,
+                index_col=False,
+                usecols=range(len(form.header)) if form.trailing else None,
+                na_values=MISSING,
+                skipinitialspace=True,
+                low_memory=False,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        _check_rows(path, form)
+        raise ValueError(str(error)) from error
 
 
 def _form(path: Path) -> _Form:
@@ -201,13 +208,12 @@ def _decimal(cells: list[str], separator: str) -> tuple[str, str | None]:
     return ("," if commas and not points else "."), None
 
 
-def _check_rows(path: Path) -> None:
+def _check_rows(path: Path, form: _Form) -> None:
     """Refuse rows of another length than the header.
 
     Raises:
         DataError: naming the first.
     """
-    form = _form(path)
     width = len(form.header) + form.trailing
     with path.open(newline="", encoding=form.encoding) as file:
         lines = islice(file, form.comments, None)
