@@ -136,6 +136,16 @@ def shards(*names: str, members: tuple[str, ...] = ("png", "cls")) -> Write:
     return write
 
 
+def links(target: str, *names: str) -> Write:
+    """Write links to a folder."""
+
+    def write() -> None:
+        for name in names:
+            Path(name).symlink_to(target)
+
+    return write
+
+
 def both(*writes: Write) -> Write:
     """Write several things."""
     return lambda: [write() for write in writes]
@@ -198,7 +208,7 @@ FOLDERS = [
     Layout(
         "two links to one folder",
         "photos",
-        both(images("store", "photos/a"), lambda: [Path(f"photos/{n}").symlink_to("../store") for n in "bc"]),
+        both(images("store", "photos/a"), links("../store", "photos/b", "photos/c")),
     ),
     Layout(
         "another folder as the test part",

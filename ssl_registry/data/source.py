@@ -85,6 +85,7 @@ class Source:
         """
         for name, field in DataOptions.model_fields.items():
             value = options.get(name)
+            value = tuple(value) if isinstance(value, list) else value  # as a file of options has it
             if name != "seed" and value is not None and value != field.default:
                 raise ConfigError(
                     f"{name}={value!r} says how a source is opened, and {self.name} is a Source that is open already; "
