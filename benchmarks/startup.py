@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from harness import Work, arguments, run
 
@@ -20,13 +23,38 @@ COMMANDS = {
 }
 
 
-def process(command: list[str]) -> Callable[[], object]:
-    return lambda: subprocess.run([sys.executable, *command], check=True, capture_output=True)
+PLUGINS = 30
+METADATA = """Metadata-Version: 2.4
+Name: ssl-registry-made-up-{number}
+Version: 0.1.0
+Summary: Method number {number}, which is as long in its words as others are.
+Requires-Dist: ssl-registry<0.2,>=0.1
+Requires-Dist: torch>=2.11
+"""
+ENTRY_POINTS = "[ssl_registry.methods]\nmade-up-{number} = ssl_registry_made_up_{number}:MadeUp\n"
+
+
+def process(command: list[str], *path: str) -> Callable[[], object]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")])}
+    return lambda: subprocess.run([sys.executable, *command], check=True, capture_output=True, env=environment)
+
+
+def install(folder: Path) -> None:
+    """Write the metadata of so many plugins, as pip does; nothing of them is imported by what is measured."""
+    for number in range(PLUGINS):
+        metadata = folder / f"ssl_registry_made_up_{number}-0.1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text(METADATA.format(number=number))
+        (metadata / "entry_points.txt").write_text(ENTRY_POINTS.format(number=number))
 
 
 def works(options: argparse.Namespace) -> Iterator[Work]:
-    calls = {name: process(command) for name, command in COMMANDS.items()}
-    yield Work("a command, from nothing", calls, "Start-up", rounds=3)
+    with tempfile.TemporaryDirectory() as folder:
+        install(Path(folder))
+        calls = {name: process(command) for name, command in COMMANDS.items()}
+        many = process(COMMANDS["ssl-registry list"], folder)
+        calls = {f"ssl-registry list, {PLUGINS} plugins more": many, "python alone": process(["-c", "pass"]), **calls}
+        yield Work("a command, from nothing", calls, "Start-up", rounds=5)
 
     import timm
 

@@ -83,10 +83,15 @@ class Registry:
             raise MethodNotFoundError(f"{name!r} was not registered here. Registered: {_listed(self._local)}")
         del self._local[name]
 
-    def methods(self) -> list[MethodInfo]:
-        """List every method, without importing a plugin; one row a distribution that provides it."""
+    def methods(self, installed: list[MethodInfo] | None = None) -> list[MethodInfo]:
+        """List every method, without importing a plugin; one row a distribution that provides it.
+
+        Args:
+            installed: those that were found just now, which spares a second look.
+        """
         local = [_describe(name, cls) for name, cls in self._local.items()]
-        return sorted([*local, *self._installed()], key=lambda info: (info.name, info.distribution or ""))
+        installed = self._installed() if installed is None else installed
+        return sorted([*local, *installed], key=lambda info: (info.name, info.distribution or ""))
 
     def info(self, name: str) -> MethodInfo:
         """Find a method by ``name`` or ``distribution:name``, without importing its plugin.

@@ -79,6 +79,9 @@ class RunOptions(DataOptions):
     probe_budget: float = Field(
         0.03, gt=0, description="Share of the training time that these measurements may take; others are left out."
     )
+    probe_samples: int = Field(
+        5_000, ge=1, description="Samples of each part that these measurements look at, of each class its share."
+    )
     guard: GuardMode = Field("warn", description="What to do about a collapse: warn, stop the run, or nothing.")
     logger: str | None = Field(
         None,
@@ -130,5 +133,6 @@ RESERVED = frozenset(RunOptions.model_fields) | {
 # what watch it trains. Anything else would make it another run, whose record says that it always was one.
 MAY_CHANGE = frozenset(
     {"data", "test_data", "data_root", "backbone", "start_from", "epochs", "batch_size", "workers", "cache", "compile"}
-    | {"trainer", "knn", "probe_every", "probe_budget", "guard", "logger", "report", "checkpoint_every"}
+    | {"trainer", "knn", "probe_every", "probe_budget", "probe_samples", "guard", "logger", "report"}
+    | {"checkpoint_every"}
 )

@@ -108,6 +108,7 @@ def shards(tmp_path_factory):
     return *options, "--checkpoint_every", "2", "--epochs", "2"
 
 
+@pytest.mark.slow  # half a minute; tests/data has the order of shards after a restart
 def test_killed_inside_an_epoch_of_shards(folder, shards):
     """It goes on behind the last checkpoint with the sample that was next: the end is the same, bit for bit."""
     survival.timed(folder, "--out", "whole", *shards)

@@ -32,6 +32,7 @@ def shortened(words):
     return [SHORTER.get(before, word) for before, word in zip(["", *words], words, strict=False)]
 
 
+@pytest.mark.slow  # nearly a minute; each command has tests of its own
 def test_the_whole_way(tmp_path, monkeypatch, capsys):
     """Train, evaluate, report, fine-tune, export, load in timm, embed, and start another method."""
     monkeypatch.chdir(tmp_path)

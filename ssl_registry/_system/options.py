@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -92,6 +93,8 @@ def _type_name(annotation: Any) -> str:
         return " | ".join(map(str, get_args(annotation)))
     if annotation is Path:
         return "path"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return " | ".join(annotation.__members__)
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return annotation.__name__
     return re.sub(r"\b(typing|builtins)\.", "", str(annotation))

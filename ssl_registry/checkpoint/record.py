@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
+from packaging.version import InvalidVersion, Version
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -165,10 +166,23 @@ def read_record(checkpoint: Mapping[str, Any]) -> Record:
     try:
         return Record.model_validate(upgrade(plain(found)))
     except ValidationError as error:
+        version = found.get("core_version")
+        if any(problem["type"] == "extra_forbidden" for problem in error.errors()) and _is_newer(version):
+            raise CheckpointError(
+                f"the checkpoint was written by ssl-registry {version}, which records more than {__version__} "
+                "knows: pip install --upgrade ssl-registry"
+            ) from None
         fact = first_problem(error)
         raise CheckpointError(f"the checkpoint's record is damaged: {fact}; use another one") from None
     except ValueError as error:
         raise CheckpointError(f"the checkpoint's record is damaged: {error}; use another one") from None
+
+
+def _is_newer(version: Any) -> bool:
+    try:
+        return Version(version) > Version(__version__)
+    except (TypeError, InvalidVersion):
+        return False
 
 
 def check_method(record: Record, info: MethodInfo) -> None:

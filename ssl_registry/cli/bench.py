@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from ssl_registry._registry import registry
 from ssl_registry._system.terminal import printable
-from ssl_registry._system.trust import deed_of_data, require_trust
+from ssl_registry._system.trust import require_trust
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.errors import ConfigError
 from ssl_registry.recipes.finding import find_recipes
+from ssl_registry.runs.deeds import deed_of_data
 from ssl_registry.runs.folder import Run
 
 if TYPE_CHECKING:

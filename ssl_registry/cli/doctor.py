@@ -51,7 +51,7 @@ def examine(timeout: float) -> dict[str, Any]:
     Args:
         timeout: seconds that each plugin's import may take.
     """
-    plugins = [asdict(checked(info, timeout)) for info in list_entries()]
+    plugins = [asdict(info) for info in checked(list_entries(), timeout)]
     facts = {
         "system": {"platform": platform.platform(), "python": sys.version.split()[0], "cores": os.cpu_count()},
         "versions": _versions(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 from ssl_registry._registry import registry
 from ssl_registry.data.sources import SOURCES
-from ssl_registry.discovery.entry_points import EntryInfo, discover
+from ssl_registry.discovery.entry_points import EntryInfo, MethodInfo, discover
 from ssl_registry.discovery.health import import_problem
 from ssl_registry.discovery.tables import PluginTable
 from ssl_registry.model.encoders import ENCODERS
@@ -20,8 +22,9 @@ TABLES: dict[str, PluginTable[Any]] = {table.kind: table for table in (SOURCES, 
 
 def list_entries() -> list[EntryInfo]:
     """List every method, and the sources, formats and backbones that plugins add; nothing is imported."""
-    others = discover(tuple(TABLES))
-    return [*registry.methods(), *(TABLES[info.kind].beside_own(info) for info in others)]
+    found = discover()
+    others = [TABLES[info.kind].beside_own(info) for info in found if info.kind in TABLES]
+    return [*registry.methods([info for info in found if isinstance(info, MethodInfo)]), *others]
 
 
 def load_entry(kind: str, name: str) -> object:
@@ -40,8 +43,13 @@ def load_entry(kind: str, name: str) -> object:
     return TABLES[kind].load(info)
 
 
-def checked(info: EntryInfo, timeout: float) -> EntryInfo:
-    """Import one entry in a process of its own, and mark it as broken if that fails."""
+def checked(entries: list[EntryInfo], timeout: float) -> list[EntryInfo]:
+    """Import each entry in a process of its own, as many at once as there are cores, and mark those that fail."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda info: _checked(info, timeout), entries))
+
+
+def _checked(info: EntryInfo, timeout: float) -> EntryInfo:
     if info.status != "ok" and not (info.status == "conflict" and info.kind == "method"):
         return info
     problem = import_problem(info, timeout=timeout)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
+import textwrap
 from argparse import ArgumentTypeError
 from dataclasses import asdict
 
@@ -14,7 +18,8 @@ from ssl_registry.discovery.health import DEFAULT_TIMEOUT
 
 __all__ = ["add_timeout", "run"]
 
-COLORS = {"ok": "green", "local": "cyan", "blocked": "yellow"}
+BOLD, RED, RESET = "\x1b[1m", "\x1b[31m", "\x1b[0m"
+COLORS = {"ok": "\x1b[32m", "local": "\x1b[36m", "blocked": "\x1b[33m"}
 
 
 def run(argv: list[str]) -> int:
@@ -28,7 +33,7 @@ def run(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     found = list_entries()
     if options.check:
-        found = [checked(info, options.timeout) for info in found]
+        found = checked(found, options.timeout)
     if options.json:
         print(json.dumps([asdict(info) for info in found], indent=2))
     else:
@@ -67,23 +72,27 @@ def _print(found: list[EntryInfo]) -> None:
 
 
 def _print_table(rows: list[EntryInfo], title: str, *, with_kind: bool = False) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    """Print columns, the last one wrapped to a terminal's width; where output is no terminal, a row is one line.
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (title, *["kind"] * with_kind, "package", "version", "status"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("summary")
+    Not by rich, whose import and layout take longer than all else that this command does (benchmarks/startup.py).
+    """
+    table = [(title, *["kind"] * with_kind, "package", "version", "status", "summary")]
     for info in rows:
-        color = COLORS.get(info.status, "red")
-        problem = f"\n[{color}]{escape(info.problem)}[/]" if info.problem else ""
-        table.add_row(
-            escape(info.name),
-            *[info.kind] * with_kind,
-            escape(info.distribution or "(this process)"),
-            escape(info.version),
-            f"[{color}]{info.status}[/]",
-            escape(info.summary) + problem,
-        )
-    Console().print(table)
+        package = info.distribution or "(this process)"
+        table.append((info.name, *[info.kind] * with_kind, package, info.version, info.status, info.summary))
+    widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[:-1]]
+    indent = sum(widths) + 2 * len(widths)
+    terminal = sys.stdout.isatty()
+    colored = terminal and "NO_COLOR" not in os.environ
+    room = max(20, shutil.get_terminal_size().columns - indent) if terminal else sys.maxsize
+    for cells, info in zip(table, [None, *rows], strict=True):
+        first, *more = textwrap.wrap(cells[-1], room) or [""]
+        words = [cell.ljust(width) for cell, width in zip(cells, [*widths, 0], strict=True)][:-1]
+        color = BOLD if info is None else COLORS.get(info.status, RED)
+        if colored:
+            words = [f"{color}{word}{RESET}" if info is None or word is words[-1] else word for word in words]
+        print("  ".join([*words, first]).rstrip())
+        problem = textwrap.wrap(info.problem, room) if info is not None else []
+        more += [f"{color}{line}{RESET}" for line in problem] if colored else problem
+        for line in more:
+            print(" " * indent + line)

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from ssl_registry._system.options import allowed_values, parse_options
-from ssl_registry._system.trust import deeds_of_settings, require_trust
+from ssl_registry._system.trust import require_trust
 from ssl_registry._system.yaml_files import flatten, read_yaml
 from ssl_registry.cli.train_options import check_known, make_parser, parse
 from ssl_registry.cli.words import normalized_words, take
@@ -28,6 +28,7 @@ from ssl_registry.recipes.adapting import adapt
 from ssl_registry.recipes.finding import load_recipe
 from ssl_registry.recipes.reading import TrainingRecipe
 from ssl_registry.run_options import RunOptions
+from ssl_registry.runs.deeds import deeds_of_settings
 from ssl_registry.runs.folder import Run
 
 __all__ = ["Settings", "resolve"]

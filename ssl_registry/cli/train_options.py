@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.data_arguments import data_help
+from ssl_registry.cli.option_types import teach
 from ssl_registry.cli.words import dashed
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.data.options import DataOptions
@@ -79,6 +80,7 @@ def _add(parser: ArgumentParser, title: str, model: type[BaseModel], names: Iter
         words = data_help() if name == "data" else field.description or ""
         # `--report` is as good as `--report true`.
         switch = bool in (field.annotation, *get_args(field.annotation))
+        teach(field.annotation)
         switched: dict[str, Any] = {"nargs": "?", "const": True} if switch else {}
         group.add_argument(
             f"--{name}",
@@ -146,6 +148,8 @@ def _in_words(message: str, models: list[type[BaseModel]]) -> str:
     model = next((model for model in models if key and key[1] in model.model_fields), None)
     if model and key and value:
         return f"{dashed(key[1])} {value[1]!r} is not accepted (allowed: {allowed_values(model, key[1])})"
+    if model and key:
+        return f"{dashed(key[1])} is not accepted (allowed: {allowed_values(model, key[1])})"
     if value and (trainers := re.search(r'key "(trainer\.[\w.]+)', message)):
         return f"{dashed(trainers[1])} {value[1]!r} is not accepted; --trainer.help tells what it takes"
     if stray := re.fullmatch(r"unrecognized arguments: (?!--)(\S+).*", message):

@@ -92,7 +92,17 @@ def _check_hooks(plugin: object, where: str) -> None:
                 f"{where}: there is no hook {name!r}.{did_you_mean(name, _SPECS)} Hooks: {', '.join(sorted(_SPECS))}"
             )
         if marked:
+            _check_runs_when_called(function, name, where)
             _check_arguments(function, name, where)
+
+
+def _check_runs_when_called(function: Any, name: str, where: str) -> None:
+    """Refuse functions of which a call alone runs nothing."""
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise ContractError(f"{where}: {name} is an async function, which nothing awaits; write a plain def")
+    marks = getattr(function, f"{PROJECT}_impl")
+    if inspect.isgeneratorfunction(function) and not (marks["wrapper"] or marks["hookwrapper"]):
+        raise ContractError(f"{where}: {name} has a yield, so a call of it runs nothing; return the value")
 
 
 def _check_arguments(function: Any, name: str, where: str) -> None:
@@ -100,6 +110,8 @@ def _check_arguments(function: Any, name: str, where: str) -> None:
     for argument in inspect.signature(function).parameters.values():
         if argument.name in ("self", "cls") or argument.default is not argument.empty:
             continue
+        if argument.name in known and argument.kind is argument.KEYWORD_ONLY:
+            raise ContractError(f"{where}: {name} takes {argument.name!r} behind a *, where pluggy does not see it")
         if argument.name not in known or argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL):
             raise ContractError(
                 f"{where}: {name} has no argument {argument.name!r}.{did_you_mean(argument.name, known)} "

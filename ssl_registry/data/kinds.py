@@ -37,6 +37,8 @@ class SourceKind:
         written: how a user writes it, for help and docs; default: the name and a colon.
         names: words that mean it by themselves, among which the nearest to a wrong one is sought.
         extra: the extra of this package that it needs.
+        local: whether it only reads files of this machine, for the core's kinds: of others, a run that names one asks
+            for ``--trust`` before it is opened again.
 
     Example:
         >>> kind = SourceKind("hdf5", "signals in HDF5", open=print, matches=lambda spec: spec.endswith(".h5"))
@@ -51,6 +53,7 @@ class SourceKind:
     written: tuple[str, ...] = ()
     names: Callable[[], Iterable[str]] = tuple
     extra: str = ""
+    local: bool = False
 
     @property
     def described(self) -> str:

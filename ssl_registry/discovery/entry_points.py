@@ -9,6 +9,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import PurePath
 from typing import Any
 
@@ -181,15 +182,25 @@ def _one_line(text: str | None) -> str:
 
 
 def _core_requirement(requirements: list[str]) -> str:
-    for text in requirements:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            continue  # another tool's dialect: it says nothing about the core
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if canonicalize_name(requirement.name) == CORE and applies:
-            return str(requirement.specifier)
-    return ""
+    return next(filter(None, map(_on_core, requirements)), "")
+
+
+@cache  # all first-party plugins say the same
+def _on_core(text: str) -> str:
+    """Return the range of versions that a requirement sets for the core; nothing if it is about something else."""
+    if not canonicalize_name(text).startswith(CORE):
+        return ""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return ""  # another tool's dialect: it says nothing about the core
+    applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    return str(requirement.specifier) if canonicalize_name(requirement.name) == CORE and applies else ""
+
+
+@cache
+def _accepts(requires: str, version: str) -> bool:
+    return Requirement(f"{CORE}{requires}").specifier.contains(version, prereleases=True)
 
 
 def _judge(info: EntryInfo) -> EntryInfo:
@@ -203,7 +214,7 @@ def _judge(info: EntryInfo) -> EntryInfo:
     if ALLOW_VARIABLE in os.environ and not names & allowed:
         return replace(info, status="blocked", problem=f"not named in {ALLOW_VARIABLE}; add it there")
     version = _core_version()
-    if info.requires and not Requirement(f"{CORE}{info.requires}").specifier.contains(version, prereleases=True):
+    if info.requires and not _accepts(info.requires, version):
         problem = (
             f"needs {CORE}{info.requires}, this is {version}; run: pip install --upgrade {CORE} {info.distribution}"
         )

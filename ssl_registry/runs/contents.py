@@ -16,11 +16,12 @@ from torch import nn
 
 from ssl_registry._system.plain import first_problem, plain
 from ssl_registry._system.small_files import read_json
-from ssl_registry._system.trust import deeds_of_settings, require_trust
+from ssl_registry._system.trust import require_trust
 from ssl_registry._system.yaml_files import read_yaml
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import own_backbone
 from ssl_registry.run_options import RunOptions
+from ssl_registry.runs.deeds import deeds_of_settings
 
 __all__ = ["RunResults", "RunSettings", "read_provenance", "read_results", "read_settings"]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ssl_registry._registry import Registry
-from ssl_registry._system.trust import deeds_of_settings, require_trust
+from ssl_registry._system.trust import require_trust
 from ssl_registry.errors import CheckpointError, SSLRegistryError
 from ssl_registry.run_options import RunOptions
+from ssl_registry.runs.deeds import deeds_of_settings
 from ssl_registry.runs.folder import Run
 
 __all__ = ["Recorded", "recorded_options", "told_restoring"]

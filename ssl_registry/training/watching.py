@@ -25,7 +25,7 @@ class Watch:
 
     Args:
         run: its options ``guard`` (see `CollapseGuard`), ``knn`` (whether to measure, where the source has labels and a
-            held-out part), ``probe_every`` and ``probe_budget`` (see `OnlineProbe`).
+            held-out part), ``probe_every``, ``probe_budget`` and ``probe_samples`` (see `OnlineProbe`).
 
     Attributes:
         knn, linear: accuracies by features: ``pixels``, ``untrained``, ``trained``.
@@ -33,7 +33,7 @@ class Watch:
 
     def __init__(self, run: RunOptions) -> None:
         self.guard = CollapseGuard(run.guard)
-        self.probe = OnlineProbe(every=run.probe_every, budget=run.probe_budget)
+        self.probe = OnlineProbe(every=run.probe_every, budget=run.probe_budget, samples=run.probe_samples)
         self.measures = run.knn
         self.knn: dict[str, float] = {}
         self.linear: dict[str, float] = {}
@@ -47,7 +47,13 @@ class Watch:
         """Measure the raw input and the untrained backbone."""
         if not (self.measures and can_probe(data.source)):
             return
-        self.knn["pixels"] = quick_probe(pixels, data, None, linear=False).knn
+        most = self.probe.samples
+        parts = {"training": data.source.train, "held-out": data.source.test}
+        counts = {name: len(part) for name, part in parts.items() if part is not None}
+        if max(counts.values()) > most:
+            looked_at = " and ".join(f"{min(count, most):,} of {count:,} {name}" for name, count in counts.items())
+            log.info(f"k-NN and the linear probe look at {looked_at} samples (--probe-samples)")
+        self.knn["pixels"] = quick_probe(pixels, data, None, linear=False, samples=most).knn
         self.probe.expected = self._measure("untrained", model, data, device)
         log.info(f"k-NN accuracy before: {self.knn['untrained']:.3f} (raw input: {self.knn['pixels']:.3f})")
 
@@ -62,7 +68,7 @@ class Watch:
         log.info("; ".join(told))
 
     def _measure(self, name: str, model: SSLModule, data: SSLDataModule, device: torch.device) -> float:
-        measured = quick_probe(model.to(device).embed, data, device)
+        measured = quick_probe(model.to(device).embed, data, device, samples=self.probe.samples)
         self.knn[name] = measured.knn
         if measured.linear is not None:
             self.linear[name] = measured.linear

@@ -8,6 +8,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 TINY = {"image-size": 8, "samples": 60, "width": 4, "batch": 16, "steps": 2, "seeds": 2, "methods": "byol", "k": 5}
 
@@ -19,6 +21,7 @@ def script(name: str, *arguments: object) -> str:
     return found.stdout
 
 
+@pytest.mark.slow  # a process that imports all peers
 def test_both_train_on_digits(tmp_path):
     """From one untrained backbone and through all steps; without lightly, ours alone, and how to install it."""
     options = [word for name, value in TINY.items() for word in (f"--{name}", value)]
@@ -41,6 +44,7 @@ def test_both_train_on_digits(tmp_path):
     assert "| BYOL | ours |" in printed
 
 
+@pytest.mark.slow  # a process that imports all peers
 def test_one_alone(tmp_path):
     """--who leaves the other out."""
     options = [word for name, value in (TINY | {"seeds": 1, "who": "ours"}).items() for word in (f"--{name}", value)]

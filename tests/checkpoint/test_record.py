@@ -146,3 +146,14 @@ def test_policy_of_a_record_is_the_models() -> None:
     model = registry.create("simclr", backbone="resnet10t", image_size=32)
     model.view_policy = ViewPolicy(views=(ImageView(flip=0.5),), image_size=16, mean=(0.1,) * 3)
     assert read_record({RECORD_KEY: make_record(model).model_dump()}).view_policy == model.view_policy
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [("99.0", r"written by ssl-registry 99\.0, .*pip install --upgrade"), ("0.0.1", "damaged"), (None, "damaged")],
+)
+def test_a_field_that_is_not_known(version, words):
+    """Of a newer version it is no damage: the way out is to upgrade."""
+    record = {**copy.deepcopy(FORMAT_1), "core_version": version, "mood": "good"}
+    with pytest.raises(CheckpointError, match=words):
+        read_record({RECORD_KEY: record})

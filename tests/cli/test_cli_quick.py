@@ -38,7 +38,7 @@ def test_list_in_a_fresh_process_imports_no_torch():
 
 def test_list_of_the_core_alone(capsys, monkeypatch):
     """Without plugins it lists nothing and says how to get methods."""
-    monkeypatch.setattr("ssl_registry._registry.discover_methods", list)
+    monkeypatch.setattr("ssl_registry.cli.entries.discover", list)
     assert main(["list"]) == 0
     assert "pip install ssl-registry-byol" in capsys.readouterr().out
 

@@ -92,6 +92,42 @@ def test_wrong_argument():
     refused(Wrong, r"no argument 'modell'. Did you mean 'model'.*model, ctx")
 
 
+async def awaited(self, model):
+    pass
+
+
+def yields(self, model):
+    yield
+
+
+def behind_a_star(self, *, model):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (awaited, "on_step_end is an async function, which nothing awaits"),
+        (yields, "on_step_end has a yield, so a call of it runs nothing"),
+        (behind_a_star, r"on_step_end takes 'model' behind a \*"),
+    ],
+)
+def test_a_function_that_would_not_run(function, words):
+    """What a plain call would leave undone, or could not be called with."""
+    refused(type("Odd", (Good,), {"on_step_end": hookimpl(function)}), words)
+
+
+def test_an_observer_may_wrap():
+    """A wrapper yields by right."""
+
+    class Wraps(Good):
+        @hookimpl(wrapper=True)
+        def on_step_end(self, model):
+            return (yield)
+
+    assert check_method_class(Wraps, source="dist 1.0") is Wraps
+
+
 @pytest.mark.parametrize("missing", ["build_heads", "compute_loss"])
 def test_missing_required_hook(missing):
     """Both required hooks are asked for by name."""

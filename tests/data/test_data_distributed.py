@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.loading.loader import training_loader
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.sampling import EpochSampler
+from ssl_registry.testing.processes import run_in_two
 
 
 class Tiny(LightningModule):
@@ -69,34 +68,23 @@ def fit(folder: Path, checkpoint: Path | None = None) -> tuple[Tiny, Trainer]:
     return model, trainer
 
 
-def process(rank: int, port: int, folder: Path) -> None:
-    """One rank, started as torchrun would."""
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", LOCAL_RANK=str(rank), NODE_RANK="0"
-    )
+def on_rank(rank: int, folder: str) -> dict[str, Any]:
     warnings.simplefilter("ignore")  # Lightning's, about data loaders and validation on two ranks
-    torch.set_num_threads(1)
-    whole, trainer = fit(folder)
-    resumed = [fit(folder, folder / f"step={step}.ckpt")[0] for step in (2, 3, 4)]
-    torch.save(
-        {
-            "seen": whole.seen,
-            "sampler": type(trainer.train_dataloader.sampler).__name__,
-            "tails": [model.seen for model in resumed],
-            "same": [torch.equal(whole.linear.weight, model.linear.weight) for model in resumed],
-        },
-        folder / f"rank{rank}.pt",
-    )
-    torch.distributed.destroy_process_group()
+    whole, trainer = fit(Path(folder))
+    resumed = [fit(Path(folder), Path(folder) / f"step={step}.ckpt")[0] for step in (2, 3, 4)]
+    return {
+        "seen": whole.seen,
+        "sampler": type(trainer.train_dataloader.sampler).__name__,
+        "tails": [model.seen for model in resumed],
+        "same": [torch.equal(whole.linear.weight, model.linear.weight) for model in resumed],
+    }
 
 
 def test_two_processes(tmp_path: Path) -> None:
     """Orders are those of the pure function; going on from any step ends in the same weights."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(process, (port, tmp_path), nprocs=2)
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    outcomes = run_in_two(on_rank, str(tmp_path))
+    assert [outcome.error for outcome in outcomes] == ["", ""]
+    ranks = [outcome.value for outcome in outcomes]
     for rank, found in enumerate(ranks):
         loader = training_loader(source().train, batch_size=4, seed=3, rank=rank, world_size=2)
         expected = []

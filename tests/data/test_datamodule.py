@@ -95,6 +95,19 @@ def test_limited_evaluation_is_spread() -> None:
     assert len(torch.cat([y for _, y in data.train_eval_dataloader(limit=99)])) == 10
 
 
+def test_limited_evaluation_has_each_class() -> None:
+    """Where labels are known, each class has its share, in whatever order its samples lie; the same each time."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)[torch.randperm(100, generator=generator)]
+    samples = Samples(torch.arange(100.0)[:, None], y)
+    data = SSLDataModule(Source("table", "table", (1,), samples, samples, ("a", "b", "c")), batch_size=4)
+    for loader in (data.train_eval_dataloader(limit=10), data.test_dataloader(limit=10)):
+        assert torch.cat([labels for _, labels in loader]).bincount().tolist() == [6, 3, 1]
+    first, second = (torch.cat([x for x, _ in data.train_eval_dataloader(limit=10)]) for _ in range(2))
+    assert torch.equal(first, second)
+    assert torch.equal(first, first.sort(dim=0).values)
+
+
 def test_evaluation_leaves_the_global_generator_alone() -> None:
     """An evaluation in the midst of training does not change what follows."""
     data = SSLDataModule(table(), batch_size=4)
@@ -149,3 +162,12 @@ def test_no_samples() -> None:
     """A source without training samples is told at once."""
     with pytest.raises(DataError, match="table has no training samples"):
         SSLDataModule(table(0))
+
+
+def test_a_limit_leaves_out_what_has_no_label() -> None:
+    """Measurements look at labelled samples, however many others are trained on."""
+    labels = torch.tensor([-1] * 90 + [0, 1] * 5)
+    source = Source("x", "table", (1,), Samples(torch.arange(100.0)[:, None], labels), classes=("a", "b"))
+    loader = SSLDataModule(source).train_eval_dataloader(limit=6)
+    found = torch.cat([y for _, y in loader])
+    assert torch.bincount(found).tolist() == [3, 3]

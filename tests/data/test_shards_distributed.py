@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tarfile
 import warnings
 from io import BytesIO
@@ -18,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_registry.data import SSLDataModule, open_source
+from ssl_registry.testing.processes import run_in_two
 
 SAMPLES = 48
 
@@ -61,24 +61,19 @@ def fit(folder: Path, *, save: bool, checkpoint: Path | None = None) -> list[lis
     return model.seen
 
 
-def process(rank: int, port: int, folder: Path) -> None:
-    """One rank, started as torchrun would."""
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", LOCAL_RANK=str(rank), NODE_RANK="0"
-    )
+def on_rank(rank: int, place: str, cache: str) -> dict[str, Any]:
+    folder = Path(place)
+    os.environ["XDG_CACHE_HOME"] = cache
     warnings.simplefilter("ignore")  # Lightning's, about a validation that is switched off
-    torch.set_num_threads(1)
-    # A process that was spawned would spawn its workers too, each with a torch of its own to import.
+    # This process's way to start others is its own beginning's, from which a worker would import torch again.
     torch.multiprocessing.set_start_method("fork", force=True)
     whole = fit(folder, save=True)
     tails = [fit(folder, save=False, checkpoint=folder / f"step={step}.ckpt") for step in (2, 7)]
-    torch.save({"whole": whole, "tails": tails}, folder / f"rank{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return {"whole": whole, "tails": tails}
 
 
-def test_two_processes_over_shards(tmp_path: Path, monkeypatch: Any) -> None:
+def test_two_processes_over_shards(tmp_path: Path) -> None:
     """48 samples in 5 unequal shards: each once in each epoch; going on inside an epoch repeats and loses none."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     bounds = [0, 5, 19, 22, 40, SAMPLES]
     for shard, (start, end) in enumerate(pairwise(bounds)):
         with tarfile.open(tmp_path / f"{shard}.tar", "w") as archive:
@@ -89,11 +84,9 @@ def test_two_processes_over_shards(tmp_path: Path, monkeypatch: Any) -> None:
                 member.size = stream.tell()
                 stream.seek(0)
                 archive.addfile(member, stream)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(process, (port, tmp_path), nprocs=2)
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    outcomes = run_in_two(on_rank, str(tmp_path), str(tmp_path / "cache"))
+    assert [outcome.error for outcome in outcomes] == ["", ""]
+    ranks = [outcome.value for outcome in outcomes]
     steps = SAMPLES // 8
     for epoch in range(2):
         seen = [n for found in ranks for batch in found["whole"][epoch * steps : (epoch + 1) * steps] for n in batch]

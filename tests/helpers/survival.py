@@ -30,14 +30,28 @@ def context() -> Any:
     return found
 
 
-def start(folder: Path, *argv: str, limit: int | None = None) -> Any:
-    """Start the command in a folder; ``limit`` is the largest file it can write, in bytes, as on a full disk."""
-    process = context().Process(target=_run, args=(str(folder), [*ARGV, *argv], limit))
+def start(
+    folder: Path,
+    *argv: str,
+    words: tuple[str, ...] = ARGV,
+    limit: int | None = None,
+    variables: dict[str, str] | None = None,
+) -> Any:
+    """Start the command in a folder.
+
+    Args:
+        folder: where it runs.
+        *argv: arguments behind ``words``.
+        words: the command.
+        limit: the largest file it can write, in bytes, as on a full disk.
+        variables: of its environment, such as its rank.
+    """
+    process = context().Process(target=_run, args=(str(folder), [*words, *argv], limit, variables or {}))
     process.start()
     return process
 
 
-def _run(folder: str, argv: list[str], limit: int | None) -> None:
+def _run(folder: str, argv: list[str], limit: int | None, variables: dict[str, str]) -> None:
     import resource
     import sys
     import warnings
@@ -45,6 +59,7 @@ def _run(folder: str, argv: list[str], limit: int | None) -> None:
     from ssl_registry.cli import main
 
     warnings.simplefilter("ignore")
+    os.environ.update(variables)
     os.chdir(folder)
     with open("err.txt", "a") as err, open(os.devnull, "w") as out:
         sys.stdout, sys.stderr = out, err

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import os
-import socket
 import warnings
 from collections import OrderedDict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from ssl_registry import SupervisedModule
 from ssl_registry.errors import BackboneError, BatchError, ConfigError
+from ssl_registry.testing.processes import run_in_two
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*_dataloader' does not have many workers"),
@@ -483,13 +481,8 @@ def test_wrong_batches_for_predict(batch):
 # --- two processes ----------------------------------------------------------------------------------------
 
 
-def process(rank: int, port: int, folder: Path) -> None:
-    """One rank, started as torchrun would."""
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", LOCAL_RANK=str(rank), NODE_RANK="0"
-    )
+def on_rank(rank: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")  # Lightning's, about data loaders and validation on two ranks
-    torch.set_num_threads(1)
     model = make(
         freeze_backbone=True,
         lr_scheduler=ReduceLROnPlateau,
@@ -499,19 +492,14 @@ def process(rank: int, port: int, folder: Path) -> None:
     run = trainer(devices=2, strategy="ddp", max_epochs=2)
     run.fit(model, loader(0, 100, batch_size=10), loader(100, 200, batch_size=10))
     logged = {name: value.item() for name, value in run.callback_metrics.items()}
-    torch.save({"logged": logged, "model": model.state_dict()}, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return {"logged": logged, "model": model.state_dict()}
 
 
-def test_two_processes(tmp_path, monkeypatch):
+def test_two_processes():
     """Logged values are those of all ranks' samples, the same on each; so are the weights."""
-    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(process, (port, tmp_path), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    outcomes = run_in_two(on_rank)
+    assert [outcome.error for outcome in outcomes] == ["", ""]
+    first, second = (outcome.value for outcome in outcomes)
     assert first["logged"] == second["logged"]
     model = make()
     model.load_state_dict(first["model"])

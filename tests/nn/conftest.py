@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch._subclasses import FakeTensorMode
 
+from ssl_registry.testing.processes import PRELOAD
+
 WORLD = 2
 
 
@@ -36,7 +38,8 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     The processes start once, because importing torch takes longer than all these tests.
     """
     folder = str(tmp_path_factory.mktemp("ranks"))
-    context = torch.multiprocessing.get_context("spawn")
+    context = torch.multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
     pipes, processes = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GLOO_SOCKET_IFNAME", "lo")

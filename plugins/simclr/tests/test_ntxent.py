@@ -329,7 +329,7 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
     """
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    multiprocessing.spawn(work, (str(tmp_path),), nprocs=WORLD)
+    multiprocessing.start_processes(work, (str(tmp_path),), nprocs=WORLD, start_method="forkserver")
     found = [torch.load(tmp_path / f"{number}.pt") for number in range(WORLD)]
     for temperature, batch in CASES:
         loss = NTXentLoss(temperature)

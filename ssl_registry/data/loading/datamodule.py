@@ -105,22 +105,22 @@ class SSLDataModule(LightningDataModule):
         """Every training sample once, in order; all of them on each rank.
 
         Args:
-            limit: at most so many samples, spread evenly: a folder lists one class after the other.
+            limit: at most so many samples, the same ones each time: of each class its share where labels can be had
+                without the samples, else spread evenly.
         """
-        train = self.source.train
-        count = len(train)
-        if limit is None or limit >= count:
-            return self._ordered(train)
-        _check("limit", limit, least=1)
-        return self._ordered(Subset(train, [index * count // limit for index in range(limit)]))
+        return self._ordered(_limited(self.source.train, limit))
 
     def val_dataloader(self) -> DataLoader[Any] | list[Any]:
         """The test part in order, or an empty list."""
         return self.test_dataloader()
 
-    def test_dataloader(self) -> DataLoader[Any] | list[Any]:
-        """The test part in order, or an empty list."""
-        return [] if self.source.test is None else self._ordered(self.source.test)
+    def test_dataloader(self, limit: int | None = None) -> DataLoader[Any] | list[Any]:
+        """The test part in order, or an empty list.
+
+        Args:
+            limit: as `train_eval_dataloader`.
+        """
+        return [] if self.source.test is None else self._ordered(_limited(self.source.test, limit))
 
     def _ordered(self, dataset: Dataset[Any]) -> DataLoader[Any]:
         # A generator of its own: a DataLoader draws its workers' seeds from the global one, and an evaluation
@@ -135,6 +135,22 @@ class SSLDataModule(LightningDataModule):
 
     def _pins_memory(self) -> bool:
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+
+def _limited(dataset: SampleSet, limit: int | None) -> Dataset[Any]:
+    count = len(dataset)
+    if limit is None or limit >= count:
+        return dataset
+    _check("limit", limit, least=1)
+    labels = dataset.labels
+    order = torch.arange(count)
+    if labels is not None and labels.ndim == 1:  # evenly over samples in the order of classes: each has its share
+        order = labels.argsort(stable=True)
+        if not labels.is_floating_point():
+            order = order[int((labels < 0).sum()) :]  # nothing is measured on samples without a label
+    limit = min(limit, len(order))
+    spread = order[torch.arange(limit) * len(order) // max(limit, 1)].sort().values
+    return Subset(dataset, spread.tolist())
 
 
 def _check(name: str, number: object, *, least: int) -> None:

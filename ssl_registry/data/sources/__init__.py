@@ -42,6 +42,7 @@ SOURCES = SourceTable(
             matches=lambda spec: spec == "digits",
             written=("digits",),
             names=lambda: ["digits"],
+            local=True,
         ),
         SourceKind(
             "parquet",
@@ -50,6 +51,7 @@ SOURCES = SourceTable(
             matches=lambda spec: spec.endswith(".parquet"),
             written=("x.parquet", "'data/*.parquet'"),
             extra="parquet",
+            local=True,
         ),
         SourceKind(
             "hf",
@@ -57,6 +59,7 @@ SOURCES = SourceTable(
             open=lazily(f"{FILES}.hugging_face:hugging_face"),
             written=("hf:NAME", "hf:FOLDER"),
             extra="datasets",
+            local=True,
         ),
         SourceKind(
             "shards",
@@ -72,6 +75,7 @@ SOURCES = SourceTable(
             open=lazily(f"{FILES}.array_files:array_file"),
             matches=_is_array_file,
             written=tuple(f"x{suffix}" for suffix in ARRAY_SUFFIXES),
+            local=True,
         ),
         SourceKind(
             "csv",
@@ -79,6 +83,7 @@ SOURCES = SourceTable(
             open=lazily(f"{FILES}.csv_files:csv_files"),
             matches=_is_text_table,
             written=("x.csv", "x.tsv", "'data/*.csv'"),
+            local=True,
         ),
         SourceKind(
             "folder",
@@ -87,6 +92,7 @@ SOURCES = SourceTable(
             matches=lambda spec: Path(spec).expanduser().is_dir(),
             written=("photos/",),
             extra="tiff",
+            local=True,
         ),
         SourceKind(
             "torchvision",
@@ -95,6 +101,7 @@ SOURCES = SourceTable(
             matches=lambda spec: spec in set_names(),
             written=("CIFAR10", "torchvision:CIFAR10"),
             names=set_names,
+            local=True,
         ),
     ]
 )

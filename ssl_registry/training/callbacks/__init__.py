@@ -4,6 +4,7 @@
 - `broken`: `NameBroken`, images that could not be read are named in the run's folder
 - `interrupt`: `SaveOnInterrupt`, Ctrl-C ends a run with a checkpoint that resumes exactly
 - `guard`: `CollapseGuard`, warns of a collapse; `diagnosis` tells what its snapshots mean and the likely causes
+- `progress`: `Progress`, the bar: epochs from 1, steps, rate and loss
 - `recompute`: a batch's loss a second time and its trivial value, without a trace
 - `probe`: `OnlineProbe`, k-NN and a linear probe within a budget of time
 - `sitting`: `Sitting`, when training begins behind a restored checkpoint, and its seconds over all sittings

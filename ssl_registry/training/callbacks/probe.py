@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError
-from ssl_registry.measures.quick import QuickProbe, can_probe, quick_probe
+from ssl_registry.measures.quick import MAX_SAMPLES, QuickProbe, can_probe, quick_probe
 from ssl_registry.model.module import SSLModule
 from ssl_registry.training.callbacks.recompute import keeps_weights_whole
 
@@ -31,6 +31,7 @@ class OnlineProbe(Callback):
         every: epochs between two measurements; 0 for none.
         budget: share of the time spent training that all measurements may take.
         expected: seconds that one takes, as measured before; 0 where not known.
+        samples: at most so many of each part are looked at, see `quick_probe`.
 
     Attributes:
         seconds: spent measuring.
@@ -41,7 +42,9 @@ class OnlineProbe(Callback):
         ConfigError: if ``every`` or ``budget`` is out of range.
     """
 
-    def __init__(self, *, every: int = 1, budget: float = 0.03, expected: float = 0.0) -> None:
+    def __init__(
+        self, *, every: int = 1, budget: float = 0.03, expected: float = 0.0, samples: int = MAX_SAMPLES
+    ) -> None:
         if every < 0:
             raise ConfigError(f"probe_every={every} must be 0 or more epochs")
         if not budget > 0:
@@ -49,6 +52,7 @@ class OnlineProbe(Callback):
         self.every = every
         self.budget = budget
         self.expected = expected
+        self.samples = samples
         self.seconds = 0.0
         self.last: QuickProbe | None = None
         self._started = time.perf_counter()
@@ -69,7 +73,7 @@ class OnlineProbe(Callback):
             return
         if not trainer.is_global_zero or not self._is_due(trainer):
             return
-        self.last = quick_probe(pl_module.embed, data, pl_module.device)
+        self.last = quick_probe(pl_module.embed, data, pl_module.device, samples=self.samples)
         self.expected = self.last.seconds
         self.seconds += self.last.seconds
         values = {"knn_accuracy": self.last.knn, "probe_share": self.share}

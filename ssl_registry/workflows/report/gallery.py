@@ -24,7 +24,7 @@ SAMPLES = 6  # in the grid of views
 DRAWS = 3  # of every view
 MAPPED = 500  # t-SNE of more takes longer than a look is worth
 QUERIES, NEIGHBOURS = 8, 6
-FITTED = 5_000  # training samples of the probe
+FITTED = 5_000  # samples of each part that the probe is fitted to and tried on
 SIDE = 96  # pixels of a picture of a view or a neighbour
 SMALL_SIDE = 48  # of a picture in the map
 
@@ -145,7 +145,7 @@ def _neighbours(features: Tensor) -> tuple[list[list[int]], list[list[float]]]:
 
 def _confusion(model: SSLModule, data: SSLDataModule, classes: list[str]) -> Confusion | None:
     bank, bank_labels = extract_features(model.embed, data.train_eval_dataloader(limit=FITTED), device=model.device)
-    queries, labels = extract_features(model.embed, data.test_dataloader(), device=model.device)
+    queries, labels = extract_features(model.embed, data.test_dataloader(limit=FITTED), device=model.device)
     if bank_labels is None or labels is None or not bool(bank.isfinite().all() and queries.isfinite().all()):
         return None
     (bank, bank_labels), (queries, labels) = labeled_only(bank, bank_labels), labeled_only(queries, labels)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from textwrap import dedent
-
 import pytest
 import torch
 
 from ssl_registry.data import SSLDataModule
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.quick import QuickProbe, quick_probe
+from ssl_registry.testing.processes import run_in_two
 from ssl_registry.training.callbacks import OnlineProbe
 from ssl_registry.training.callbacks import probe as probe_module
+from ssl_registry.workflows.train import train
 
 ALL = {"budget": 1e9}  # so that every epoch is measured
 
@@ -51,7 +48,7 @@ def test_budget_spaces_measurements_out(fit, source, monkeypatch):
             clock[0] += 1.0
             super().on_train_epoch_end(trainer, pl_module)
 
-    def measure(embed, datamodule, device):
+    def measure(embed, datamodule, device, *, samples):
         measured.append(clock[0])
         clock[0] += 2.0
         return QuickProbe(0.5, 0.5, 2.0)
@@ -80,24 +77,38 @@ def test_wrong_options(source, wrong, message):
         OnlineProbe(**wrong)
 
 
-DDP = """
-from ssl_registry.workflows.train import train
-
-result = train(
-    "simclr", backbone="network.py:Network", epochs=3, batch_size=64, out="run", options={"projection_dim": 16},
-    probe_budget=1e9, guard="stop", report=False,
-    trainer={"accelerator": "cpu", "devices": 2, "enable_progress_bar": False},
-)
-"""
+def on_rank(rank: int, folder: str, network: str) -> None:
+    train(
+        "simclr",
+        backbone=network,
+        epochs=3,
+        batch_size=64,
+        out=f"{folder}/run",
+        options={"projection_dim": 16},
+        probe_budget=1e9,
+        guard="stop",
+        report=False,
+        trainer={"accelerator": "cpu", "devices": 2, "enable_progress_bar": False},
+    )
 
 
 def test_two_processes_do_not_wait_for_ever(tmp_path, network):
     """Rank 0 measures alone while rank 1 goes on to its next collective operation; the guard asks all ranks."""
-    (tmp_path / "ddp.py").write_text(dedent(DDP))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*torchrun, "ddp.py"], cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert [(outcome.error, outcome.hung) for outcome in run_in_two(on_rank, str(tmp_path), network)] == [
+        ("", False),
+        ("", False),
+    ]
     (table,) = (tmp_path / "run/metrics").rglob("metrics.csv")
     header, *lines = table.read_text().splitlines()
     column = header.split(",").index("knn_accuracy")
     assert sum(bool(line.split(",")[column]) for line in lines) == 3
+
+
+def test_looks_at_a_bounded_sample_and_says_so(tmp_path, network, caplog):
+    """``probe_samples`` of each part; what is measured and how much of it there is are told once."""
+    caplog.set_level("INFO", logger="ssl_registry")
+    run = {"out": tmp_path / "run", "report": False, "guard": "off", "probe_samples": 50}
+    quiet = {"accelerator": "cpu", "enable_progress_bar": False, "max_steps": 2}
+    result = train("simclr", backbone=network, options={"projection_dim": 8}, trainer=quiet, **run)
+    assert "look at 50 of 1,300 training and 50 of 497 held-out samples (--probe-samples)" in caplog.text
+    assert result.knn["pixels"] * 50 == pytest.approx(round(result.knn["pixels"] * 50))
