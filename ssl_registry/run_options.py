@@ -154,7 +154,7 @@ RESERVED = frozenset(RunOptions.model_fields) | {
 # What a run that is resumed can be told anew: where its samples and its network lie now, how long, how fast and under
 # what watch it trains. Anything else would make it another run, whose record says that it always was one.
 MAY_CHANGE = frozenset(
-    {"data", "data_root", "backbone", "start_from", "from_network", "epochs", "batch_size", "workers", "cache"}
-    | {"compile", "trainer", "knn", "probe_every", "probe_budget", "probe_samples", "guard", "logger", "report"}
-    | {"checkpoint_every"}
+    {"data", "test_data", "data_root", "backbone", "start_from", "from_network", "epochs", "batch_size", "workers"}
+    | {"cache", "compile", "trainer", "knn", "probe_every", "probe_budget", "probe_samples", "guard", "logger"}
+    | {"report", "checkpoint_every"}
 )

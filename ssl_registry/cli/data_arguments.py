@@ -15,7 +15,10 @@ __all__ = ["DEVICES", "PATH", "add_data_arguments", "add_network", "add_trust", 
 PATH = "a run's folder, a checkpoint, an export, or with --backbone a file of weights of any toolbox"
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 # What the commands after training take of the run's options.
-DATA_OPTIONS = ("data", "data_root", "modality", "image_size", "batch_size", "workers")
+DATA_OPTIONS = (
+    *("data", "label_column", "test_data", "drop_columns", "data_root", "modality", "image_size"),
+    *("batch_size", "workers"),
+)
 
 
 def data_help() -> str:
@@ -29,8 +32,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     for name in DATA_OPTIONS:
         field = RunOptions.model_fields[name]
         words = data_help() if name == "data" else field.description or ""
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         group.add_argument(
             dashed(name),
+            *extra.get("flags", ()),  # type: ignore[misc]  # a list of names, by `DataOptions`
+            action="append" if name == "drop_columns" else "store",
             type=int if int in (field.annotation, *get_args(field.annotation)) else str,
             # The run decides where nothing is said here.
             help=re.sub(r" \(default: .*?\)", "", words).replace("%", "%%"),
@@ -61,4 +67,6 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 def data_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of Python's verbs that `add_data_arguments` parsed."""
-    return {name: getattr(options, name) for name in DATA_OPTIONS}
+    given = {name: getattr(options, name) for name in DATA_OPTIONS}
+    named = [name.strip() for word in given["drop_columns"] or () for name in word.split(",")]
+    return {**given, "drop_columns": tuple(name for name in named if name)}

@@ -86,14 +86,14 @@ def _print_table(rows: list[EntryInfo], title: str, *, with_kind: bool = False) 
     terminal = sys.stdout.isatty()
     colored = terminal and "NO_COLOR" not in os.environ
     room = max(20, shutil.get_terminal_size().columns - indent) if terminal else sys.maxsize
-    for cells, info in zip(table, cast("list[EntryInfo | None]", [None, *rows]), strict=True):
+    for cells, row in zip(table, cast("list[EntryInfo | None]", [None, *rows]), strict=True):
         first, *more = textwrap.wrap(cells[-1], room) or [""]
         words = [cell.ljust(width) for cell, width in zip(cells, [*widths, 0], strict=True)][:-1]
-        color = BOLD if info is None else COLORS.get(info.status, RED)
+        color = BOLD if row is None else COLORS.get(row.status, RED)
         if colored:
-            words = [f"{color}{word}{RESET}" if info is None or word is words[-1] else word for word in words]
+            words = [f"{color}{word}{RESET}" if row is None or word is words[-1] else word for word in words]
         print("  ".join([*words, first]).rstrip())
-        problem = textwrap.wrap(info.problem, room) if info is not None else []
+        problem = textwrap.wrap(row.problem, room) if row is not None else []
         more += [f"{color}{line}{RESET}" for line in problem] if colored else problem
         for line in more:
             print(" " * indent + line)

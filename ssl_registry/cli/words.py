@@ -11,6 +11,9 @@ from ssl_registry.errors import ConfigError
 __all__ = ["dashed", "normalized_words", "take"]
 
 VIEWS = "--views."
+# Short names of options about the data; `--data` itself takes a value.
+SHORT = {"--data.label": "--label_column", "--data.test": "--test_data", "--data.drop": "--drop_columns"}
+DROP = "--drop_columns"
 
 
 def dashed(option: str) -> str:
@@ -42,6 +45,7 @@ def normalized_words(argv: list[str], *, optional: Collection[str] = ()) -> list
         flag, equals, value = word.partition("=")
         if word.startswith("--"):
             flag = "--" + flag[2:].replace("-", "_")
+            flag = SHORT.get(flag, flag)
             if equals and not value:
                 raise ConfigError(f"{dashed(flag[2:])} needs a value")  # a shell's variable that is not set
             value = "null" if value == "None" and flag[2:] in optional else value
@@ -52,7 +56,7 @@ def normalized_words(argv: list[str], *, optional: Collection[str] = ()) -> list
             words.append("null")
         else:
             words.append(word)
-    return _one_word_a_view(words)
+    return _one_word_a_list(_one_word_a_view(words))
 
 
 def take(words: list[str], flag: str) -> tuple[list[str], list[str]]:
@@ -107,6 +111,17 @@ def _one_word_a_view(words: list[str]) -> list[str]:
     return rest + [
         f"{VIEWS}{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in changes.items()
     ]
+
+
+def _one_word_a_list(words: list[str]) -> list[str]:
+    """Bring all columns to drop into one word, however often they are given.
+
+    >>> _one_word_a_list(["--drop_columns", "a,b", "--seed", "1", "--drop_columns=c"])
+    ['--seed', '1', '--drop_columns=["a", "b", "c"]']
+    """
+    values, rest = take(words, DROP)
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    return [*rest, f"{DROP}={json.dumps(names)}"] if names else words
 
 
 def _read(path: str, value: str) -> Any:

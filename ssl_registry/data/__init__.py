@@ -4,8 +4,11 @@ What lives where:
 
 - `source`: `Source`, what a data set is to the rest of the project. `options`: `DataOptions`, what it is opened with.
   `open`: `open_source`, which makes a source from what a user writes.
+- `parts`: which part a name means, and `columns`: what a column is by its name; the same for every kind of source.
+  `decisions`: the one line that tells what was decided.
 - `sources/`: one file for each kind of source.
-- `arrays/`: what arrays share: how they become a `Source`; which is an image, a signal, a table; labels, statistics.
+- `arrays/`: what arrays and tables share: how they become a `Source`; which is an image, a signal, a table; labels;
+  how columns of words, dates and gaps become features.
 - `images/`: what images share: decoding on request, broken files, channels and depth, the cache.
 - `loading/`: batches in an order that is a pure function of seed, epoch, rank and world size, and that a checkpoint can
   continue in the middle of an epoch; `SSLDataModule`, a source for Lightning's Trainer.

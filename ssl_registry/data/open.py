@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ssl_registry.data.options import DataOptions
@@ -10,6 +11,8 @@ from ssl_registry.data.sources import SOURCES
 from ssl_registry.errors import DataError, PluginError, SSLRegistryError
 
 __all__ = ["GIVEN", "open_source"]
+
+log = logging.getLogger(__name__)
 
 # How a run records that Python gave it a `Source`, which no name can open again.
 GIVEN = "python:"
@@ -47,7 +50,10 @@ def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -
         )
     kind, rest = SOURCES.find(str(spec))
     if kind.name in SOURCES.own:
-        return kind.open(rest, options)
+        source = kind.open(rest, options)
+        if source.decided:
+            log.info(f"{source.name}: {source.decided}")
+        return source
     try:
         source = kind.open(rest, options)
     except SSLRegistryError:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from ssl_registry._system.options import parse_options
 from ssl_registry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_registry.views.columns import TableColumns
 
 __all__ = ["DataOptions", "Modality"]
 
@@ -46,7 +49,44 @@ class DataOptions(BaseModel):
     holdout: float = Field(
         0.2, ge=0, lt=1, description="Share of each class held out as the test part, where the data have none."
     )
+    label_column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column of a table, or key of an array file, that holds the labels (default: label, target, class, "
+        "y and their like).",
+        json_schema_extra={"flags": ["--data.label"]},
+    )
+    test_data: str | None = Field(
+        None,
+        min_length=1,
+        description="The test part, where the data do not tell it: a path of the same kind as --data.",
+        json_schema_extra={"flags": ["--data.test"]},
+    )
+    drop_columns: tuple[str, ...] = Field(
+        (),
+        description="Columns of a table that are no features, with commas.",
+        json_schema_extra={"flags": ["--data.drop"]},
+    )
     seed: int = Field(0, ge=0, strict=True, description="Which samples are held out; a run gives its own seed.")
+
+    _columns: Any = PrivateAttr(None)  # of a run, see `with_columns`
+
+    @property
+    def columns(self) -> TableColumns | None:
+        """What a run made of a table's columns, which other tables are read by; None for a new one."""
+        columns: TableColumns | None = self._columns
+        return columns
+
+    def with_columns(self, columns: TableColumns | None) -> Self:
+        """Return the options with what a run made of a table's columns."""
+        copy = self.model_copy()
+        copy._columns = columns
+        return copy
+
+    @field_validator("drop_columns", mode="before")
+    @classmethod
+    def _separate(cls, names: object) -> object:
+        return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
 
     @classmethod
     def of(cls, base: DataOptions | None = None, /, **changes: Any) -> Self:
@@ -64,7 +104,8 @@ class DataOptions(BaseModel):
             0.5
         """
         given = {} if base is None else base.model_dump(exclude_unset=True)
-        return parse_options(cls, {**given, **changes}, owner="data")
+        options = parse_options(cls, {**given, **changes}, owner="data")
+        return options if base is None else options.with_columns(base.columns)
 
     def require_images(self, what: str) -> None:
         """Refuse a modality that is not that of the images in ``what``.
@@ -77,3 +118,13 @@ class DataOptions(BaseModel):
                 f"modality={self.modality!r} is for array files and tables (.npz, .npy, .pt, .csv, .parquet, hf:NAME); "
                 f"{what} holds images, leave modality out"
             )
+
+    def refuse_columns(self, what: str) -> None:
+        """Refuse options about columns for what has none.
+
+        Raises:
+            ConfigError: naming the option.
+        """
+        for flag, value in (("--data.label", self.label_column), ("--data.drop", self.drop_columns)):
+            if value:
+                raise ConfigError(f"{flag} names a column of a table or an array; {what} has none, leave it out")

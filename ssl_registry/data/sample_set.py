@@ -66,6 +66,10 @@ class SampleSet(Dataset[Any]):
         """Return what tells a person which sample this is, such as its path; None where it has no name."""
         return None
 
+    def row(self, index: int) -> int | None:
+        """Return the sample's place in the file that all parts were read from; None where its own place will do."""
+        return None
+
     def holds_bytes(self) -> bool:
         """Whether samples are uint8; the default looks at the first one."""
         sample = self[0]
@@ -147,6 +151,9 @@ class _Chosen(_Adapted):
 
     def name(self, index: int) -> str | None:
         return self.whole.name(self.indices[index])
+
+    def row(self, index: int) -> int | None:
+        return self.whole.row(self.indices[index])
 
     def fingerprint(self) -> str | None:
         whole = self.whole.fingerprint()

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from ssl_registry.data.sample_set import SampleSet, content_hash
 
-__all__ = ["Batch", "Samples"]
+__all__ = ["Batch", "Origin", "Samples"]
+
+
+class Origin(NamedTuple):
+    """Where samples in memory came from.
+
+    Attributes:
+        files: that were read.
+        file: of each sample, the number of its file, [N].
+        row: of each sample, its number among the rows of all files, [N].
+    """
+
+    files: tuple[str, ...]
+    file: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+    def chosen(self, rows: NDArray[Any]) -> Origin:
+        """Return the origin of some of the samples, by number or mask."""
+        return Origin(self.files, self.file[rows], self.row[rows])
 
 
 class Batch(NamedTuple):
@@ -37,6 +57,7 @@ class Samples(SampleSet):
     Args:
         x: [N, *input_shape].
         y: labels [N], int64; None when there are none.
+        origin: the file and row of each; None where they are of no file.
 
     Example:
         >>> samples = Samples(torch.arange(6).view(3, 2), torch.tensor([0, 1, 0]))
@@ -46,11 +67,12 @@ class Samples(SampleSet):
 
     in_memory = True
 
-    def __init__(self, x: Tensor, y: Tensor | None = None) -> None:
+    def __init__(self, x: Tensor, y: Tensor | None = None, origin: Origin | None = None) -> None:
         if y is not None and len(x) != len(y):
             raise ValueError(f"{len(x)} samples do not go with {len(y)} labels")
         self.x = x
         self.y = y
+        self.origin = origin
 
     def __len__(self) -> int:
         return len(self.x)
@@ -62,6 +84,14 @@ class Samples(SampleSet):
     def labels(self) -> Tensor | None:
         """Labels [N], or None."""
         return self.y
+
+    def name(self, index: int) -> str | None:
+        """Return the file that the sample was read from."""
+        return None if self.origin is None else self.origin.files[int(self.origin.file[index])]
+
+    def row(self, index: int) -> int | None:
+        """Return its number among the rows of all files."""
+        return None if self.origin is None else int(self.origin.row[index])
 
     @property
     def nbytes(self) -> int:

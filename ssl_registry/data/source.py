@@ -9,13 +9,10 @@ from typing import Any, Literal
 from ssl_registry.data.options import DataOptions, Modality
 from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
+from ssl_registry.views.columns import TableColumns
 from ssl_registry.views.specs import ImageView, SignalView, TableView
 
-__all__ = ["TEST_PARTS", "TRAIN_PART", "Modality", "Source", "Task"]
-
-# What data sets call their parts; of several held-out parts the first of these is taken.
-TRAIN_PART = "train"
-TEST_PARTS = ("test", "validation", "valid", "val")
+__all__ = ["Modality", "Source", "Task"]
 
 Task = Literal["classification", "multilabel", "regression"]
 VIEWS: dict[str, type[ImageView | SignalView | TableView]] = {
@@ -34,7 +31,8 @@ class Source:
         kind: ``image``, ``signal`` or ``table``.
         input_shape: of one sample: (channels, height, width), (channels, time) or (features,).
         train: items are ``(x, label)`` when labelled, ``x`` alone otherwise. An image is uint8, or float32 in
-            [0, 1]; a signal or a table is float32, standardised. Labels are int64, 0 to ``len(classes) - 1``. Any
+            [0, 1]; a signal or a table is float32, standardised. Labels are int64, 0 to ``len(classes) - 1``, and -1
+            for a sample that has none among others that have: it is trained on, and measured by nothing. Any
             map-style data set will do: one that is no `SampleSet` is wrapped in one, by `as_sample_set`.
         test: the held-out part, or None.
         classes: the classes' names by label; None when there are no labels, or the task is another.
@@ -45,7 +43,10 @@ class Source:
             views, whose copies, sizes and crops stay. A user can ask for them again by name (``--views.flip 0.5``).
         notes: what was decided while opening it, in words.
         task: what the labels ask for: ``classification``; ``multilabel``, 0 or 1 for each of several labels (int64); or
-            ``regression``, numbers (float64). The other two are for `ssl_registry.evaluate`, training passes over them.
+            ``regression``, numbers (float64, NaN for a sample that has none). The other two are for
+            `ssl_registry.evaluate`, training passes over them.
+        columns: how the columns of a table became its features, where they were columns; a run records it.
+        decided: what is a part, a label and a feature, and what was left out: one line, logged when it is opened.
     """
 
     name: str
@@ -59,6 +60,8 @@ class Source:
     forbids: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     task: Task = "classification"
+    decided: str = ""
+    columns: TableColumns | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", as_sample_set(self.train))
@@ -82,6 +85,7 @@ class Source:
         """
         for name, field in DataOptions.model_fields.items():
             value = options.get(name)
+            value = tuple(value) if isinstance(value, list) else value  # as a file of options has it
             if name != "seed" and value is not None and value != field.default:
                 raise ConfigError(
                     f"{name}={value!r} says how a source is opened, and {self.name} is a Source that is open already; "

@@ -14,6 +14,7 @@ from ssl_registry.errors import DataError
 from ssl_registry.measures.features import extract_features
 from ssl_registry.measures.knn import knn_accuracy
 from ssl_registry.measures.probe import linear_probe
+from ssl_registry.measures.targets import labeled_only
 
 __all__ = ["MAX_SAMPLES", "QuickProbe", "can_probe", "quick_probe"]
 
@@ -74,6 +75,9 @@ def quick_probe(
         raise DataError(f"{datamodule.source.name} says that it has labels, but its samples come without")
     if not bool(bank.isfinite().all() and queries.isfinite().all()):
         return None
+    (bank, bank_labels), (queries, labels) = labeled_only(bank, bank_labels), labeled_only(queries, labels)
+    assert bank_labels is not None
+    assert labels is not None
     accuracy = knn_accuracy(bank, bank_labels, queries, labels, k=NEIGHBORS)
     probe = None
     if linear and len(set(bank_labels.tolist())) > 1:  # there is nothing to tell one class from

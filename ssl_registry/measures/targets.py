@@ -9,7 +9,7 @@ from ssl_registry.data.source import Task
 from ssl_registry.errors import DataError
 from ssl_registry.model.batches import describe
 
-__all__ = ["Task", "check_targets", "encode", "task_of"]
+__all__ = ["Task", "check_targets", "encode", "labeled_only", "task_of"]
 
 
 def task_of(targets: Tensor) -> Task:
@@ -59,6 +59,24 @@ def check_targets(features: Tensor, targets: Tensor | None, *, part: str) -> tup
     if task == "regression" and not bool(targets.isfinite().all()):
         raise DataError(f"the {part} targets hold NaN or infinity; drop or fill them")
     return task, targets
+
+
+def labeled_only(x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the samples that have a target: classes from 0 on, numbers that are not NaN (see `Source`).
+
+    Args:
+        x: [N, ...].
+        y: targets [N, ...]; None is returned as it is.
+
+    Example:
+        >>> import torch
+        >>> labeled_only(torch.tensor([[1.0], [2.0]]), torch.tensor([3, -1]))
+        (tensor([[1.]]), tensor([3]))
+    """
+    if y is None or not len(y):
+        return x, y
+    known = ~y.isnan().reshape(len(y), -1).any(1) if y.is_floating_point() else y.reshape(len(y), -1).amin(1) >= 0
+    return (x, y) if bool(known.all()) else (x[known], y[known])
 
 
 def encode(task: Task, targets: Tensor) -> tuple[Tensor | None, Tensor]:

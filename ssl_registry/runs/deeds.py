@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ssl_registry._system.trust import Deed, deed_of_backbone
@@ -61,9 +62,10 @@ def deeds_of_settings(settings: Mapping[str, Any], *, objects: Collection[str] =
     )
     if found is not None:
         yield found
-    data = settings.get("data")
-    if isinstance(data, str) and (opened := deed_of_data(data)) is not None:
-        yield opened
+    for option in ("data", "test_data"):
+        data = settings.get(option)
+        if isinstance(data, str) and (opened := deed_of_data(data)) is not None:
+            yield replace(opened, option=option)
     if settings.get("pretrained") not in (None, False):
         yield Deed("pretrained", str(settings["pretrained"]), "fetch timm's weights where they are not on this disk")
     for name in str(settings.get("logger") or "").split(","):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.checkpoint.weights import WEIGHT_FILES, find_weights, is_foreign
-from ssl_registry.data import Source, open_source
+from ssl_registry.data import DataOptions, Source, open_source
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import CheckpointError, ConfigError, DataError
 from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
@@ -116,16 +117,21 @@ class OpenedRun:
         image_size: int | None = None,
         data_root: str | None = None,
         modality: str | None = None,
+        label_column: str | None = None,
+        test_data: str | None = None,
+        drop_columns: Sequence[str] = (),
         holdout: float | None = None,
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
 
-        Signals and tables are standardised by the numbers of the training's source, whatever theirs are.
+        Signals and tables are standardised by the numbers of the training's source, whatever theirs are, and columns
+        become features as they did there.
 
         Args:
             data: see `ssl_registry.data.open_source`, or a source that is open; None for what the run was trained on.
             image_size: side of the images; default: what the model was trained with.
             data_root, modality: see `open_source`; default: as the run was told.
+            label_column, test_data, drop_columns: see `DataOptions`; default: as the run was told, for its own data.
             holdout: see `open_source`; default: as the run was told.
 
         Raises:
@@ -134,26 +140,33 @@ class OpenedRun:
             TrustError: if the run's settings name a command or an address, without ``data`` or trust.
         """
         if isinstance(data, Source):
-            data.check_options({"image_size": image_size, "data_root": data_root, "modality": modality})
+            asked = {"label_column": label_column, "test_data": test_data, "drop_columns": tuple(drop_columns)}
+            data.check_options({"image_size": image_size, "data_root": data_root, "modality": modality, **asked})
             return self._fitting(data)
         settings = RunOptions(data=None) if self.settings is None else self.settings.run
         if data is None and settings.data is None:
             raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
         if data is None and self.settings is not None:
             self.settings.require_trust("data", trust=self.trust)
+            self.settings.require_trust("test_data", trust=self.trust)
         own = data is None or data == settings.data
         *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
         square = width if len(self.model.input_shape) == 3 and height == width else None
-        source = open_source(
-            data if data is not None else str(settings.data),
+        of_run = settings.data_options if own else DataOptions()
+        columns = self.model.view_policy.columns
+        options = DataOptions.of(
+            None,
+            label_column=of_run.label_column if label_column is None else label_column,
+            test_data=of_run.test_data if test_data is None else test_data,
+            drop_columns=drop_columns or of_run.drop_columns,
             image_size=image_size if image_size is not None else square,
             data_root=data_root if data_root is not None else settings.data_root,
             modality=modality if modality is not None else (settings.modality if own else None),
             holdout=holdout if holdout is not None else settings.holdout,
             seed=settings.seed,
             standardize=self.model.view_policy.standardized or True,
-        )
-        return self._fitting(source)
+        ).with_columns(columns)
+        return self._fitting(open_source(data if data is not None else str(settings.data), options))
 
     def _fitting(self, source: Source) -> Source:
         """Return a source if the model takes its samples."""

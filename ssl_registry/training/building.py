@@ -156,6 +156,7 @@ def _suited(model: SSLModule, source: Source) -> ViewPolicy:
     view_policy = model.view_policy.without(source.forbids)
     if source.modality != "image":
         known = source.mean is not None and source.std is not None
-        return view_policy.model_copy(update={"standardized": (source.mean, source.std)}) if known else view_policy
+        scale = {"standardized": (source.mean, source.std)} if known else {}
+        return view_policy.model_copy(update={**scale, "columns": source.columns})
     # Images that are not square keep their shape, in every view.
     return view_policy.model_copy(update={"image_size": _side(source), "mean": source.mean, "std": source.std})

@@ -3,6 +3,7 @@
 - `specs`: `ImageView`, `SignalView`, `TableView`: what a view may do, as values; `presets`: the image view that most
   methods vary
 - `policy`: `ViewPolicy`: the views of a method, `draw` and `prepare`
+- `columns`: `TableColumns`, how a table's columns became features; a run records it with the policy
 - `keys`: random numbers as a function of (seed, epoch, sample); `parameters`: those of an image, for every engine
 - `device/`, a batch at a time: `image` with `geometry`, `color`, `blur`; `signal`; `table`; `numbers`
 - `host/`, a photograph at a time: `draw` with `image`

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from ssl_registry.errors import ConfigError
+from ssl_registry.views.columns import TableColumns
 from ssl_registry.views.crops import Cut, Numbers, image_cut, signal_crops
 from ssl_registry.views.device.geometry import resize
 from ssl_registry.views.device.image import finish, place
@@ -41,6 +42,7 @@ class ViewPolicy(BaseModel):
             other in all samples of a batch.
         standardized: mean and std by which the source of the training's signals or tables standardized them. Not
             applied here: it tells how samples of another source are brought to the same scale.
+        columns: how the columns of the training's table became features. Not applied here either.
         left_out: steps that the method's views had and the source of the samples forbids.
 
     Example:
@@ -57,6 +59,7 @@ class ViewPolicy(BaseModel):
     std: tuple[float, ...] | None = None
     overlap: float | None = Field(None, ge=0, le=1)
     standardized: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    columns: TableColumns | None = None
     left_out: tuple[str, ...] = ()
 
     @classmethod

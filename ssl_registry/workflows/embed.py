@@ -19,7 +19,7 @@ from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_text
 from ssl_registry.data import Source
-from ssl_registry.data.sample_set import SampleSet
+from ssl_registry.data.sample_set import SampleSet, content_hash
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
@@ -36,8 +36,9 @@ class EmbedResult:
     """A file of embeddings.
 
     Args:
-        file: Parquet, with columns ``id`` (int64, the sample's place in the source), ``path`` (of an image file, or
-            null), ``label`` (the class's name, or null) and ``vector`` (a list of ``width`` float32).
+        file: Parquet, with columns ``id`` (int64, the sample's row in the file, counted on where there are several;
+            elsewhere its place in the source), ``path`` (of the file, or null), ``label`` (the class's name, or null)
+            and ``vector`` (a list of ``width`` float32).
         rows: how many.
         width: of a vector.
         resumed: rows that an earlier call had made.
@@ -59,6 +60,9 @@ def embed(
     image_size: int | None = None,
     data_root: str | None = None,
     modality: str | None = None,
+    label_column: str | None = None,
+    test_data: str | None = None,
+    drop_columns: Sequence[str] = (),
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
@@ -69,7 +73,7 @@ def embed(
 ) -> EmbedResult:
     """Map every sample of a source to its features and write them to a Parquet file.
 
-    Nothing is held out: rows follow the source's own order, its training part before its test part where it has two.
+    Nothing is held out: rows follow the file's own order, or else the source's, its training part before its test part.
     Pieces are kept in ``OUT.pieces`` until the file is whole; the same call goes on with those of an earlier one
     that was stopped, and starts anew when weights or samples are others.
 
@@ -77,7 +81,7 @@ def embed(
         path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         out: the file to write.
         data: a source, labelled or not, by name or a `Source`; default: the run's.
-        image_size, data_root, modality: see `open_source`.
+        image_size, data_root, modality, label_column, test_data, drop_columns: see `open_source`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
@@ -102,9 +106,18 @@ def embed(
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
-    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality, holdout=0.0)
+    source = pretrained.open_data(
+        data,
+        image_size=image_size,
+        data_root=data_root,
+        modality=modality,
+        label_column=label_column,
+        test_data=test_data,
+        drop_columns=drop_columns,
+        holdout=0.0,
+    )
     trained = pretrained.trained()
-    parts = [part for part in (source.train, source.test) if part is not None]
+    parts = _in_order([part for part in (source.train, source.test) if part is not None])
     pieces = _open_pieces(target, trained, parts, pretrained.model.feature_dim)
     replicas = replicate(trained, choose_devices(devices))
     spans = list(_spans(parts))
@@ -123,6 +136,39 @@ def embed(
     count = _join([pieces / f"{number:06d}.parquet" for number in range(len(spans))], target)
     shutil.rmtree(pieces)
     return EmbedResult(target, count, pretrained.model.feature_dim, resumed, sum(map(len, parts)) - count)
+
+
+class _FileOrder(SampleSet):
+    """Both parts of a file, in the order of its rows."""
+
+    def __init__(self, parts: Sequence[SampleSet], order: Sequence[tuple[int, int, int]]) -> None:
+        self.parts, self.order = parts, order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Any:
+        _, part, place = self.order[index]
+        return self.parts[part][place]
+
+    def name(self, index: int) -> str | None:
+        _, part, place = self.order[index]
+        return self.parts[part].name(place)
+
+    def row(self, index: int) -> int | None:
+        return self.order[index][0]
+
+    def fingerprint(self) -> str | None:
+        found = [part.fingerprint() for part in self.parts]
+        return None if None in found else content_hash([*found, *map(str, self.order)])
+
+
+def _in_order(parts: list[SampleSet]) -> list[SampleSet]:
+    """Return the parts, or both as one set where the rows of a file are in either."""
+    order = [(row, n, i) for n, part in enumerate(parts) for i in range(len(part)) if (row := part.row(i)) is not None]
+    if len(order) < sum(map(len, parts)) or order == sorted(order):
+        return parts
+    return [_FileOrder(parts, sorted(order))]
 
 
 def _spans(parts: Sequence[SampleSet]) -> Iterator[tuple[SampleSet, int, int, int]]:
@@ -181,9 +227,12 @@ def _rows(
         names = [dataset.name(place) for place in places]
         broken = dataset.broken
         kept = [i for i, name in enumerate(names) if name not in broken]
-        labels = None if y is None or source.classes is None else [source.classes[int(y[i])] for i in kept]
+        labels = None
+        if y is not None and source.classes is not None:
+            labels = [source.classes[int(y[i])] if y[i] >= 0 else None for i in kept]
+        rows = [dataset.row(place) for place in places]
         yield {
-            "id": [first + places[i] - start for i in kept],
+            "id": [first + places[i] - start if rows[i] is None else rows[i] for i in kept],
             "path": [names[i] for i in kept],
             "label": [None] * len(kept) if labels is None else labels,
             "vector": vectors[kept],

@@ -10,7 +10,7 @@ from ssl_registry import MethodConfig, registry
 from ssl_registry.cli import main
 from ssl_registry.cli.settings import resolve
 from ssl_registry.cli.train_options import make_parser
-from ssl_registry.errors import ContractError
+from ssl_registry.errors import ContractError, TrustError
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +138,20 @@ def test_help_shows_dashes(capsys):
     assert (
         "--epochs EPOCHS Passes over the data (default: 100, unless the trainer has a limit). [int >= 1 | None]" in out
     )
+
+
+def test_what_the_data_mean_is_said_behind_data():
+    """Short names of the options; columns to drop add up, however they are given."""
+    short = settings("--data.label", "price", "--data.test=b.csv", "--data.drop", "a,b", "--data.drop=c")
+    long = settings("--label-column=price", "--test-data", "b.csv", "--drop-columns", "a, b, c")
+    assert short == long
+    assert (short.run.label_column, short.run.test_data, short.run.drop_columns) == ("price", "b.csv", ("a", "b", "c"))
+    assert short.origins == {"label_column": "flag", "test_data": "flag", "drop_columns": "flag"}
+
+
+def test_a_file_cannot_name_a_command_for_the_test_part(folder):
+    """What `--data` needs trust for, its test part needs too."""
+    (folder / "x.yaml").write_text("test_data: 'pipe:touch canary'\n")
+    with pytest.raises(TrustError, match=r"test.data.*run the command"):
+        settings("--config", "x.yaml")
+    assert settings("--config", "x.yaml", "--trust").run.test_data == "pipe:touch canary"

@@ -45,7 +45,7 @@ def test_holdout_keeps_pairs(tmp_path: Path) -> None:
     for part in (source.train, source.test):
         original = part.x[:, 0].double() * source.std[0] + source.mean[0]
         assert torch.equal(original.round().long() % 4, part.y)
-    assert "8 of 40 samples held out" in source.notes[0]
+    assert "train: 1 file, 32 samples; test: 8 samples, held out" in source.decided
 
 
 def test_holdout_of_nothing(tmp_path: Path) -> None:
@@ -221,7 +221,6 @@ def test_other_keys_are_left_alone(tmp_path: Path) -> None:
         ({"X": SIGNALS, "X_test": SIGNALS[:, :2]}, r"X_test has samples of shape \(2, 8\), .*X of \(3, 8\)"),
         ({"X": SIGNALS, "X_test": SIGNALS, "is_test": LABELS > 2}, "both X_test and is_test"),
         ({"X": SIGNALS, "is_test": np.ones(39, bool)}, r"is_test has shape \(39,\).*expected 40 booleans"),
-        ({"X": SIGNALS, "is_test": np.zeros(40, bool)}, "some true and some false"),
         ({"X": SIGNALS, "is_test": LABELS}, "is_test has shape .* int64; expected 40 booleans"),
         ({"X": SIGNALS, "y": LABELS[:-1], "is_test": LABELS > 2}, r"y has shape \(39,\)"),
         ({"X": SIGNALS, "y": LABELS, "classes": np.array(["a", "b"])}, "with 2 class names"),
@@ -289,3 +288,49 @@ def test_the_scale_of_other_data(tmp_path: Path) -> None:
     assert source.train.x[0, :, 0].tolist() == [2.0, 0.5]
     with pytest.raises(DataError, match="2 channels or features; expected 1, as in training"):
         open_source(str(tmp_path / "x.npz"), standardize=((3.0,), (2.0,)))
+
+
+@pytest.mark.parametrize("x", ["X_val", "x_valid", "X_VALIDATION", "val_x"])
+def test_a_validation_part_is_held_out(x: str, tmp_path: Path) -> None:
+    """Where there is no test part; beside one it is left out and told."""
+    y = x.replace("X", "y").replace("x", "y")
+    held = {x: SIGNALS[:5], y: LABELS[:5]}
+    source = open_source(save(tmp_path, X_train=SIGNALS, y_train=LABELS, **held))
+    assert (len(source.train), len(source.test)) == (40, 5)
+    both = {**held, "X_test": SIGNALS[:3], "y_test": LABELS[:3]}
+    source = open_source(save(tmp_path, X_train=SIGNALS, y_train=LABELS, **both))
+    assert len(source.test) == 3
+    assert f"'{x}' (a second held-out part)" in source.decided
+
+
+@pytest.mark.parametrize("marks", [np.zeros(40, bool), np.ones(40, int)])
+def test_marks_that_are_all_alike(marks: Any, tmp_path: Path) -> None:
+    """They tell one part, as of new samples to embed."""
+    source = open_source(save(tmp_path, X=SIGNALS, is_test=marks))
+    assert (len(source.train), source.test) == (40, None)
+    assert "is_test is the same for all samples" in source.decided
+
+
+def test_classes_as_bytes(tmp_path: Path) -> None:
+    """They are text."""
+    source = open_source(save(tmp_path, X=SIGNALS, y=LABELS % 2, classes=np.array([b"cat", "hündin".encode()])))
+    assert source.classes == ("cat", "hündin")
+
+
+def test_rows_of_the_file(tmp_path: Path) -> None:
+    """Samples of either part know their own."""
+    source = open_source(save(tmp_path, X=SIGNALS, is_test=LABELS == 1))
+    assert [source.test.row(index) for index in range(3)] == [1, 5, 9]
+    assert source.train.name(0) == str(tmp_path / "some.npz")
+
+
+def test_the_user_says_label_and_test_part(tmp_path: Path) -> None:
+    """A key of any name; another file."""
+    np.savez(tmp_path / "other.npz", X=SIGNALS[:4], age=LABELS[:4])
+    path = save(tmp_path, X=SIGNALS, y=LABELS, age=LABELS[::-1] % 2)
+    source = open_source(path, label_column="age", test_data=str(tmp_path / "other.npz"), holdout=0.5)
+    assert (len(source.train), len(source.test), source.train.y[0]) == (40, 4, 1)
+    with pytest.raises(DataError, match=r"no key 'ago', which --data.label names. Did you mean 'age'"):
+        open_source(path, label_column="ago")
+    with pytest.raises(ConfigError, match=r"--data\.drop names columns of a table"):
+        open_source(path, drop_columns="age")

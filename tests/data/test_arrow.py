@@ -75,10 +75,9 @@ def test_numbers_in_parquet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"name": ["a", "b"]}, r"no column to train on.*It has: name \(string\)"),
+        ({"name": ["a", "b"]}, r"no column to train on; left out: name \(text that differs in every row\)"),
         ({"x": [[1.0], [1.0, 2.0]]}, "rows of several lengths"),
         ({"x": [[1.0]], "z": [[1.0]]}, r"several columns of lists \(x, z\)"),
-        ({"a": [1, None]}, "column 'a' has 1 empty cells"),
     ],
 )
 def test_tables_that_do_not_fit(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
@@ -94,7 +93,7 @@ def test_files_that_are_no_parquet(tmp_path: Path) -> None:
         open_source(str(tmp_path / "none.parquet"))
     save(tmp_path / "a.parquet", {"a": [1]})
     save(tmp_path / "b.parquet", {"b": [1]})
-    with pytest.raises(DataError, match="different columns"):
+    with pytest.raises(DataError, match=r"b.parquet has no column 'a', which the training part has; it has: b"):
         open_source(str(tmp_path / "*.parquet"))
     (tmp_path / "b.parquet").write_bytes(b"no table")
     with pytest.raises(DataError, match=r"b.parquet cannot be read as Parquet"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,22 @@ def test_no_room(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10}))
     with pytest.raises(DataError, match=r"it needs .* GiB, and .* are free"):
         opened(photos)
+
+
+def test_labels_are_those_of_today(tmp_path: Path) -> None:
+    """A cache keeps images; changed labels are the source's, those of what replaces a broken image too."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    cells = []
+    for number in range(4):
+        stream = BytesIO()
+        Image.new("L", (4, 4), number).save(stream, "PNG")
+        cells.append(stream.getvalue())
+    cells[1] = b"no image"
+    for labels in (["a", "a", "b", "b"], ["x", "y", "z", "y"]):
+        pq.write_table(pa.table({"image": cells, "label": labels}), tmp_path / "x.parquet")
+        source = open_source(str(tmp_path / "x.parquet"), image_size=4, holdout=0)
+        cached = cache_source(source, tmp_path / "cache")
+        found = [cached.classes[int(label)] for _, label in (cached.train[index] for index in range(4))]
+        assert found == [labels[0], labels[2], labels[2], labels[3]]

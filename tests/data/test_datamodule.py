@@ -162,3 +162,12 @@ def test_no_samples() -> None:
     """A source without training samples is told at once."""
     with pytest.raises(DataError, match="table has no training samples"):
         SSLDataModule(table(0))
+
+
+def test_a_limit_leaves_out_what_has_no_label() -> None:
+    """Measurements look at labelled samples, however many others are trained on."""
+    labels = torch.tensor([-1] * 90 + [0, 1] * 5)
+    source = Source("x", "table", (1,), Samples(torch.arange(100.0)[:, None], labels), classes=("a", "b"))
+    loader = SSLDataModule(source).train_eval_dataloader(limit=6)
+    found = torch.cat([y for _, y in loader])
+    assert torch.bincount(found).tolist() == [3, 3]

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from ssl_registry.data import SSLDataModule, open_source
-from ssl_registry.data.images.listing import list_images
+from ssl_registry.data.images.layout import read_layout
+from ssl_registry.data.images.listing import find_images
 from ssl_registry.errors import ConfigError, DataError
 
 # Python 3.12 warns of every fork of a process with threads, and torch has threads.
@@ -90,7 +91,7 @@ def test_unlabelled_test_part_is_not_used(draw: Draw) -> None:
     """Images without class folders cannot test labelled ones, and that is said."""
     source = open_source(str(draw("train/a/1.png", "train/b/2.png", "test/3.png")), image_size=4)
     assert source.test is None
-    assert "no class folders: it is not used" in source.notes[0]
+    assert "(1 images of a test part that has no class folders)" in source.decided
 
 
 def test_unknown_class_in_the_test_part(draw: Draw) -> None:
@@ -128,11 +129,11 @@ def test_links_that_lead_back_end(draw: Draw) -> None:
     (root / "in" / "c").symlink_to(root / "elsewhere")
     (root / "in" / "d").symlink_to(root / "nowhere")
     (root / "in" / "e.png").symlink_to(root / "in" / "e.png")
-    found = list_images(root / "in")
+    found = find_images(root / "in")
     assert sorted(path.name for path in found.loops) == ["e.png", "up"]
-    assert any("up leads back" in note for note in open_source(str(root / "in"), holdout=0).notes)
+    assert "up' (leads back" in open_source(str(root / "in"), holdout=0).decided
     assert sorted(path.name for path in found.files) == ["1.png", "2.png", "3.png"]
-    assert found.labels == ["a", "b", "c"]
+    assert read_layout(root / "in").train.labels == ["a", "b", "c"]
 
 
 def test_grey_folder_is_grey(draw: Draw) -> None:

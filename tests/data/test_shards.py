@@ -269,3 +269,56 @@ def test_a_reader_in_another_process_opens_its_own(write: Write) -> None:
     batches = SSLDataModule(source, batch_size=2, num_workers=2).train_eval_dataloader()
     assert numbers(batches) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert np.array_equal(source.train[1], torch.full((1, 4, 4), 1))
+
+
+def test_unlabelled_shards_are_trained_on(write: Write) -> None:
+    """They have the label -1, and none of them is held out."""
+    folder = write(6, 4, labeled=True)
+    (folder / "000.tar").rename(folder / "train-0.tar")
+    (folder / "001.tar").rename(folder / "unlabeled-0.tar")
+    source = opened(folder)
+    assert (len(source.train), len(source.test)) == (8, 2)
+    assert sorted(source.train.labels.tolist()) == [-1, -1, -1, -1, 0, 0, 1, 1]
+    assert "4 of them without a label" in source.decided
+
+
+@pytest.mark.parametrize(("train", "test"), [("cifar_train", "cifar_val"), ("train/0", "test/0")])
+def test_parts_by_folders_and_other_words(write: Write, tmp_path: Path, train: str, test: str) -> None:
+    """As for every other kind of files."""
+    folder = write(4, 3)
+    for old, new in (("000", train), ("001", test)):
+        (tmp_path / "in" / new).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{old}.tar").rename(tmp_path / "in" / f"{new}.tar")
+    pattern = "*/*.tar" if "/" in train else "*.tar"
+    source = open_source(str(tmp_path / "in" / pattern), image_size=4)
+    assert (len(source.train), len(source.test)) == (4, 3)
+    source = open_source(f"{tmp_path}/in/{train}.tar", image_size=4, test_data=f"{tmp_path}/in/{test}.tar")
+    assert (len(source.train), len(source.test)) == (4, 3)
+
+
+def test_several_images_of_one_name_are_told(write: Write) -> None:
+    """By WebDataset's rule they are one sample; the line counts the images that vanish."""
+    folder = write()
+    members = [(f"photo{i}.v{j}.png", png(i)) for i in range(3) for j in range(4)]
+    write_tar(folder / "000.tar", [*members, ("alone.txt", b"no image")])
+    told = opened(folder).decided
+    assert "'9 images beside the first of their sample' (names up to the first dot are one sample" in told
+    assert "'1 samples' (without an image)" in told
+
+
+def test_labels_in_capitals_and_gaps(write: Write) -> None:
+    """`.CLS` is a label; one that is missing leaves the others."""
+    folder = write()
+    members = [("a.png", png(0)), ("a.CLS", b"cat"), ("b.png", png(1)), ("c.png", png(2)), ("c.cls", b"dog")]
+    write_tar(folder / "000.tar", members)
+    source = opened(folder, holdout=0)
+    assert (source.classes, source.train.labels.tolist()) == (("cat", "dog"), [0, -1, 1])
+
+
+def test_labels_of_an_address_are_not_remembered(write: Write) -> None:
+    """Nothing would tell that they changed."""
+    folder = write(2, labeled=True)
+    url = f"pipe:cat {folder}/000.tar"
+    assert index_shard(url).labels == ("0", "1")
+    write_tar(folder / "000.tar", [("a.png", png(0)), ("a.cls", b"7")])
+    assert index_shard(url).labels == ("7",)

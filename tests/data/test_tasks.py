@@ -64,5 +64,5 @@ def test_parts_must_agree(tmp_path):
     """Targets of another width, or in one part alone, are refused."""
     with pytest.raises(DataError, match="one shape"):
         opened(tmp_path, X=X, y=NUMBERS[:, None].repeat(3, 1), X_test=X, y_test=NUMBERS[:, None].repeat(2, 1))
-    with pytest.raises(DataError, match="one shape"):
+    with pytest.raises(DataError, match="expected both or neither"):
         opened(tmp_path, X=X, y=NUMBERS, X_test=X)

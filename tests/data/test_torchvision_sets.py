@@ -76,7 +76,7 @@ def test_set_without_parts_is_held_out_from(tmp_path: Path) -> None:
             picture(tmp_path / "eurosat" / "2750" / name / f"{name}_{number}.jpg", number)
     source = open_source("EuroSAT", data_root=tmp_path, image_size=4)
     assert (len(source.train), len(source.test)) == (8, 2)
-    assert "2 of 10 images held out" in source.notes[0]
+    assert "train: 8 samples; test: 2 samples, held out" in source.decided
     x, y = next(iter(SSLDataModule(source, batch_size=8).train_dataloader()))
     assert x.shape == (8, 3, 4, 4)
     assert torch.bincount(y).tolist() == [4, 4]

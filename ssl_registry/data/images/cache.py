@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,16 @@ class CachedImages(SampleSet):
 
     Args:
         place: a folder that `cache_source` wrote.
+        labels: one an image, as the images' source has them today; None when there are none.
     """
 
     in_memory = True
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, labels: torch.Tensor | None = None) -> None:
         self.place = place
         facts = _read_facts(place)
         self.shape: tuple[int, ...] = tuple(facts["shape"].tolist())
-        self._labels = torch.from_numpy(facts["labels"]) if "labels" in facts else None
+        self._labels = labels
         self._broken: dict[str, str] = json.loads(str(facts["broken"]))
         self._open()
 
@@ -156,7 +158,17 @@ def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
                 log.info(f"{len(images)} images written to the cache {place} ({_size(place):.1f} GiB)")
     except OSError as error:
         raise DataError(f"the cache {place} cannot be written ({error}); give another --cache, or none") from error
-    return CachedImages(place)
+    return CachedImages(place, _labels_today(images, CachedImages(place).broken))
+
+
+def _labels_today(images: EncodedImages, broken: Mapping[str, str]) -> torch.Tensor | None:
+    """Return the label of each image in the cache: of a broken one, that of the next, which took its place."""
+    if images.labels is None:
+        return None
+    whole = np.array([images.name(index) not in broken for index in range(len(images))])
+    there = np.flatnonzero(whole)
+    taken = there[np.searchsorted(there, np.arange(len(images))) % len(there)]
+    return images.labels[torch.from_numpy(taken)]
 
 
 def _key(images: EncodedImages) -> str:
@@ -201,9 +213,7 @@ def _read_facts(place: Path) -> dict[str, NDArray[Any]]:
     with np.load(place / FACTS, allow_pickle=False) as tables:
         facts: dict[str, NDArray[Any]] = {name: tables[name] for name in tables.files}
     count = int(facts["shape"][0])
-    for name, wanted in {**TABLES, "labels": ((), np.int64)}.items():
-        if name == "labels" and name not in facts:
-            continue
+    for name, wanted in TABLES.items():
         shape = wanted[0] if name in ("shape", "written") else (count, *wanted[0])
         if facts[name].shape != shape or facts[name].dtype != wanted[1]:
             raise ValueError(f"{name} is {facts[name].dtype}{facts[name].shape}, expected {wanted[1]}{shape}")
@@ -233,7 +243,7 @@ def _content(images: EncodedImages, index: int) -> int:
 
 
 class _Decoding(Dataset[Any]):
-    """Gives each image with its label and the digest of what it was decoded from."""
+    """Gives each image with the digest of what it was decoded from."""
 
     def __init__(self, images: EncodedImages) -> None:
         self.images = images
@@ -241,9 +251,9 @@ class _Decoding(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
-        image, label = self.images.load(index, self.images.decoded)
-        return image, -1 if label is None else int(label), _content(self.images, index)
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image, _ = self.images.load(index, self.images.decoded)
+        return image, _content(self.images, index)
 
 
 def _build(place: Path, images: EncodedImages, stamps: NDArray[np.int64], workers: int) -> None:
@@ -256,14 +266,13 @@ def _build(place: Path, images: EncodedImages, stamps: NDArray[np.int64], worker
     need = count * images.pixels.channels * images.size**2
     if need > (free := shutil.disk_usage(beside).free):
         raise OSError(f"it needs {need / 2**30:.1f} GiB, and {free / 2**30:.1f} are free")
-    labels, digests, checks = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.int64)
+    digests, checks = np.empty(count, np.int64), np.empty(count, np.int64)
     loader = DataLoader(_Decoding(images), batch_size=BATCH, num_workers=workers, generator=torch.Generator())
     bar = track(loader, "writing the cache", disable=not sys.stderr.isatty())
     with (beside / IMAGES).open("wb") as file:
         done = 0
-        for batch, some_labels, some_digests in bar:
-            rows = slice(done, done + len(batch))
-            labels[rows], digests[rows] = some_labels.numpy(), some_digests.numpy()
+        for batch, some_digests in bar:
+            digests[done : done + len(batch)] = some_digests.numpy()
             for row, image in enumerate(batch.numpy(), done):
                 data = image.tobytes()
                 checks[row] = _digest(data)
@@ -279,7 +288,7 @@ def _build(place: Path, images: EncodedImages, stamps: NDArray[np.int64], worker
         "written": _state(beside),
         "broken": np.array(json.dumps(images.broken)),
     }
-    _write_facts(beside, facts if images.labels is None else {**facts, "labels": labels})
+    _write_facts(beside, facts)
     if place.exists():
         # A process that has the old one mapped keeps it; its name is free now.
         old = place.with_suffix(".old")

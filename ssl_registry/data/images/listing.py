@@ -1,110 +1,151 @@
-"""Looking through a folder of images: parts, classes, and links that lead back."""
+"""Walking through a folder of images: which files are samples, and which are left out, and why."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ssl_registry.data.source import TEST_PARTS, TRAIN_PART
-
-__all__ = ["IMAGE_SUFFIXES", "Listing", "by_part", "find_parts", "list_images"]
+__all__ = ["IMAGE_SUFFIXES", "Found", "find_images"]
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jfif"}
 )
+# Images all the same: cameras, phones, scanners and browsers write them, and no reader of ours takes them.
+OTHER_FORMATS = frozenset(
+    [
+        ".avif",
+        ".avifs",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".jp2",
+        ".j2k",
+        ".jpf",
+        ".jpx",
+        ".jxl",
+        ".jxr",
+        ".svg",
+        ".tga",
+        ".ico",
+        ".icns",
+        ".psd",
+        ".xcf",
+        ".exr",
+        ".hdr",
+        ".dds",
+        ".pcx",
+        ".dcm",
+        ".dicom",
+        ".nii",
+        ".fits",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".pef",
+        ".srw",
+    ]
+)
+# Folders that systems make beside the user's: thumbnails of Synology and QNAP, archives of macOS, recycle bins.
+SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "@__thumb", "@tmp", "@recycle", "__macosx", "#recycle", "#snapshot", "$recycle.bin", "lost+found"}
+    | {"system volume information"}
+)
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The image files below a folder.
+@dataclass
+class Found:
+    """The image files below a folder, in an order that does not depend on the file system.
 
     Args:
         root: the folder.
-        files: in an order that does not depend on the file system.
-        labels: the class of each; None when the folder has no class folders.
+        files: of the images.
         loops: links that lead back to a folder above them, which were not followed.
+        twice: folders that had been read under another name, and that name.
+        skipped: what was left out: files of image formats that are not read by suffix, and folders of the system.
     """
 
     root: Path
-    files: list[Path]
-    labels: list[str] | None
-    loops: tuple[Path, ...] = ()
+    files: list[Path] = field(default_factory=list)
+    loops: list[Path] = field(default_factory=list)
+    twice: list[tuple[Path, Path]] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """What was not read, and why; for the line that tells what a source holds."""
+        told = [(str(link), "leads back to a folder above it: not followed") for link in self.loops]
+        told += [(str(folder), f"is the same folder as {first}: read once") for folder, first in self.twice]
+        for name, count in sorted(self.skipped.items()):
+            if name == ".npy":
+                told.append((f"{count} .npy", "arrays beside images"))
+            elif name in OTHER_FORMATS:
+                told.append((f"{count} {name}", "a format that is not read; convert to .png or .jpg"))
+            else:
+                told.append((name, "a folder of the system"))
+        return told
 
 
-def list_images(root: Path) -> Listing:
-    """List the images below a folder, in an order that does not depend on the file system.
+def find_images(root: Path) -> Found:
+    """List the images below a folder. Where nothing else is an image, two or more ``.npy`` files are, one array each.
 
-    Sub-folders are classes when there are two or more of them with images, and no image lies beside them;
-    what is nested deeper belongs to its class. A folder with one sub-folder alone is looked through. Where nothing
-    else is an image, two or more ``.npy`` files are, one array each.
+    Raises:
+        OSError: if a folder cannot be read.
     """
-    loops: list[Path] = []
-    files = list(_walk(root, IMAGE_SUFFIXES, set(), loops))
-    if not files:
-        arrays = list(_walk(root, frozenset({".npy"}), set(), []))
-        files = arrays if len(arrays) > 1 else []
-    while True:
-        first = {path.relative_to(root).parts[0] for path in files}
-        if len(first) == 1 and files and files[0].parent != root:
-            root = root / first.pop()
-            continue
-        break
-    beside = any(path.parent == root for path in files)
-    if beside or len(first) < 2:
-        return Listing(root, files, None, tuple(loops))
-    return Listing(root, files, [path.relative_to(root).parts[0] for path in files], tuple(loops))
-
-
-def find_parts(root: Path) -> tuple[Path, Path | None]:
-    """Return the folders of both parts: ``train`` beside ``test`` or ``val``, or ``root`` alone."""
-    test = next((root / name for name in TEST_PARTS if (root / name).is_dir()), None)
-    if (root / TRAIN_PART).is_dir() and test is not None:
-        return root / TRAIN_PART, test
-    return root, None
-
-
-def by_part(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Tell files of the train part from those of the test part by how their names begin.
-
-    >>> by_part([Path("train-0.parquet"), Path("test-0.parquet")])
-    ([PosixPath('train-0.parquet')], [PosixPath('test-0.parquet')])
-    """
-    train = [path for path in paths if path.name.startswith(TRAIN_PART)]
-    for name in TEST_PARTS:
-        test = [path for path in paths if path.name.startswith(name)]
-        if train and test:
-            return train, test
-    return paths, []
+    found = Found(root)
+    arrays: list[Path] = []
+    for path in _walk(root, found, {}):
+        (arrays if path.suffix.lower() == ".npy" else found.files).append(path)
+    if found.files and arrays:
+        found.skipped[".npy"] += len(arrays)
+    elif len(arrays) > 1:
+        found.files = arrays
+    return found
 
 
 def _walk(
-    folder: Path, suffixes: frozenset[str], seen: set[tuple[int, int]], loops: list[Path], above: tuple[Any, ...] = ()
+    folder: Path, found: Found, seen: dict[tuple[int, int], Path], above: tuple[tuple[int, int], ...] = ()
 ) -> Iterator[Path]:
     """Yield files, sorted, each folder once: a link to a folder above would never end."""
     status = folder.stat()
     this = (status.st_dev, status.st_ino)
     if this in seen:
-        loops += [folder] if this in above else []
+        if this in above:
+            found.loops.append(folder)
+        else:
+            found.twice.append((folder, seen[this]))
         return
-    seen.add(this)
-    with os.scandir(folder) as found:
+    seen[this] = folder
+    with os.scandir(folder) as listed:
         # Links last, so that a folder which is there and linked keeps its own name.
-        entries = sorted(found, key=lambda entry: (entry.is_symlink(), entry.name))
+        entries: list[os.DirEntry[str]] = sorted(listed, key=lambda entry: (entry.is_symlink(), entry.name))
     for entry in entries:
-        if entry.name.startswith((".", "__MACOSX")):
+        if entry.name.startswith("."):
             continue
         try:
             is_folder, is_file = entry.is_dir(), entry.is_file()
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            loops.append(Path(entry.path))  # a link to itself
+            found.loops.append(Path(entry.path))  # a link to itself
             continue
         if is_folder:
-            yield from _walk(Path(entry.path), suffixes, seen, loops, (*above, this))
-        elif is_file and Path(entry.name).suffix.lower() in suffixes:
-            yield Path(entry.path)
+            if entry.name.lower() in SYSTEM_FOLDERS:
+                found.skipped[entry.name] += 1
+                continue
+            yield from _walk(Path(entry.path), found, seen, (*above, this))
+        elif is_file and not entry.name.startswith("__MACOSX"):
+            suffix = Path(entry.name).suffix.lower()
+            if suffix in IMAGE_SUFFIXES or suffix == ".npy":
+                yield Path(entry.path)
+            elif suffix in OTHER_FORMATS:
+                found.skipped[suffix] += 1

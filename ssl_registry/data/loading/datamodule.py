@@ -142,10 +142,14 @@ def _limited(dataset: SampleSet, limit: int | None) -> Dataset[Any]:
     if limit is None or limit >= count:
         return dataset
     _check("limit", limit, least=1)
-    spread = torch.arange(limit) * count // limit
     labels = dataset.labels
+    order = torch.arange(count)
     if labels is not None and labels.ndim == 1:  # evenly over samples in the order of classes: each has its share
-        spread = labels.argsort(stable=True)[spread].sort().values
+        order = labels.argsort(stable=True)
+        if not labels.is_floating_point():
+            order = order[int((labels < 0).sum()) :]  # nothing is measured on samples without a label
+    limit = min(limit, len(order))
+    spread = order[torch.arange(limit) * len(order) // max(limit, 1)].sort().values
     return Subset(dataset, spread.tolist())
 
 

@@ -12,15 +12,21 @@ from ssl_registry.data.kinds import REMOTE, SourceKind, SourceTable
 from ssl_registry.data.sources.torchvision_names import set_names
 from ssl_registry.discovery.tables import lazily
 
-__all__ = ["ARRAY_SUFFIXES", "SOURCES"]
+__all__ = ["ARRAY_SUFFIXES", "SOURCES", "TEXT_SUFFIXES"]
 
-ARRAY_SUFFIXES = (".npz", ".npy", ".pt", ".csv")
+ARRAY_SUFFIXES = (".npz", ".npy", ".pt")
+TEXT_SUFFIXES = (".csv", ".tsv")
 FILES = "ssl_registry.data.sources"
 
 
 def _is_array_file(spec: str) -> bool:
     path = Path(spec).expanduser()
     return path.suffix.lower() in ARRAY_SUFFIXES and path.is_file()
+
+
+def _is_text_table(spec: str) -> bool:
+    path = Path(spec).expanduser()
+    return path.suffix.lower() in TEXT_SUFFIXES and (path.is_file() or any(sign in spec for sign in "*?["))
 
 
 def _is_shards(spec: str) -> bool:
@@ -65,10 +71,18 @@ SOURCES = SourceTable(
         ),
         SourceKind(
             "arrays",
-            "arrays of images, signals or features, or a table as text",
+            "arrays of images, signals or features",
             open=lazily(f"{FILES}.array_files:array_file"),
             matches=_is_array_file,
             written=tuple(f"x{suffix}" for suffix in ARRAY_SUFFIXES),
+            local=True,
+        ),
+        SourceKind(
+            "csv",
+            "a table or signals as text",
+            open=lazily(f"{FILES}.csv_files:csv_files"),
+            matches=_is_text_table,
+            written=("x.csv", "x.tsv", "'data/*.csv'"),
             local=True,
         ),
         SourceKind(

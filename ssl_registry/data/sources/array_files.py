@@ -1,8 +1,9 @@
-"""Array files: ``.npz``, ``.npy``, ``.pt`` and ``.csv``, read without unpickling anything."""
+"""Array files: ``.npz``, ``.npy`` and ``.pt``, read without unpickling anything."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ssl_registry.data.arrays.labels import as_text
+from ssl_registry.data.arrays.marks import parts_by_mark
 from ssl_registry.data.arrays.memory import Part, source_in_memory
+from ssl_registry.data.columns import IS_TEST, LABELS, plain_name
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
+from ssl_registry.data.samples import Origin
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources import ARRAY_SUFFIXES
-from ssl_registry.data.sources.csv_files import read_csv
-from ssl_registry.errors import DataError
+from ssl_registry.errors import ConfigError, DataError, did_you_mean
 
 __all__ = ["array_file"]
 
-SAMPLES = ("X", "x", "data", "images", "features", "X_train", "x_train")
-LABELS = ("y", "label", "labels", "target", "targets", "y_train")
-TEST_SAMPLES = ("X_test", "x_test")
-TEST_LABELS = ("y_test",)
-IS_TEST = "is_test"
-CLASSES = "classes"
-KEYS = frozenset({*SAMPLES, *LABELS, *TEST_SAMPLES, *TEST_LABELS, IS_TEST, CLASSES})
+# Names of keys, in lower case; an upper-case X is as good.
+SAMPLES = ("x", "data", "images", "features", "x_train", "train_x")
+TRAIN_LABELS = (*LABELS, "y_train", "train_y")
+# Of several held-out parts the first of these is taken.
+HELD_OUT = (("x_test", "test_x"), ("x_val", "x_valid", "x_validation", "val_x"))
+HELD_OUT_LABELS = (("y_test", "test_y"), ("y_val", "y_valid", "y_validation", "val_y"))
+CLASSES = ("classes", "class_names")
+KEYS = frozenset({*SAMPLES, *TRAIN_LABELS, *sum((*HELD_OUT, *HELD_OUT_LABELS), ()), IS_TEST, *CLASSES})
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -33,12 +39,11 @@ Arrays = dict[str, NDArray[Any]]
 def array_file(spec: str, options: DataOptions) -> Source:
     """Open an array file.
 
-    An ``.npz``, or a dict of tensors in a ``.pt``, holds samples under one of ``X``, ``x``, ``data``,
-    ``images``, ``features``, ``X_train``, ``x_train``. It may hold labels under one of ``y``, ``label``,
-    ``labels``, ``target``, ``targets``, ``y_train``; a test part under ``X_test`` or ``x_test`` and
-    ``y_test``, or marked by the booleans ``is_test``; and the names of the classes under ``classes``. Other
-    keys are left alone. An ``.npy``, or a single tensor, holds samples; a pair of tensors holds samples and
-    labels. A ``.csv`` holds a table, or signals: see `csv_files.read_csv`.
+    An ``.npz``, or a dict of tensors in a ``.pt``, holds samples under one of ``X``, ``data``, ``images``,
+    ``features``, ``X_train``. It may hold labels under ``y``, ``label``, ``labels``, ``target``, ``targets``,
+    ``class`` or ``y_train``; a test part under ``X_test`` (or ``X_val``) and ``y_test``, or marked by ``is_test``; and
+    the names of the classes under ``classes``. Upper and lower case are alike. Other keys are left alone, and told. An
+    ``.npy``, or a single tensor, holds samples; a pair of tensors holds samples and labels.
 
     Samples are tables [N, D], signals [N, C, T] of floats, grey images [N, H, W] of uint8, or images
     [N, C, H, W] or [N, H, W, C].
@@ -50,22 +55,33 @@ def array_file(spec: str, options: DataOptions) -> Source:
     Raises:
         DataError: naming the file, the key, and what was expected.
     """
+    if options.drop_columns:
+        raise ConfigError(f"--data.drop names columns of a table; {spec} holds arrays, leave it out")
+    told = Decisions()
     path = Path(spec).expanduser()
+    train, test, names = _opened(path, options, told)
+    if options.test_data is not None:
+        if test is not None:
+            told.left_out.append((test.x_name, "--data.test names another test part"))
+        whole, own, _ = _opened(Path(options.test_data).expanduser(), options, told)
+        test = own or whole
+    return source_in_memory(path.stem, train, test, options=options, class_names=names, told=told)
+
+
+def _opened(path: Path, options: DataOptions, told: Decisions) -> tuple[Part, Part | None, list[str] | None]:
+    """Read a file; return its parts and the names of its classes."""
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise DataError(f"{path} is no array file; expected one of {', '.join(ARRAY_SUFFIXES)}")
-    arrays, keys = _read(path)
-    train, test = _parts(path, arrays, keys)
-    names = (
-        [str(name) for name in arrays[CLASSES].ravel().tolist()] if CLASSES in arrays and train.y is not None else None
-    )
-    return source_in_memory(path.stem, train, test, options=options, class_names=names)
+    arrays, keys = _read(path, options.label_column)
+    train, test = _parts(path, arrays, keys, options.label_column, told)
+    classes = _one(path, arrays, CLASSES)
+    if classes is None or train.y is None:
+        return train, test, None
+    return train, test, [str(name) for name in as_text(arrays[classes], f"{path}: {classes}").ravel().tolist()]
 
 
-def _read(path: Path) -> tuple[Arrays, list[str]]:
+def _read(path: Path, label: str | None) -> tuple[Arrays, list[str]]:
     """Return the arrays under the keys that are looked for, and the names of all keys."""
-    if path.suffix.lower() == ".csv":
-        table = read_csv(path, LABELS)
-        return table, list(table)
     where = str(path)
     try:
         if path.suffix.lower() == ".pt":
@@ -76,7 +92,7 @@ def _read(path: Path) -> tuple[Arrays, list[str]]:
                 loaded = np.load(stream, allow_pickle=False)
                 if not isinstance(loaded, np.ndarray):
                     arrays = {}
-                    for key in KEYS & set(loaded.files):
+                    for key in (key for key in loaded.files if _is_looked_for(key, label)):
                         where = f"{path}: {key}"
                         arrays[key] = loaded[key]
                     return arrays, list(loaded.files)
@@ -96,8 +112,12 @@ def _read(path: Path) -> tuple[Arrays, list[str]]:
             f"{path} holds a {type(loaded).__name__}; expected a tensor, a pair (samples, labels), or a dict "
             f"of tensors with samples under one of {', '.join(SAMPLES)}"
         )
-    arrays = {key: _as_numpy(value, f"{path}: {key}") for key, value in loaded.items() if key in KEYS}
+    arrays = {key: _as_numpy(value, f"{path}: {key}") for key, value in loaded.items() if _is_looked_for(key, label)}
     return arrays, list(map(str, loaded))
+
+
+def _is_looked_for(key: object, label: str | None) -> bool:
+    return plain_name(key) in KEYS or key == label
 
 
 def _as_numpy(value: Any, where: str) -> NDArray[Any]:
@@ -114,49 +134,76 @@ def _as_numpy(value: Any, where: str) -> NDArray[Any]:
     return array
 
 
-def _parts(path: Path, arrays: Arrays, keys: list[str]) -> tuple[Part, Part | None]:
+def _parts(path: Path, arrays: Arrays, keys: list[str], label: str | None, told: Decisions) -> tuple[Part, Part | None]:
     """Find samples and labels by their keys, and the test part."""
-    samples, labels = _one(path, arrays, SAMPLES), _one(path, arrays, LABELS)
+    samples = _one(path, arrays, SAMPLES)
     if samples is None:
         raise DataError(
-            f"{path} has no samples; expected one of the keys {', '.join(SAMPLES)}, it has: {', '.join(keys) or 'none'}"
+            f"{path} has no samples; expected one of the keys {', '.join(('X', *SAMPLES))}, it has: "
+            f"{', '.join(keys) or 'none'}"
         )
-    test_samples, test_labels = _one(path, arrays, TEST_SAMPLES), _one(path, arrays, TEST_LABELS)
-    whole = _part(path, arrays, samples, labels)
-    if test_samples is not None:
-        if IS_TEST in arrays:
-            raise DataError(f"{path} has both {test_samples} and {IS_TEST}; expected one way to tell the test part")
-        return whole, _part(path, arrays, test_samples, test_labels)
-    if test_labels is not None:
-        raise DataError(f"{path} has {test_labels} but no samples for it; expected {' or '.join(TEST_SAMPLES)} too")
-    if IS_TEST not in arrays:
-        return whole, None
-    mask = arrays[IS_TEST]
-    if mask.shape != whole.x.shape[:1] or not np.isin(mask, (0, 1)).all() or not 0 < mask.sum() < len(mask):
+    if label is not None and label not in arrays:
         raise DataError(
-            f"{path}: {IS_TEST} has shape {mask.shape} and dtype {mask.dtype}; expected {len(whole.x)} "
-            f"booleans, one a sample of {samples}, some true and some false"
+            f"{path} has no key {label!r}, which --data.label names.{did_you_mean(label, keys)} It has: "
+            f"{', '.join(keys)}"
+        )
+    labels = label or _one(path, arrays, TRAIN_LABELS)
+    whole = _part(path, arrays, samples, labels)
+    told.left_out += [(key, "no key that is looked for") for key in keys if key not in arrays]
+    found = [(_one(path, arrays, x), _one(path, arrays, y)) for x, y in zip(HELD_OUT, HELD_OUT_LABELS, strict=True)]
+    for (x, y), names in zip(found, HELD_OUT, strict=True):
+        if x is None and y is not None:
+            raise DataError(f"{path} has {y} but no samples for it; expected {' or '.join(names)} too")
+    held = [(x, y) for x, y in found if x is not None]
+    told.left_out += [(str(x), "a second held-out part") for x, _ in held[1:]]
+    mark = _one(path, arrays, (IS_TEST,))
+    if held:
+        x, y = held[0]
+        if mark is not None:
+            raise DataError(f"{path} has both {x} and {mark}; expected one way to tell the test part")
+        assert x is not None
+        return whole, _part(path, arrays, x, y, start=len(whole.x))
+    if mark is None:
+        return whole, None
+    marked = parts_by_mark(arrays[mark])
+    if marked is None or len(marked) != len(whole.x):
+        raise DataError(
+            f"{path}: {mark} has shape {arrays[mark].shape} and dtype {arrays[mark].dtype}; expected {len(whole.x)} "
+            f"booleans, one a sample of {samples}"
         )
     if whole.y is not None and len(whole.y) != len(whole.x):
         return whole, None  # told with the names of both when the lengths are compared
-    mask = mask.astype(bool)
+    if marked.all() or not marked.any():
+        told.more.append(f"{mark} is the same for all samples: read as one part")
+        return whole, None
     train, test = (
-        Part(whole.x[chosen], None if whole.y is None else whole.y[chosen], whole.x_name, whole.y_name)
-        for chosen in (~mask, mask)
+        replace(
+            whole,
+            x=whole.x[chosen],
+            y=None if whole.y is None else whole.y[chosen],
+            origin=None if whole.origin is None else whole.origin.chosen(chosen),
+        )
+        for chosen in (~marked, marked)
     )
     return train, test
 
 
-def _one(path: Path, arrays: Arrays, keys: tuple[str, ...]) -> str | None:
-    present = [key for key in keys if key in arrays]
+def _one(path: Path, arrays: Arrays, names: tuple[str, ...]) -> str | None:
+    """Return the key that has one of these names, in whatever case."""
+    present = [key for key in arrays if plain_name(key) in names]
     if len(present) > 1:
-        raise DataError(f"{path} has {' and '.join(present)}; expected one of them: leave the others out of the file")
+        raise DataError(
+            f"{path} has {' and '.join(present)}; expected one of them: leave the others out of the file"
+            + (", or say which holds the labels: --data.label KEY" if names == TRAIN_LABELS else "")
+        )
     return present[0] if present else None
 
 
-def _part(path: Path, arrays: Arrays, samples: str, labels: str | None) -> Part:
+def _part(path: Path, arrays: Arrays, samples: str, labels: str | None, start: int = 0) -> Part:
     y = arrays[labels] if labels is not None else None
     x = arrays[samples]
     if x.ndim == 0:
         raise DataError(f"{path}: {samples} is a single value of type {x.dtype}; expected an array of samples")
-    return Part(x, y, f"{path}: {samples}", f"{path}: {labels}" if labels else "")
+    rows = np.arange(len(x))
+    origin = Origin((str(path),), np.zeros(len(x), np.int64), start + rows)
+    return Part(x, y, f"{path}: {samples}", f"{path}: {labels}" if labels else "", origin=origin)

@@ -1,131 +1,223 @@
-"""Tables and signals in ``.csv``, read with the standard library."""
+"""Tables and signals as text: ``.csv`` and ``.tsv`` of any separator, decimal sign and encoding, read by pandas."""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import re
+import warnings
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED, File
+from ssl_registry.data.arrays.tables import source_from_files
+from ssl_registry.data.decisions import Decisions
+from ssl_registry.data.options import DataOptions
+from ssl_registry.data.parts import split_paths
+from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
-__all__ = ["read_csv"]
+__all__ = ["csv_files", "read_csv"]
 
-SAMPLE = "sample"  # this column makes it one row a moment instead of one row a sample
-TIME = "time"
-IS_TEST = "is_test"
+SEPARATORS = ",;\t|"
+LOOKED_AT = 200  # rows by which separator and decimal sign are told
+# What stands for an empty cell beside what pandas knows (NA, NaN, null, ...): UCI's data sets have question marks.
+MISSING = ("?", "-", "--", "missing", "Missing", "MISSING")
+BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+COMMA = re.compile(r"[+-]?\d*,\d+")
+GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+POINT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+")
 
 
-def read_csv(path: Path, labels: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read a file of numbers with a header.
-
-    One row is one sample, and its numbers are features. With a column ``sample`` one row is one moment of a signal
-    instead: rows of one number or name in it belong together, and the other columns are channels. Samples come in the
-    order in which the file first names them, their rows in that of ``time``, or in the file's where there is none or it
-    holds no numbers; it is no channel. A column of one of the names in ``labels`` holds the class, and ``is_test``
-    marks by 1 what is held out; in signals ``y`` is a channel.
+def csv_files(spec: str, options: DataOptions) -> Source:
+    """Open ``x.csv`` or ``'folder/*.csv'``; files are parts by their names (see `ssl_registry.data.parts`).
 
     Args:
-        path: the file; separated by commas, semicolons or tabs.
-        labels: names of a column of labels.
-
-    Returns:
-        ``X``: [N, features] or [N, channels, time]; and ``y`` and ``is_test``, [N], where there are such columns.
+        spec: a path, with or without ``*``.
+        options: how it is read.
 
     Raises:
-        DataError: naming the line or column, and what was expected.
+        DataError: if there is no such file, or it cannot be read or used.
     """
-    header, rows = _rows(path)
-    names = [name.strip() for name in header]
-    # Beside x and z, a signal's y is a channel.
-    known = {word.lower() for word in labels} - ({"y"} if SAMPLE in names else set())
-    label = next((name for name in names if name.lower() in known), None)
-    roles = {SAMPLE, TIME if SAMPLE in names else "", IS_TEST, label}
-    features = [index for index, name in enumerate(names) if name not in roles]
-    if not features or not rows:
-        raise DataError(
-            f"{path} has no {'rows' if features else 'columns of numbers'}; expected a header, then numbers"
-        )
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    values = np.array([_numbers(path, names[index], columns[names[index]]) for index in features]).T
-    arrays: dict[str, NDArray[Any]] = {"X": values}
-    if label is not None:
-        arrays["y"] = _classes(columns[label])
-    if IS_TEST in columns:
-        arrays[IS_TEST] = _numbers(path, IS_TEST, columns[IS_TEST])
-    return _signals(path, arrays, columns[SAMPLE], columns.get(TIME)) if SAMPLE in columns else arrays
+    paths = sorted(glob(str(Path(spec).expanduser()))) or [str(Path(spec).expanduser())]
+    split, told = split_paths(paths), Decisions()
+    test: Sequence[str] = split.test
+    if options.test_data is not None:
+        told.left_out += [(path, "--data.test names another test part") for path in test]
+        test = sorted(glob(str(Path(options.test_data).expanduser()))) or [options.test_data]
+    told.left_out += [(path, "a second held-out part") for path in split.validation]
+    files = [
+        read_csv(Path(path), part, told)
+        for part, chosen in ((TRAIN, split.train), (UNLABELED, split.unlabeled), (TEST, test))
+        for path in chosen
+    ]
+    first = Path(paths[0])
+    return source_from_files(first.stem if len(paths) == 1 else first.resolve().parent.name, files, options, told=told)
 
 
-def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
+def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None) -> File:
+    """Read a file with a header.
+
+    Separator (comma, semicolon, tab, bar or spaces), decimal sign and encoding (UTF-8 with or without its mark, UTF-16
+    with its mark, else Windows-1252) are told by the first rows.
+
+    Args:
+        path: the file.
+        part: of its rows.
+        told: takes what is unusual about it.
+
+    Raises:
+        DataError: if it is no table with a header, naming the first row that does not fit.
+    """
+    if path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
+        raise DataError(f"{path} is no regular file")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            found = [row for row in csv.reader(file, delimiter=max(",;\t", key=first.count)) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table ({error}); expected text in UTF-8") from error
-    if not found or all(_is_number(cell) for cell in found[0]):
+        form = _form(path)
+        frame = _read(path, form)
+        if len(frame) and frame.iloc[:, -1].isna().any():  # pandas fills short rows
+            _check_rows(path, form)
+    except (OSError, UnicodeError, ValueError, csv.Error) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(f"{path} cannot be read as a table ({reason}); expected text with a header") from error
+    if told is not None and form.encoding == "cp1252":
+        told.more.append(f"{path.name} is read as Windows-1252, since it is no UTF-8")
+    return File(frame, str(path), part, first_row=2)
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a file is written.
+
+    Args:
+        encoding, separator, decimal, thousands: as pandas takes them.
+        header: names of the columns; a column of row names that has none is called ``""``.
+        header_lines: lines down to the header, to be passed over.
+        comments: lines with a # before the header.
+        trailing: whether each row ends with a separator.
+    """
+
+    encoding: str
+    separator: str
+    decimal: str
+    thousands: str | None
+    header: tuple[str, ...]
+    header_lines: int
+    comments: int
+    trailing: bool
+
+
+def _read(path: Path, form: _Form) -> Any:
+    """Return the table of pandas."""
+    import pandas as pd
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows that are too long
+            return pd.read_csv(
+                path,
+                sep=form.separator,
+                decimal=form.decimal,
+                thousands=form.thousands,
+                encoding=form.encoding,
+                names=list(form.header),
+                skiprows=form.header_lines,
+                header=None,
+                index_col=False,
+                usecols=range(len(form.header)) if form.trailing else None,
+                na_values=MISSING,
+                skipinitialspace=True,
+                low_memory=False,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        _check_rows(path, form)
+        raise ValueError(str(error)) from error
+
+
+def _form(path: Path) -> _Form:
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS if start.startswith(mark)), "utf-8")
+    try:
+        first = _first_rows(path, encoding)
+    except UnicodeDecodeError:
+        if encoding != "utf-8":
+            raise
+        encoding = "cp1252"
+        first = _first_rows(path, encoding)
+    separator, rows, lines, comments = first
+    if not rows or all(NUMBER.fullmatch(cell.strip()) for cell in rows[0]):
         raise DataError(f"{path} has no header; expected a first line with the columns' names")
-    for number, row in enumerate(found[1:], 2):
-        if len(row) != len(found[0]):
-            raise DataError(f"{path}, row {number}: {len(row)} cells; expected {len(found[0])}, as the header has")
-    if len(set(found[0])) < len(found[0]):
-        raise DataError(f"{path} has two columns of one name; expected each name once")
-    return found[0], found[1:]
+    header, width = [name.strip() for name in rows[0]], Counter(map(len, rows[1:])).most_common(1)
+    trailing = False
+    if width and width[0][0] == len(header) + 1:
+        # R writes row names without a name for them; others end every row with a separator.
+        trailing = all(len(row) == len(header) + 1 and not row[-1].strip() for row in rows[1:])
+        header = header if trailing else ["", *header]
+    if twice := [name for name, count in Counter(header).items() if name and count > 1]:
+        raise DataError(f"{path} has two columns of one name, {twice[0]!r}; expected each name once")
+    unnamed = iter(f"Unnamed: {number}" for number, name in enumerate(header) if not name)
+    header = [name or next(unnamed) for name in header]
+    cells = [cell.strip() for row in rows[1:] for cell in row]
+    decimal, thousands = _decimal(cells, separator)
+    return _Form(encoding, separator, decimal, thousands, tuple(header), lines, comments, trailing)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _first_rows(path: Path, encoding: str) -> tuple[str, list[list[str]], int, int]:
+    """Return the separator, the first rows, how many lines the header reaches down to, and lines of comments."""
+    with path.open(newline="", encoding=encoding) as file:
+        text = list(islice(file, LOOKED_AT))
+        for _ in iter(lambda: file.read(1 << 20), ""):
+            pass  # the whole file must be text of this encoding
+    comments = next((number for number, line in enumerate(text) if not line.startswith("#")), 0)
+    if comments and all(NUMBER.fullmatch(cell) for cell in re.split(rf"[{SEPARATORS} ]+", text[comments].strip())):
+        comments -= 1  # numpy.savetxt puts a # before the header
+        text[comments] = text[comments].lstrip("# ")
+    text, found = text[comments:], {}
+    for separator in SEPARATORS:
+        rows = [row for row in csv.reader(text, delimiter=separator, skipinitialspace=True) if row]
+        widths = Counter(map(len, rows))
+        width, alike = widths.most_common(1)[0] if widths else (1, 0)
+        # Rows of one width, and then many columns: a comma within numbers or text gives rows of several widths.
+        found[separator] = (width > 1, alike / max(1, len(rows)), width), rows
+    separator = max(found, key=lambda one: found[one][0])
+    if not found[separator][0][0]:
+        separator = max(SEPARATORS, key=text[0].count) if text else ","
+        spaced = [line.split() for line in text if line.strip()]
+        if len({len(row) for row in spaced}) == 1 and len(spaced) > 1 and len(spaced[0]) > 1:
+            separator, found[" "] = " ", ((True, 1.0, len(spaced[0])), spaced)
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
+    lines = next((reader.line_num for row in reader if row), 0)
+    return separator, found[separator][1], comments + lines, comments
 
 
-def _numbers(path: Path, name: str, cells: Sequence[str]) -> NDArray[np.float64]:
-    try:
-        return np.array(cells, np.float64)
-    except ValueError:
-        row, cell = next((row, cell) for row, cell in enumerate(cells, 2) if not _is_number(cell))
-        raise DataError(
-            f"{path}, column {name!r}, row {row}: {cell!r} is no number; leave the column out or write it as numbers "
-            "(classes go into a column 'label')"
-        ) from None
+def _decimal(cells: list[str], separator: str) -> tuple[str, str | None]:
+    """Tell the decimal sign and the sign between thousands."""
+    commas = [cell for cell in cells if COMMA.fullmatch(cell)]
+    if any(POINT_GROUPS.fullmatch(cell) for cell in cells):
+        return ",", "."
+    groups = [cell for cell in cells if GROUPS.fullmatch(cell)]
+    if any("." in cell for cell in groups) or (separator == "," and groups and len(groups) >= len(commas)):
+        return ".", ","
+    points = any(re.fullmatch(r"[+-]?\d*\.\d+", cell) for cell in cells)
+    return ("," if commas and not points else "."), None
 
 
-def _classes(cells: Sequence[str]) -> NDArray[Any]:
-    text = np.array([cell.strip() for cell in cells])
-    try:
-        return text.astype(np.int64)
-    except ValueError:
-        return text
+def _check_rows(path: Path, form: _Form) -> None:
+    """Refuse rows of another length than the header.
 
-
-def _signals(
-    path: Path, arrays: dict[str, NDArray[Any]], samples: Sequence[str], times: Sequence[str] | None
-) -> dict[str, NDArray[Any]]:
-    """Put rows of one sample together: [N, channels, time]."""
-    order: dict[str, list[int]] = {}
-    for row, sample in enumerate(samples):
-        order.setdefault(sample, []).append(row)
-    lengths = {len(rows) for rows in order.values()}
-    if len(lengths) > 1:
-        raise DataError(
-            f"{path}: samples have from {min(lengths)} to {max(lengths)} rows; expected one length: cut the signals "
-            "into windows"
-        )
-    rows = np.array(list(order.values()))  # [N, time]
-    if times is not None and all(map(_is_number, times)):
-        moments = np.array(times, np.float64)[rows]
-        rows = np.take_along_axis(rows, moments.argsort(1, kind="stable"), 1)
-    out = {"X": arrays["X"][rows].transpose(0, 2, 1).astype(np.float32)}
-    for key in arrays.keys() - {"X"}:
-        of_rows = arrays[key][rows]
-        if (of_rows != of_rows[:, :1]).any():
-            sample = list(order)[int((of_rows != of_rows[:, :1]).any(1).argmax())]
-            raise DataError(f"{path}: the rows of sample {sample!r} differ in their {key}; expected one value a sample")
-        out[key] = of_rows[:, 0]
-    return out
+    Raises:
+        DataError: naming the first.
+    """
+    width = len(form.header) + form.trailing
+    with path.open(newline="", encoding=form.encoding) as file:
+        lines = islice(file, form.comments, None)
+        rows = (row for row in csv.reader(lines, delimiter=form.separator, skipinitialspace=True) if row)
+        for number, row in enumerate(rows, 1):
+            if len(row) != width and number > 1:
+                raise DataError(f"{path}, row {number}: {len(row)} cells; expected {width}, as the header has")

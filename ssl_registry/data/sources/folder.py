@@ -1,4 +1,4 @@
-"""A folder of images, with or without class folders."""
+"""A folder of images, with or without class folders and parts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ssl_registry.data.arrays.labels import held_out_note, stratified_holdout
+from ssl_registry.data.arrays.labels import UNLABELED, stratified_holdout
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
-from ssl_registry.data.images.listing import IMAGE_SUFFIXES, Listing, find_parts, list_images
+from ssl_registry.data.images.layout import Layout, Listing, read_layout
+from ssl_registry.data.images.listing import IMAGE_SUFFIXES
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
-from ssl_registry.data.sources import ARRAY_SUFFIXES
+from ssl_registry.data.sources import ARRAY_SUFFIXES, TEXT_SUFFIXES
 from ssl_registry.errors import DataError
 
 __all__ = ["folder"]
@@ -22,8 +24,8 @@ __all__ = ["folder"]
 def folder(spec: str, options: DataOptions) -> Source:
     """Open a folder of images.
 
-    Sub-folders are classes; images that lie directly in the folder make it one without labels. ``train``
-    beside ``test`` (or ``val``) are taken as the parts. Files are decoded when they are asked for.
+    Parts and classes are told by the names of its folders: see `ssl_registry.data.images.layout.read_layout`. Files are
+    decoded when they are asked for.
 
     Args:
         spec: the folder's path.
@@ -33,30 +35,38 @@ def folder(spec: str, options: DataOptions) -> Source:
         DataError: if it holds no readable image, or its parts do not fit together.
     """
     options.require_images(spec)
+    options.refuse_columns(spec)
     path, image_size = Path(spec).expanduser(), options.image_size or 224
-    train_root, test_root = find_parts(path)
-    try:
-        train, test = list_images(train_root), None if test_root is None else list_images(test_root)
-    except OSError as error:
-        raise DataError(f"{path} cannot be looked through ({error}); expected a folder that you may read") from error
-    for part, root in ((train, train_root), (test, test_root)):
+    layout = _looked_through(path)
+    train, test, notes = layout.train, layout.test, layout.notes
+    if options.test_data is not None:
+        other = _looked_through(Path(options.test_data).expanduser())
+        if test is not None:
+            layout.left_out.append((str(test.where), f"{len(test.files)} images; --data.test names another test part"))
+        test = other.test or other.train
+        layout.left_out += other.left_out
+    for part in (train, test):
         if part is not None and not part.files:
-            raise DataError(_empty(root or path))
-    pixels, (mean, std) = probe(lambda index: train.files[index].read_bytes(), len(train.files), str(train.root))
-    classes = tuple(sorted(set(train.labels))) if train.labels is not None else None
-    notes = [f"{link} leads back to a folder above it: not followed" for link in train.loops]
+            raise DataError(_empty(part.where, layout))
+    pixels, (mean, std) = probe(lambda index: train.files[index].read_bytes(), len(train.files), str(path))
+    classes = tuple(train.classes) if train.labels is not None else None
+    told = Decisions(left_out=layout.left_out, label="folders" if classes else None, classes=classes)
     kept, held = train, test
     if test is not None:
-        held = _fit_test(train, test, test_root or path, notes)
+        held = _fit_test(train, test, told, notes)
     elif train.labels is not None:
-        kept, held = _hold_out(train, options, notes)
+        kept, held = _hold_out(train, options, told)
     elif options.holdout:
         notes.append("no class folders: nothing is held out")
-
+    if layout.test is None and options.test_data is None and train.labels is None:
+        told.no_label = "no class folders"
+    told.add_part("train", len(kept.files), unlabeled=(kept.labels or []).count(None))
+    if held is not None:
+        told.add_part("test", len(held.files))
     codes = {name: code for code, name in enumerate(classes or ())}
 
     def dataset(part: Listing) -> ImageFiles:
-        labels = [codes[name] for name in part.labels] if codes and part.labels is not None else None
+        labels = [codes.get(name or "", UNLABELED) for name in part.labels] if codes and part.labels else None
         return ImageFiles(part.files, labels, size=image_size, pixels=pixels)
 
     return Source(
@@ -69,50 +79,59 @@ def folder(spec: str, options: DataOptions) -> Source:
         mean=mean,
         std=std,
         notes=tuple(notes),
+        decided=told.line(),
     )
 
 
-def _fit_test(train: Listing, test: Listing, root: Path, notes: list[str]) -> Listing | None:
+def _looked_through(path: Path) -> Layout:
+    try:
+        return read_layout(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be looked through ({error}); expected a folder that you may read") from error
+
+
+def _fit_test(train: Listing, test: Listing, told: Decisions, notes: list[str]) -> Listing | None:
+    """Give the test part the train part's classes."""
     if train.labels is None:
         if test.labels is not None:
-            notes.append(f"{train.root} has no class folders: the classes of {test.root} are not used")
-        return Listing(test.root, test.files, None)
+            notes.append(f"{train.where} has no class folders: the classes of {test.where} are not used")
+        return Listing(test.files, None, test.where)
     if test.labels is None:
         # One class folder alone does not look like classes; but here their names are known.
-        alone = [path.relative_to(root).parts[0] for path in test.files]
-        if set(alone) <= set(train.labels):
-            return Listing(root, test.files, alone)
-        notes.append(f"{test.root} has no class folders: it is not used")
+        alone: list[str | None] = [path.relative_to(test.where).parts[0] for path in test.files]
+        if set(alone) <= set(train.classes):
+            return Listing(test.files, alone, test.where)
+        told.left_out.append((str(test.where), f"{len(test.files)} images of a test part that has no class folders"))
         return None
-    if unknown := sorted(set(test.labels) - set(train.labels)):
+    if unknown := sorted(set(test.classes) - set(train.classes)):
         raise DataError(
-            f"{test.root} has the class {unknown[0]!r}, {train.root} has not; it has: "
-            f"{', '.join(sorted(set(train.labels))[:20])}"
+            f"{test.where} has the class {unknown[0]!r}, {train.where} has not; it has: {', '.join(train.classes[:20])}"
         )
     return test
 
 
-def _hold_out(whole: Listing, options: DataOptions, notes: list[str]) -> tuple[Listing, Listing | None]:
-    if whole.labels is None:
-        return whole, None
-    _, numbers = np.unique(np.asarray(whole.labels), return_inverse=True)
+def _hold_out(whole: Listing, options: DataOptions, told: Decisions) -> tuple[Listing, Listing | None]:
+    """Hold out a share of each class; images without a class stay in the train part."""
+    labels = whole.labels or []
+    codes = {name: code for code, name in enumerate(whole.classes)}
+    numbers = np.array([codes.get(name or "", UNLABELED) for name in labels], np.int64)
     kept, held = stratified_holdout(numbers, options.holdout, options.seed)
     if not len(held):
         return whole, None
-    notes.append(held_out_note(len(held), len(whole.files), options.seed))
-    labels = whole.labels
+    told.hold_out(options.seed)
     train, test = (
-        Listing(whole.root, [whole.files[i] for i in part], [labels[i] for i in part]) for part in (kept, held)
+        Listing([whole.files[i] for i in part], [labels[i] for i in part], whole.where) for part in (kept, held)
     )
     return train, test
 
 
-def _empty(root: Path) -> str:
+def _empty(root: Path, layout: Layout) -> str:
     suffixes = Counter(path.suffix.lower() or "no suffix" for path in root.iterdir() if path.is_file())
     there = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5)) or "no file"
     for suffix, word in ((".tar", "shards"), (".parquet", "tables")):
         if any(root.glob(f"*{suffix}")):
             return f"{root} holds no images; for its {word} give {root / '*'!s}{suffix}"
-    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES)
+    arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES + TEXT_SUFFIXES)
     hint = f"; for its arrays give the file itself: {arrays[0]}" if arrays else ""
-    return f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); directly in it: {there}{hint}"
+    skipped = "".join(f"; left out: {what} ({why})" for what, why in layout.left_out)
+    return f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); directly in it: {there}{hint}{skipped}"

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ssl_registry._system.optional import require
+from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
-from ssl_registry.data.source import TEST_PARTS, TRAIN_PART, Source
+from ssl_registry.data.parts import HELD_OUT, name_part
+from ssl_registry.data.source import Source
 from ssl_registry.data.sources.arrow import source_from_tables
+from ssl_registry.data.sources.arrow_labels import ArrowFile, has_labels
 from ssl_registry.errors import DataError
 
-__all__ = ["hugging_face"]
+__all__ = ["choose_parts", "hugging_face"]
 
 
 def hugging_face(name: str, options: DataOptions) -> Source:
@@ -40,13 +44,45 @@ def hugging_face(name: str, options: DataOptions) -> Source:
                 f"the data set {name!r} is not on this disk, or cannot be read ({reason}). Nothing is downloaded here; "
                 f"fetch it once with: python -c \"import datasets; datasets.load_dataset('{name}')\""
             ) from error
-    parts = dict(found) if isinstance(found, dict) else {TRAIN_PART: found}
-    if TRAIN_PART not in parts and len(parts) > 1:
-        raise DataError(f"{name} has no part {TRAIN_PART!r}; it has: {', '.join(parts)}")
-    train = parts[TRAIN_PART] if TRAIN_PART in parts else next(iter(parts.values()))
-    test = next((parts[part] for part in TEST_PARTS if part in parts and parts[part] is not train), None)
+    parts = dict(found) if isinstance(found, dict) else {TRAIN: found}
+    told = Decisions()
+    files = choose_parts(name, {part: _table(split) for part, split in parts.items()}, options, told)
     last = name.rstrip("/").rpartition("/")[2]
-    return source_from_tables(last, _table(train), None if test is None else _table(test), options)
+    return source_from_tables(last, files, options, told)
+
+
+def choose_parts(name: str, tables: dict[str, Any], options: DataOptions, told: Decisions) -> list[ArrowFile]:
+    """Sort the splits into parts: of those held out, the first that has labels where the train part has some.
+
+    Args:
+        name: of the data set.
+        tables: a ``pyarrow.Table`` for each split.
+        options: ``test_data`` may name the test part.
+        told: takes what is left out.
+
+    Raises:
+        DataError: if no split is the train part, or there is none of the user's name.
+    """
+    named = {split: name_part(split) for split in tables}
+    train = [split for split, part in named.items() if part == "train"]
+    if not train and len(tables) > 1:
+        raise DataError(f"{name} has no part 'train'; it has: {', '.join(tables)}")
+    train = train or list(tables)
+    held = [split for part in HELD_OUT for split, found in named.items() if found == part and split not in train]
+    if options.test_data is not None:
+        if options.test_data not in tables:
+            raise DataError(
+                f"{name} has no part {options.test_data!r}, which --data.test names; it has: {', '.join(tables)}"
+            )
+        held = [options.test_data]
+        train = [split for split in train if split != options.test_data]
+    elif any(has_labels(tables[split], options, split) for split in train):
+        held.sort(key=lambda split: not has_labels(tables[split], options, split))
+    test, unlabeled = held[:1], [split for split, part in named.items() if part == "unlabeled" and split not in train]
+    used = [*train, *unlabeled, *test]
+    told.left_out += [(split, f"a part of {len(tables[split]):,} samples") for split in tables if split not in used]
+    chosen = ((TRAIN, train), (UNLABELED, unlabeled), (TEST, test))
+    return [ArrowFile(tables[split], f"{name}: {split}", part) for part, splits in chosen for split in splits]
 
 
 @contextmanager

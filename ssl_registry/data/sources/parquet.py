@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from glob import glob
 from pathlib import Path
 from typing import Any
 
 from ssl_registry._system.optional import require
-from ssl_registry.data.images.listing import by_part
+from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
+from ssl_registry.data.parts import split_paths
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources.arrow import source_from_tables
+from ssl_registry.data.sources.arrow_labels import ArrowFile
 from ssl_registry.errors import DataError
 
 __all__ = ["parquet"]
 
 
 def parquet(spec: str, options: DataOptions) -> Source:
-    """Open ``x.parquet`` or ``folder/*.parquet``; files called train... and test... (or val...) are the parts.
+    """Open ``x.parquet`` or ``folder/*.parquet``; files are parts by their names (see `ssl_registry.data.parts`).
 
     The files are read into memory; larger ones are a data set for the library `datasets`, which maps them.
 
@@ -29,27 +33,52 @@ def parquet(spec: str, options: DataOptions) -> Source:
         DataError: if there is no such file, or it cannot be read or used.
         MissingExtraError: if pyarrow is not installed.
     """
-    library = require("pyarrow", "parquet", "a Parquet file")
-    reader = require("pyarrow.parquet", "parquet", "a Parquet file")
-    paths = [Path(path) for path in sorted(glob(str(Path(spec).expanduser())))]
+    require("pyarrow", "parquet", "a Parquet file")
+    paths, told = _found(spec), Decisions()
+    split = split_paths(paths)
+    test = split.test
+    if options.test_data is not None:
+        told.left_out += [(path, "--data.test names another test part") for path in test]
+        test = tuple(_found(options.test_data))
+    told.left_out += [(path, "a second held-out part") for path in split.validation]
+    files = [
+        _read(path, part)
+        for part, chosen in ((TRAIN, split.train), (UNLABELED, split.unlabeled), (TEST, test))
+        for path in chosen
+    ]
+    first = Path(paths[0])
+    return source_from_tables(first.stem if len(paths) == 1 else _shared_folder(paths), files, options, told)
+
+
+def _found(spec: str) -> list[str]:
+    paths = sorted(glob(str(Path(spec).expanduser()), recursive=True))
     if not paths:
         raise DataError(f"there is no file {spec!r} in {Path.cwd()}; expected .parquet, such as 'data/*.parquet'")
+    return paths
 
-    def read(part: list[Path]) -> Any:
-        tables = []
-        for path in part:
-            if not path.is_file():  # a pipe would keep its reader waiting for ever
-                raise DataError(f"{path} is no regular file")
-            try:
-                tables.append(reader.read_table(path))
-            except Exception as error:  # Arrow's errors have several bases
-                reason = str(error).split("\n")[0]
-                raise DataError(f"{path} cannot be read as Parquet ({type(error).__name__}: {reason})") from error
-        try:
-            return library.concat_tables(tables)
-        except library.ArrowInvalid as error:
-            raise DataError(f"the files of {spec} have different columns ({str(error).split(chr(10))[0]})") from error
 
-    train, test = by_part(paths)
-    name = paths[0].stem if len(paths) == 1 else paths[0].resolve().parent.name
-    return source_from_tables(name, read(train), read(test) if test else None, options)
+def _shared_folder(paths: list[str]) -> str:
+    """Return the name of the folder that all files lie in or below."""
+    first, *others = (Path(path).resolve().parents for path in paths)
+    return next(folder.name for folder in first if all(folder in other for other in others))
+
+
+def _read(path: str, part: str) -> ArrowFile:
+    reader = require("pyarrow.parquet", "parquet", "a Parquet file")
+    if not Path(path).is_file():  # a pipe would keep its reader waiting for ever
+        raise DataError(f"{path} is no regular file")
+    try:
+        table = reader.read_table(path, partitioning=None)
+    except Exception as error:  # Arrow's errors have several bases
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path} cannot be read as Parquet ({type(error).__name__}: {reason})") from error
+    return ArrowFile(table, path, part, _indices(table))
+
+
+def _indices(table: Any) -> tuple[str, ...]:
+    """Return the columns that pandas wrote as its index."""
+    try:
+        found = json.loads(table.schema.metadata[b"pandas"])["index_columns"]
+    except (TypeError, KeyError, ValueError):  # written by something else
+        return ()
+    return tuple(name for name in found if isinstance(name, str))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ssl_registry.data.arrays.labels import held_out_note, stratified_holdout
+from ssl_registry.data.arrays.labels import stratified_holdout
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, to_tensor
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
@@ -48,12 +49,15 @@ def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> So
     if targets is not None and targets.min() >= 0:
         classes = tuple(names or (str(label) for label in range(int(targets.max()) + 1)))
     notes = [] if classes else ["its targets are not one class a sample: used without labels"]
+    told = Decisions(label="targets" if classes else None, classes=classes)
     parts = [_Part(train), *([] if test is None else [_Part(test)])]
     if test is None and classes is not None and targets is not None:
         kept, held = stratified_holdout(targets.astype(np.int64), options.holdout, options.seed)
         if len(held):
-            notes.append(held_out_note(len(held), len(targets), options.seed))
+            told.hold_out(options.seed)
             parts = [_Part(train, kept), _Part(train, held)]
+    for part_name, part in zip(("train", "test"), parts, strict=False):
+        told.add_part(part_name, len(part.rows))
     sets: list[SampleSet]
     if all(part.files for part in parts):
         files = parts[0].files
@@ -68,7 +72,16 @@ def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> So
         sets = [_Decoded(part, size=image_size, channels=channels, labeled=classes is not None) for part in parts]
     shape = (channels, image_size, image_size)
     return Source(
-        name, "image", shape, sets[0], sets[1] if len(sets) > 1 else None, classes, mean, std, notes=tuple(notes)
+        name,
+        "image",
+        shape,
+        sets[0],
+        sets[1] if len(sets) > 1 else None,
+        classes,
+        mean,
+        std,
+        notes=tuple(notes),
+        decided=told.line(),
     )
 
 

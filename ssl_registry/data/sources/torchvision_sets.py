@@ -11,14 +11,15 @@ from torch import Tensor
 
 from ssl_registry.data.arrays.memory import Part, source_in_memory
 from ssl_registry.data.options import DataOptions
-from ssl_registry.data.source import TEST_PARTS, TRAIN_PART, Source
+from ssl_registry.data.source import Source
 from ssl_registry.data.sources.torchvision_files import class_names, decoded, targets_of
 from ssl_registry.data.sources.torchvision_names import set_names
 from ssl_registry.errors import DataError, did_you_mean
 
 __all__ = ["torchvision_set"]
 
-TRAIN_PARTS = (TRAIN_PART, "train-standard")  # the latter is Places365's
+TRAIN_PARTS = ("train", "train-standard")  # the latter is Places365's
+TEST_PARTS = ("test", "validation", "valid", "val")
 EXTRA: dict[str, dict[str, Any]] = {"EMNIST": {"split": "balanced"}}
 
 

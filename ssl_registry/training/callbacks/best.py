@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ssl_registry.data.arrays.labels import stratified_holdout
 from ssl_registry.measures.features import extract_features
 from ssl_registry.measures.knn import knn_accuracy
+from ssl_registry.measures.targets import labeled_only
 from ssl_registry.model.module import SSLModule
 from ssl_registry.training.callbacks.divergence import weights_are_finite
 
@@ -64,6 +65,7 @@ class BestEpoch(Callback):
     def _measure(self, trainer: Trainer, model: SSLModule) -> float:
         loader = trainer.datamodule.train_eval_dataloader(limit=MAX_SAMPLES)  # type: ignore[attr-defined]  # set in a helper
         x, y = extract_features(model.embed, loader, device=model.device)
+        x, y = labeled_only(x, y)
         if y is None:
             return 0.0
         bank, held = stratified_holdout(np.asarray(y), HELD_OUT_SHARE, seed=0)

@@ -20,7 +20,7 @@ from ssl_registry.measures.features import choose_devices, collect_features, rep
 from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
-from ssl_registry.measures.targets import check_targets
+from ssl_registry.measures.targets import check_targets, labeled_only
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
@@ -44,6 +44,9 @@ def evaluate(
     image_size: int | None = None,
     data_root: str | None = None,
     modality: str | None = None,
+    label_column: str | None = None,
+    test_data: str | None = None,
+    drop_columns: Sequence[str] = (),
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
@@ -66,7 +69,7 @@ def evaluate(
             evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
         k, temperature: of k-NN.
         seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
-        image_size, data_root, modality: see `open_source`.
+        image_size, data_root, modality, label_column, test_data, drop_columns: see `open_source`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
@@ -87,7 +90,15 @@ def evaluate(
     _check(protocols, seeds)
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
-    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
+    source = pretrained.open_data(
+        data,
+        image_size=image_size,
+        data_root=data_root,
+        modality=modality,
+        label_column=label_column,
+        test_data=test_data,
+        drop_columns=drop_columns,
+    )
     if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
     if source.test is None:
@@ -109,6 +120,8 @@ def evaluate(
     for name, measured in networks.items():
         x, y = _features(measured, source.train, loaders.train_eval_dataloader(), used, folder)
         x_test, y_test = _features(measured, source.test, loaders.test_dataloader(), used, folder)
+        x, y = labeled_only(x, y)
+        x_test, y_test = labeled_only(x_test, y_test)
         _, y = check_targets(x, y, part="training")
         _, y_test = check_targets(x_test, y_test, part="test")
         for protocol in asked:

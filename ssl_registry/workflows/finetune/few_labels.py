@@ -23,7 +23,7 @@ def choose_labeled(labels: Tensor, share: float, seed: int) -> list[int]:
     """Choose a share of each class, at least one of each.
 
     Args:
-        labels: [N].
+        labels: [N]; -1 for samples that have none, which are never chosen.
         share: above 0 and at most 1.
         seed: of the choice.
 
@@ -32,8 +32,8 @@ def choose_labeled(labels: Tensor, share: float, seed: int) -> list[int]:
         3
     """
     if share == 1:
-        return list(range(len(labels)))
+        return (labels >= 0).nonzero()[:, 0].tolist()
     _, chosen = stratified_holdout(labels.numpy(), share, seed)
     # A class of a single sample is never held out, so here it would be lost.
-    rows = [(labels == label).nonzero()[:, 0] for label in torch.unique(labels)]
+    rows = [(labels == label).nonzero()[:, 0] for label in torch.unique(labels[labels >= 0])]
     return sorted({*chosen.tolist(), *(int(alone[0]) for alone in rows if len(alone) == 1)})

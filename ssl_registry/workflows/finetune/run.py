@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ssl_registry.data.sample_set import as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
+from ssl_registry.measures.targets import labeled_only
 from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.views import ImageView
@@ -55,6 +56,9 @@ def finetune(
     image_size: int | None = None,
     data_root: str | None = None,
     modality: str | None = None,
+    label_column: str | None = None,
+    test_data: str | None = None,
+    drop_columns: Sequence[str] = (),
     workers: int | None = None,
     backbone: str | nn.Module | None = None,
     network: str = "product",
@@ -77,7 +81,7 @@ def finetune(
         seeds: how many times, each with other labels, another head and another order.
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
-        image_size, data_root, modality: see `open_source`.
+        image_size, data_root, modality, label_column, test_data, drop_columns: see `open_source`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
@@ -98,7 +102,15 @@ def finetune(
         raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
-    source = pretrained.open_data(data, image_size=image_size, data_root=data_root, modality=modality)
+    source = pretrained.open_data(
+        data,
+        image_size=image_size,
+        data_root=data_root,
+        modality=modality,
+        label_column=label_column,
+        test_data=test_data,
+        drop_columns=drop_columns,
+    )
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
     if (fresh := pretrained.untrained()) is not None:
@@ -172,6 +184,8 @@ def _fit(
     logits, y = collect_features(stream_features([(outputs, device)], loaders.test_dataloader()))
     if y is None:
         raise DataError("the test part has no labels")
+    logits, y = labeled_only(logits, y)
+    assert y is not None
     return model, classification_metrics(logits.argmax(1), y, logits.softmax(1))
 
 

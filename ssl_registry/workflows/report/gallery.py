@@ -13,6 +13,7 @@ from torch import Tensor
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.measures import extract_features, linear_probe
 from ssl_registry.measures.quick import INVERSE_PENALTY
+from ssl_registry.measures.targets import labeled_only
 from ssl_registry.model.module import SSLModule
 from ssl_registry.workflows.report.maps import Map, draw_maps
 from ssl_registry.workflows.report.thumbnails import Sprite, sprite
@@ -93,7 +94,7 @@ def build_gallery(model: SSLModule, source: Source, *, batch_size: int = 256, se
         view_columns=1 + model.view_policy.num_views * DRAWS,
         maps=maps,
         thumbs=sprite(samples, SMALL_SIDE),
-        labels=labels.tolist() if known and labels is not None else [],
+        labels=labels.tolist() if known and labels is not None and int(labels.min()) >= 0 else [],
         classes=classes if known else [],
         neighbours=neighbours,
         similarities=similarities,
@@ -147,6 +148,9 @@ def _confusion(model: SSLModule, data: SSLDataModule, classes: list[str]) -> Con
     queries, labels = extract_features(model.embed, data.test_dataloader(limit=FITTED), device=model.device)
     if bank_labels is None or labels is None or not bool(bank.isfinite().all() and queries.isfinite().all()):
         return None
+    (bank, bank_labels), (queries, labels) = labeled_only(bank, bank_labels), labeled_only(queries, labels)
+    assert bank_labels is not None
+    assert labels is not None
     if len(set(bank_labels.tolist())) < 2:
         return None
     predictions = linear_probe(bank, bank_labels, queries, labels, candidates=[INVERSE_PENALTY]).predictions

@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_registry.data.images.encoded import EncodedImages, UnreachableError
-from ssl_registry.data.images.listing import IMAGE_SUFFIXES
 from ssl_registry.data.images.pixels import Pixels
-from ssl_registry.data.sources.shards.index import Shard, refuse_traversal, webdataset
+from ssl_registry.data.sources.shards.index import SUFFIXES, Shard, refuse_traversal, webdataset
 from ssl_registry.data.sources.shards.order import ShardSampler
 
 __all__ = ["BLOCK", "ShardImages", "ShardReader"]
 
 BLOCK = 1024  # samples of a shard that lie in memory together, and are shuffled among themselves
 OPEN = 16  # shards that a process keeps open at a time; more than the lanes of `shard_order`
-SUFFIXES = frozenset({suffix[1:] for suffix in IMAGE_SUFFIXES} | {"npy"})
 
 
 class ShardReader:

@@ -21,11 +21,13 @@ from pydantic import TypeAdapter
 from ssl_registry._system.atomic import write_beside
 from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_json
+from ssl_registry.data.images.listing import IMAGE_SUFFIXES
 from ssl_registry.errors import DataError, SSLRegistryError
 
-__all__ = ["Shard", "index_shard", "is_remote", "refuse_traversal", "webdataset"]
+__all__ = ["SUFFIXES", "Shard", "index_shard", "is_remote", "refuse_traversal", "webdataset"]
 
 LABEL = "cls"
+SUFFIXES = frozenset({suffix[1:] for suffix in IMAGE_SUFFIXES} | {"npy"})  # of images in a shard
 BLOCK = tarfile.BLOCKSIZE
 # Bytes of an image, a label, a header, and of what is remembered of a shard: each of them is read whole.
 MOST_MEMBER, MOST_LABEL, MOST_HEADER, MOST_MEMORY = 2**30, 2**12, 2**20, 2**28
@@ -46,14 +48,18 @@ class Shard:
     Args:
         url: a path, or an address that webdataset opens.
         count: samples in it.
-        labels: the text of each sample's ``.cls``; None where a sample has none.
+        labels: the text of each sample's ``.cls``, None for one that has none; or None where none has.
         state: size and time of a local file when it was looked through; empty for others.
+        images: image files in it.
+        without_image: samples that have none.
     """
 
     url: str
     count: int
-    labels: tuple[str, ...] | None
+    labels: tuple[str | None, ...] | None
     state: tuple[int, ...] = ()
+    images: int = 0
+    without_image: int = 0
 
 
 def webdataset() -> Any:
@@ -80,12 +86,15 @@ def index_shard(url: str) -> Shard:
     state = _state(url)
     memory = _cache_folder() / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
     known = _recall(memory)
-    if known is not None and (known.url, known.state) == (url, state):
+    # Of an address nothing tells whether it still holds the same: its labels would never expire.
+    if known is not None and state and (known.url, known.state) == (url, state):
         return known
     labels: list[str | None] = []
+    images: list[int] = []
     try:
         for sample in webdataset().tariterators.group_by_keys(_headers(url)):
             label = sample.get(LABEL)
+            images.append(sum(name.rpartition(".")[2] in SUFFIXES for name in sample))
             labels.append(None if label is None else label.decode().strip())
     except SSLRegistryError:
         raise
@@ -95,8 +104,10 @@ def index_shard(url: str) -> Shard:
             f"{url} cannot be read as a shard ({type(error).__name__}: {reason}); expected a whole .tar in which "
             "the files of a sample lie side by side. Fetch or write it again"
         ) from error
-    found = tuple(label for label in labels if label is not None)
-    shard = Shard(url, len(labels), found if len(found) == len(labels) > 0 else None, state)
+    given = tuple(labels) if any(label is not None for label in labels) else None
+    shard = Shard(url, len(labels), given, state, sum(images), images.count(0))
+    if not state:
+        return shard
     content = json.dumps(asdict(shard))
     write_beside(memory, json.dumps({"checksum": zlib.crc32(content.encode()), "shard": content}))
     return shard
@@ -113,7 +124,7 @@ def _headers(url: str) -> Iterator[dict[str, Any]]:
             if not member.isreg() or META.match(member.name):
                 continue
             refuse_traversal(member.name, url)
-            is_label = member.name.endswith(f".{LABEL}")
+            is_label = member.name.lower().endswith(f".{LABEL}")  # group_by_keys lowers names, too
             if member.size > (MOST_LABEL if is_label else MOST_MEMBER):
                 kind = "label" if is_label else "image"
                 raise DataError(f"{url} holds {member.name!r} of {member.size:,} bytes, more than any {kind} has")

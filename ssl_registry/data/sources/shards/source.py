@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ssl_registry._system.optional import require
-from ssl_registry.data.arrays.labels import encode_labels, held_out_note, stratified_holdout
+from ssl_registry.data.arrays.labels import UNLABELED, encode_labels, known_labels, stratified_holdout
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.inspect_images import PROBES, probe
-from ssl_registry.data.images.listing import by_part
 from ssl_registry.data.options import DataOptions
+from ssl_registry.data.parts import Split, split_paths
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources.shards.images import ShardImages, ShardReader
 from ssl_registry.data.sources.shards.index import Shard, index_shard, is_remote
@@ -50,18 +51,32 @@ def shards(spec: str, options: DataOptions) -> Source:
         MissingExtraError: if webdataset is not installed.
     """
     options.require_images(spec)
+    options.refuse_columns(spec)
     image_size = options.image_size or 224
-    train, test = (_indexed(urls) for urls in _expand(spec))
-    found, count = train + test, sum(shard.count for shard in train)
+    split, told = _expand(spec), Decisions()
+    test_urls = split.test
+    if options.test_data is not None:
+        told.left_out += [(url, "--data.test names another test part") for url in test_urls]
+        test_urls = _expand(options.test_data).train
+    told.left_out += [(url, "a second held-out part") for url in split.validation]
+    train, unlabeled, test = (_indexed(urls) for urls in (split.train, split.unlabeled, test_urls))
+    found = train + unlabeled + test
+    count = sum(shard.count for shard in train + unlabeled)
     if not count:
         raise DataError(f"{spec} holds no samples; expected images as NAME.jpg in a .tar")
-    notes = [_advice(len(train))]
-    codes, classes = _labels(found, spec, notes)
+    notes = [_advice(len(train + unlabeled))]
+    _tell_images(found, told)
+    codes, classes = _labels(train, unlabeled, test, spec)
     kept, held = np.arange(count), count + np.arange(sum(shard.count for shard in test))
     if codes is not None and not test:
         kept, held = stratified_holdout(codes, options.holdout, options.seed)
         if len(held):
-            notes.append(held_out_note(len(held), count, options.seed))
+            told.hold_out(options.seed)
+    told.label, told.classes = ".cls" if codes is not None else None, classes
+    missing = 0 if codes is None else int((codes[kept] == UNLABELED).sum())
+    told.add_part("train", len(kept), files=len(train + unlabeled), unlabeled=missing)
+    if len(held):
+        told.add_part("test", len(held), files=len(test))
     reader = ShardReader(found)
     pixels, (mean, std) = probe(lambda index: reader.read(0, index), min(found[0].count, PROBES), found[0].url)
 
@@ -79,16 +94,17 @@ def shards(spec: str, options: DataOptions) -> Source:
         mean=mean,
         std=std,
         notes=tuple(notes),
+        decided=told.line(),
     )
 
 
-def _indexed(urls: list[str]) -> list[Shard]:
+def _indexed(urls: Sequence[str]) -> list[Shard]:
     bar = track(urls, "looking through the shards", disable=not sys.stderr.isatty(), transient=True)
     return [shard for url in bar if (shard := index_shard(url)).count]
 
 
-def _expand(spec: str) -> tuple[list[str], list[str]]:
-    """Return the addresses of the train and of the test part."""
+def _expand(spec: str) -> Split:
+    """Return the addresses by part."""
     if spec.startswith(("s3:", "gs:")):
         raise DataError(f"{spec} is read through a command: --data 'pipe:aws s3 cp {spec} -'")
     expand = require("braceexpand", "webdataset", "a source of shards (.tar)").braceexpand
@@ -96,13 +112,12 @@ def _expand(spec: str) -> tuple[list[str], list[str]]:
         raise DataError(f"{spec} stands for more than {MOST_SHARDS:,} shards")
     urls: list[str] = list(expand(spec))
     if is_remote(spec):
-        return urls, []
+        return Split(tuple(urls)) if spec.startswith("pipe:") else split_paths(urls)
     paths = [path for url in urls for path in sorted(glob(str(Path(url).expanduser())))]
     missing = [url for url in urls if not glob(str(Path(url).expanduser()))]
     if missing:
         raise DataError(f"there is no shard {missing[0]!r} in {Path.cwd()}; shards are {FORMS}")
-    train, test = by_part([Path(path).resolve() for path in paths])
-    return [str(path) for path in train], [str(path) for path in test]
+    return split_paths([Path(path).resolve() for path in paths])
 
 
 def _most_expanded(spec: str) -> int:
@@ -124,19 +139,39 @@ def _most_expanded(spec: str) -> int:
 
 
 def _labels(
-    found: Sequence[Shard], spec: str, notes: list[str]
+    train: Sequence[Shard], unlabeled: Sequence[Shard], test: Sequence[Shard], spec: str
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
-    labels = [shard.labels for shard in found]
-    given = [np.array(of_one) for of_one in labels if of_one is not None]
-    if len(given) < len(labels):
-        if given:
-            notes.append("some samples have no .cls: used without labels")
+    """Return the class of every sample, -1 for one without, and the classes; both None where there are none."""
+    labels = [
+        label if shard not in unlabeled else None
+        for shard in (*train, *unlabeled, *test)
+        for label in (shard.labels or (None,) * shard.count)
+    ]
+    count = sum(shard.count for shard in (*train, *unlabeled))
+    known = np.array([label is not None and bool(label.strip()) for label in labels], bool)
+    if not known[:count].any():
         return None, None
-    text = np.concatenate(given)
+    text = np.array([label for label, there in zip(labels, known.tolist(), strict=True) if there])
     if all(label.lstrip("-").isdigit() for label in text.tolist()):
         text = text.astype(np.int64)
-    (codes,), classes = encode_labels([text], where=f"{spec}: .cls")
+        known[known] = (told := known_labels([text])[0])
+        text = text[told]
+        if not len(text):
+            return None, None
+    codes = np.full(len(labels), UNLABELED)
+    (codes[known],), classes = encode_labels([text], where=f"{spec}: .cls")
     return codes, classes
+
+
+def _tell_images(found: Sequence[Shard], told: Decisions) -> None:
+    """Say where there are more images than samples, or fewer."""
+    samples, images = sum(shard.count for shard in found), sum(shard.images for shard in found)
+    without = sum(shard.without_image for shard in found)
+    if (more := images - (samples - without)) > 0:
+        rest = f"{more} images beside the first of their sample"
+        told.left_out.append((rest, "names up to the first dot are one sample: write a-v0.png, not a.v0.png"))
+    if without:
+        told.left_out.append((f"{without} samples", "without an image"))
 
 
 def _advice(count: int) -> str:
