@@ -132,7 +132,7 @@ def test_links_that_lead_back_end(draw: Draw) -> None:
     found = find_images(root / "in")
     assert sorted(path.name for path in found.loops) == ["e.png", "up"]
     assert "up' (leads back" in open_source(str(root / "in"), holdout=0).decided
-    assert sorted(path.name for path in found.files) == ["1.png", "2.png", "3.png"]
+    assert sorted(Path(path).name for path in found.files) == ["1.png", "2.png", "3.png"]
     assert read_layout(root / "in").train.labels == ["a", "b", "c"]
 
 

@@ -22,7 +22,7 @@ class ImageFiles(EncodedImages):
         labels, size, pixels: see `EncodedImages`.
     """
 
-    def __init__(self, files: Sequence[Path], labels: Sequence[int] | None, *, size: int, pixels: Pixels) -> None:
+    def __init__(self, files: Sequence[Path | str], labels: Sequence[int] | None, *, size: int, pixels: Pixels) -> None:
         super().__init__(len(files), labels, size=size, pixels=pixels)
         # One array, and no million Python objects: each of those has a count of references, and workers that only look
         # at them would copy the memory of all of them, page by page.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ class Listing:
         where: the folder, for messages.
     """
 
-    files: list[Path]
+    files: list[str]
     labels: list[str | None] | None
     where: Path
 
@@ -63,13 +64,14 @@ def read_layout(root: Path) -> Layout:
         OSError: if a folder cannot be read.
     """
     found = find_images(root)
-    paths = [path.relative_to(root).parts for path in found.files]
+    files = found.files
+    paths = [tuple(name.split(os.sep)) for name in found.names]
     level = part_level(path[:-1] for path in paths)
     left_out = found.left_out
     if level is None:
         labels = _classes(paths, left_out, root=root)
         _refuse_parts(labels, root)
-        return Layout(_kept(found.files, labels, root), None, left_out, _no_classes(paths, labels))
+        return Layout(_kept(files, labels, root), None, left_out, _no_classes(paths, labels))
     split, beside = _split([path[level] if len(path) - 1 > level else "" for path in paths], found, level)
     left_out += beside
 
@@ -79,7 +81,7 @@ def read_layout(root: Path) -> Layout:
         folder = root.joinpath(*paths[rows[0]][: level + 1]) if rows else root
         labels = _classes(rest, left_out, root=folder) if labeled else None
         _refuse_parts(labels, folder, within=True)
-        return _kept([found.files[i] for i in rows], labels, folder)
+        return _kept([files[i] for i in rows], labels, folder)
 
     train, test = listing(split.train), listing(split.test) if split.test else None
     unlabeled = listing(split.unlabeled, labeled=False)
@@ -122,7 +124,7 @@ def _classes(paths: list[tuple[str, ...]], left_out: list[tuple[str, str]], *, r
     return labels
 
 
-def _kept(files: list[Path], labels: list[str | None] | None, where: Path) -> Listing:
+def _kept(files: list[str], labels: list[str | None] | None, where: Path) -> Listing:
     """Leave out what lies beside the class folders."""
     if labels is None:
         return Listing(files, None, where)

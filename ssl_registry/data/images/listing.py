@@ -66,19 +66,27 @@ SYSTEM_FOLDERS = frozenset(
 class Found:
     """The image files below a folder, in an order that does not depend on the file system.
 
+    Names are strings: a `Path` for each of a million files takes a minute.
+
     Args:
         root: the folder.
-        files: of the images.
+        names: of the images, below the folder.
         loops: links that lead back to a folder above them, which were not followed.
         twice: folders that had been read under another name, and that name.
         skipped: what was left out: files of image formats that are not read by suffix, and folders of the system.
     """
 
     root: Path
-    files: list[Path] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     loops: list[Path] = field(default_factory=list)
     twice: list[tuple[Path, Path]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the images."""
+        root = os.path.join(self.root, "")
+        return [root + name for name in self.names]
 
     @property
     def left_out(self) -> list[tuple[str, str]]:
@@ -102,20 +110,28 @@ def find_images(root: Path) -> Found:
         OSError: if a folder cannot be read.
     """
     found = Found(root)
-    arrays: list[Path] = []
-    for path in _walk(root, found, {}):
-        (arrays if path.suffix.lower() == ".npy" else found.files).append(path)
-    if found.files and arrays:
+    arrays: list[str] = []
+    for name in _walk(root, "", found, {}):
+        (arrays if name.lower().endswith(".npy") else found.names).append(name)
+    if found.names and arrays:
         found.skipped[".npy"] += len(arrays)
     elif len(arrays) > 1:
-        found.files = arrays
+        found.names = arrays
     return found
 
 
 def _walk(
-    folder: Path, found: Found, seen: dict[tuple[int, int], Path], above: tuple[tuple[int, int], ...] = ()
-) -> Iterator[Path]:
-    """Yield files, sorted, each folder once: a link to a folder above would never end."""
+    folder: Path, below: str, found: Found, seen: dict[tuple[int, int], Path], above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[str]:
+    """Yield names, sorted, each folder once: a link to a folder above would never end.
+
+    Args:
+        folder: that is read.
+        below: its name below the root, with a separator at its end.
+        found: where what is left out is noted.
+        seen: the folders that were read, by device and number.
+        above: those that this one lies in.
+    """
     status = folder.stat()
     this = (status.st_dev, status.st_ino)
     if this in seen:
@@ -142,10 +158,10 @@ def _walk(
             if entry.name.lower() in SYSTEM_FOLDERS:
                 found.skipped[entry.name] += 1
                 continue
-            yield from _walk(Path(entry.path), found, seen, (*above, this))
+            yield from _walk(Path(entry.path), f"{below}{entry.name}{os.sep}", found, seen, (*above, this))
         elif is_file and not entry.name.startswith("__MACOSX"):
-            suffix = Path(entry.name).suffix.lower()
+            suffix = os.path.splitext(entry.name)[1].lower()
             if suffix in IMAGE_SUFFIXES or suffix == ".npy":
-                yield Path(entry.path)
+                yield below + entry.name
             elif suffix in OTHER_FORMATS:
                 found.skipped[suffix] += 1

@@ -48,7 +48,7 @@ def folder(spec: str, options: DataOptions) -> Source:
     for part in (train, test):
         if part is not None and not part.files:
             raise DataError(_empty(part.where, layout))
-    pixels, (mean, std) = probe(lambda index: train.files[index].read_bytes(), len(train.files), str(path))
+    pixels, (mean, std) = probe(lambda index: Path(train.files[index]).read_bytes(), len(train.files), str(path))
     classes = tuple(train.classes) if train.labels is not None else None
     told = Decisions(left_out=layout.left_out, label="folders" if classes else None, classes=classes)
     kept, held = train, test
@@ -98,7 +98,7 @@ def _fit_test(train: Listing, test: Listing, told: Decisions, notes: list[str]) 
         return Listing(test.files, None, test.where)
     if test.labels is None:
         # One class folder alone does not look like classes; but here their names are known.
-        alone: list[str | None] = [path.relative_to(test.where).parts[0] for path in test.files]
+        alone: list[str | None] = [Path(path).relative_to(test.where).parts[0] for path in test.files]
         if set(alone) <= set(train.classes):
             return Listing(test.files, alone, test.where)
         told.left_out.append((str(test.where), f"{len(test.files)} images of a test part that has no class folders"))
