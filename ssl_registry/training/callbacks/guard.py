@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from ssl_registry._system.plain import first_problem
+from ssl_registry.errors import CheckpointError
 from ssl_registry.measures.collapse import effective_rank, feature_spread
 from ssl_registry.model.module import SSLModule
 from ssl_registry.nn import Tokens
@@ -34,6 +38,9 @@ TRIVIAL_LOSS_EVERY = 3
 MAX_SAMPLES = 256
 # An output with fewer samples or features is not judged: two short vectors are often alike by chance.
 MIN_SAMPLES_AND_FEATURES = 8
+
+
+_STATE = TypeAdapter(tuple[list[Snapshot], str | None])
 
 
 class CollapseGuard(Callback):
@@ -127,6 +134,22 @@ class CollapseGuard(Callback):
         self._log(trainer, snapshot)
         self._tell(trainer, pl_module, inputs)
         self.seconds += time.perf_counter() - started
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that goes on must remember, to find what it would have found undisturbed."""
+        return {"snapshots": [asdict(snapshot) for snapshot in self.snapshots], "message": self.message}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            CheckpointError: if it is damaged.
+        """
+        try:
+            state = _STATE.validate_python((state_dict.get("snapshots"), state_dict.get("message")))
+        except ValidationError as error:
+            raise CheckpointError(f"the guard's part of the checkpoint is damaged: {first_problem(error)}") from None
+        self.snapshots, self.message = state
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no hook behind."""

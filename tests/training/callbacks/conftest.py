@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +55,13 @@ def fit(network, source) -> Callable[..., tuple[SSLModule, Trainer]]:
     """Train a method for some steps of 64 digits, 20 an epoch, under callbacks."""
 
     def run(
-        method: str, *callbacks: Any, steps: int = 60, seed: int = 0, trainer: dict[str, Any] | None = None, **options
+        method: str,
+        *callbacks: Any,
+        steps: int = 60,
+        seed: int = 0,
+        trainer: dict[str, Any] | None = None,
+        checkpoint: Path | None = None,
+        **options,
     ):
         settings = RunOptions(backbone=network, seed=seed)
         methods = Registry()
@@ -70,7 +77,8 @@ def fit(network, source) -> Callable[..., tuple[SSLModule, Trainer]]:
             callbacks=list(callbacks),
             **arguments,
         )
-        lightning.fit(model, datamodule=SSLDataModule(source, batch_size=64, seed=seed))
+        data = SSLDataModule(source, batch_size=64, seed=seed)
+        lightning.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         return model, lightning
 
     return run

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from logged import logged
 from torch import nn
 
-from ssl_registry.errors import ConfigError
+from ssl_registry.errors import CheckpointError, ConfigError
 from ssl_registry.measures.collapse import feature_spread
 from ssl_registry.training.callbacks import CollapseGuard
 from ssl_registry.training.callbacks import guard as guard_module
@@ -141,3 +141,25 @@ def test_compiled_networks_are_looked_at_too(fit, constant_head, watched):
     fit("simclr", guard, Compile(), steps=40, projection_head=constant_head)
     assert guard.snapshots[-1].spread.keys() == {"backbone", "projection_head"}
     assert len(lines) == 1
+
+
+def test_a_resumed_run_remembers(fit, constant_head, tmp_path):
+    """A guard that goes on has what it saw, and finds the collapse at the step at which it would have undisturbed."""
+
+    class Save(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 25:
+                trainer.save_checkpoint(tmp_path / "25.ckpt")
+
+    whole, second = CollapseGuard(), CollapseGuard()
+    fit("simclr", whole, Save(), projection_head=constant_head)
+    fit("simclr", second, checkpoint=tmp_path / "25.ckpt", projection_head=constant_head)
+    assert [snapshot.step for snapshot in whole.snapshots] == [11, 21, 31, 41, 51]
+    assert second.snapshots == whole.snapshots
+    assert second.message == whole.message is not None
+
+
+def test_a_damaged_state_is_told():
+    """In one line, as the rest of a damaged checkpoint."""
+    with pytest.raises(CheckpointError, match="guard's part of the checkpoint is damaged"):
+        CollapseGuard().load_state_dict({"snapshots": [{"step": "soon"}], "message": 3})
