@@ -59,12 +59,16 @@ def guide(tmp_path, monkeypatch):
 # What the shorter examples of the guide leave out: the class around their hooks.
 AROUND = """
 import math
+from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
 from ssl_registry import MethodConfig, Needs, hookimpl
 from ssl_registry.nn import *
 from ssl_registry.views import ImageView, ViewPolicy
+
+# As small as the network: the default is MAE's decoder, eight blocks of width 512.
+TokenDecoder = partial(TokenDecoder, dim=16, depth=1, num_heads=2)
 
 class Sketch:
     '''A sketch (arXiv:2104.02057).'''

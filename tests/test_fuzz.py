@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -202,7 +203,8 @@ def training_line(data):
 
 def try_training_lines(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ssl_registry.workflows.train.train", lambda *words, **more: None)
+    done = SimpleNamespace(warning=None, diverged=False)
+    monkeypatch.setattr("ssl_registry.workflows.train.train", lambda *words, **more: done)
     check(training_line(data))
 
 

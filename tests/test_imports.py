@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 # Libraries are imported first: what they need is their own affair.
 PROGRAM = """
 import importlib, pkgutil, sys
@@ -24,6 +26,7 @@ print(len(names))
 """
 
 
+@pytest.mark.slow  # it imports everything anew
 def test_every_module_without_those_of_unix():
     """Imported one by one in a process in which they are blocked."""
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True)

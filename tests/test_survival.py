@@ -85,7 +85,9 @@ def survive(folder, undisturbed, number, generator, kills=1):
     assert not list(last.parent.glob("*.part"))
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    "number", [pytest.param(number, marks=[pytest.mark.slow] * (number == signal.SIGINT)) for number in SIGNALS]
+)
 def test_killed_runs_end_as_an_undisturbed_one(number, folder, undisturbed):
     """Weights, optimizer and schedule, bit for bit."""
     survive(folder, undisturbed, number, random.Random(int(number)))

@@ -114,6 +114,7 @@ def recordings(tmp_path):
     return folder
 
 
+@pytest.mark.slow  # three quarters of a minute
 def test_all_three_work_through_the_same_command_lines(shell, recordings, tmp_path):
     """Listed, trained, evaluated and embedded as the core's own are."""
     rows = {(row["kind"], row["name"]): row for row in json.loads(shell("list", "--json").stdout)}

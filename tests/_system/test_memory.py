@@ -60,6 +60,7 @@ def test_a_block_gets_pages_that_another_freed():
     assert after < 100 < before
 
 
+@pytest.mark.slow
 def test_a_call_of_the_library_leaves_the_allocator_alone():
     """Behind `make_trainer` a block costs as many pages as before."""
     before, after = new_pages(PAGES + TRAINER)

@@ -141,7 +141,8 @@ def test_context_is_inside_of_its_block():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: random_mask(2, (4, 4), 1.0), "leave at least one"),
+        (lambda: random_mask(2, (4, 4), 1.0), "ratio=1.0 must be at least 0 and below 1"),
+        (lambda: random_mask(2, (1, 1), 0.75), "of a grid of 1 leaves no patch visible"),
         (lambda: random_mask(2, (4, 4), -0.1), "ratio=-0.1"),
         (lambda: random_mask(2, (4, 5), 0.5, unit=2), "unit=2 does not divide"),
         (lambda: block_mask(2, (16,), 0.5), "random_mask"),

@@ -71,6 +71,7 @@ def test_export_is_the_teacher_and_loads_in_timm_alone(run, methods, tmp_path):
     assert torch.allclose(scope["model"].eval()(x), teacher.eval()(x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_backbone_is_the_student(run, methods, tmp_path):
     """`network="backbone"` gives the other one."""
     _, student = networks(run, methods)
@@ -79,6 +80,7 @@ def test_the_backbone_is_the_student(run, methods, tmp_path):
     assert all(torch.equal(value, student.state_dict()[key]) for key, value in weights.items())
 
 
+@pytest.mark.slow
 def test_starting_from_a_run_takes_the_product(run, methods, tmp_path):
     """`weights=` of the run and of its export are the same network; the method need not be installed for it."""
     result = ssl_registry.export(run, out=tmp_path / "timm", registry=methods)

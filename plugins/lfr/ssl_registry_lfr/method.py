@@ -133,10 +133,14 @@ class LFR:
 
     def _tell_if_predictors_rest(self, model: SSLModule, ctx: Context) -> None:
         """Warn where training ends with the first epoch, which trains the backbone alone."""
-        batches, steps = model.trainer.num_training_batches, ctx.max_steps
+        try:
+            trainer = model.trainer
+        except RuntimeError:  # Lightning's, where no training is under way
+            return
+        batches, steps = trainer.num_training_batches, ctx.max_steps
         if self.config.training != "alternating" or ctx.step or steps is None or not math.isfinite(batches):
             return
-        if steps * model.trainer.accumulate_grad_batches <= batches and ctx.rank == 0:
+        if steps * trainer.accumulate_grad_batches <= batches and ctx.rank == 0:
             log.warning(
                 f"lfr: the predictors never train: the run's {steps} steps end in its first epoch ({batches} batches), "
                 "which trains the backbone alone. Give at least two epochs, or --training joint"

@@ -84,6 +84,7 @@ def test_small_onnx(tmp_path):
     assert set(result.files) == {"config.json", "model.onnx"}
 
 
+@slow
 def test_signals_as_a_program(tmp_path):
     """The core's own encoder needs no class of ours where it is loaded."""
     checkpoint = save(tmp_path, "signal_encoder", input_shape=(3, 32))
@@ -172,6 +173,7 @@ def test_without_onnx(run, monkeypatch):
 NASTY = "quote'\"\nline{folder}\\x\"+__import__('os').system('touch canary')+\""
 
 
+@slow
 def test_name_of_the_folder_is_a_text_in_the_code(run, tmp_path, monkeypatch):
     """Whatever the folder is called, the check loads the export from it."""
     monkeypatch.chdir(tmp_path)
@@ -181,7 +183,14 @@ def test_name_of_the_folder_is_a_text_in_the_code(run, tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("canary"))
 
 
-@pytest.mark.parametrize("name", ["x=__import__('os').system('touch canary'),y", "__class__", "unheard_of"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x=__import__('os').system('touch canary'),y",
+        pytest.param("__class__", marks=slow),
+        pytest.param("unheard_of", marks=slow),
+    ],
+)
 def test_names_of_arguments_are_no_code(run, tmp_path, monkeypatch, name):
     """timm leaves out an argument that is None, whatever its name: it is in nobody's code."""
     monkeypatch.chdir(tmp_path)
