@@ -59,6 +59,9 @@ def _run(folder: str, argv: list[str], limit: int | None, variables: dict[str, s
     from ssl_registry.cli import main
 
     warnings.simplefilter("ignore")
+    # Workers are forked, as those of a command are: this process's own way would give them the server for a parent, and
+    # they would outlive a run that was killed.
+    multiprocessing.set_start_method("fork", force=True)
     os.environ.update(variables)
     os.chdir(folder)
     with open("err.txt", "a") as err, open(os.devnull, "w") as out:
