@@ -75,7 +75,7 @@ KINDS = [
     Kind("simclr, two workers", (*SIMCLR, "--workers", "2")),
     Kind("simclr, saved each 5 steps", (*SIMCLR, "--checkpoint_every", "5")),
     Kind("simclr, two ranks", SIMCLR, ranks=2),
-    Kind("lfr", ("lfr", "--num_targets", "2", "--num_candidates", "6", "--predictor_epochs", "1")),
+    Kind("lfr", ("lfr", "--num_targets", "2", "--num_candidates", "6")),
     Kind("lfr, accumulation", ("lfr", "--num_targets", "2", "--num_candidates", "6", *ACCUMULATE)),
     Kind("moco, queue", MOCO),
     Kind("moco, queue, accumulation, workers", (*MOCO, *ACCUMULATE, "--workers", "2")),

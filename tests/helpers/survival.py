@@ -66,6 +66,7 @@ def _run(folder: str, argv: list[str], limit: int | None, variables: dict[str, s
     os.chdir(folder)
     with open("err.txt", "a") as err, open(os.devnull, "w") as out:
         sys.stdout, sys.stderr = out, err
+        os.dup2(err.fileno(), 2)  # for what holds the stream that was there before
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         code = main(argv)
