@@ -52,17 +52,6 @@ def undisturbed(tmp_path_factory):
     return torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True), seconds
 
 
-def same(first, second):
-    """Whether two states of plain values and tensors are equal, bit for bit."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return first == second
-
-
 def survive(folder, undisturbed, number, generator, kills=1):
     """Kill a run, at moments anywhere between its start and its end; go on; compare the ends."""
     whole, seconds = undisturbed
@@ -81,7 +70,7 @@ def survive(folder, undisturbed, number, generator, kills=1):
     survival.timed(folder, "--out", "run", *(["--resume"] if begun else []))
     end = torch.load(last, weights_only=True)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
-        assert same(whole[part], end[part]), f"{part} differs after {number.name}, exit codes {codes}"
+        assert survival.same(whole[part], end[part]), f"{part} differs after {number.name}, exit codes {codes}"
     assert not list(last.parent.glob("*.part"))
 
 
@@ -123,7 +112,7 @@ def test_killed_inside_an_epoch_of_shards(folder, shards):
     assert 25 < checkpoint(folder / "run")["global_step"] < 50
     survival.timed(folder, "--out", "run", "--resume", *shards)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step"):
-        assert same(checkpoint(folder / "whole")[part], checkpoint(folder / "run")[part])
+        assert survival.same(checkpoint(folder / "whole")[part], checkpoint(folder / "run")[part])
 
 
 @pytest.mark.slow
@@ -168,7 +157,7 @@ def test_signal_ends_the_run_behind_the_step_it_came_in(number, code, folder):
         assert signal.getsignal(number) == before
     run("run", resume=True)
     run("whole")
-    assert same(checkpoint(folder / "run")["state_dict"], checkpoint(folder / "whole")["state_dict"])
+    assert survival.same(checkpoint(folder / "run")["state_dict"], checkpoint(folder / "whole")["state_dict"])
 
 
 def test_slurm_preemption_saves_requeues_and_goes_on(folder, monkeypatch):
@@ -195,7 +184,7 @@ def test_slurm_preemption_saves_requeues_and_goes_on(folder, monkeypatch):
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert run("run", trainer=slurm).steps == 30
     run("whole")
-    assert same(checkpoint(folder / "run")["state_dict"], checkpoint(folder / "whole")["state_dict"])
+    assert survival.same(checkpoint(folder / "run")["state_dict"], checkpoint(folder / "whole")["state_dict"])
 
 
 def test_write_that_ends_early_leaves_what_was_there(tmp_path):
@@ -368,4 +357,4 @@ def test_terminated_ranks_stop_at_one_step(folder):
     assert torchrun("whole").wait() == 0
     first, second = checkpoint(folder / "run"), checkpoint(folder / "whole")
     assert first["global_step"] == second["global_step"] == 400
-    assert same(first["state_dict"], second["state_dict"])
+    assert survival.same(first["state_dict"], second["state_dict"])

@@ -117,17 +117,6 @@ def prepare(folder: Path) -> None:
     (folder / "dino.py").write_text(PLUGINS.format("dino", "DINO"))
 
 
-def same(first: Any, second: Any) -> bool:
-    """Whether two states are equal, bit for bit."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return bool(first == second)
-
-
 def read(folder: Path) -> dict[str, Any]:
     """Read a run's last checkpoint."""
     content: dict[str, Any] = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
@@ -154,7 +143,7 @@ def kill(kind: Kind, folder: Path, seconds: float, number: signal.Signals, chanc
     if any(codes):
         return f"refused: {(folder / 'err.txt').read_text().strip().splitlines()[-1:]}"
     whole, end = read(folder / "whole"), read(run)
-    differ = [part for part in PARTS if not same(whole[part], end[part])]
+    differ = [part for part in PARTS if not survival.same(whole[part], end[part])]
     return f"{', '.join(differ)} differ" if differ else ""
 
 

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 # A network that trains in a blink; dropout and BatchNorm make its end depend on every random number and buffer.
 NET = """
 from torch import nn
@@ -95,3 +97,14 @@ def hold(folder: Path, seconds: float) -> None:
     with lock_folder(folder):
         (folder / "held").write_text("")
         time.sleep(seconds)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two states are equal, bit for bit."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(first == second)
