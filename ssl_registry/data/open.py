@@ -49,6 +49,7 @@ def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -
             "from Python: data=source"
         )
     kind, rest = SOURCES.find(str(spec))
+    options.check_taken(rest or kind.name, kind.takes)
     if kind.name in SOURCES.own:
         source = kind.open(rest, options)
         if source.decided:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["DataOptions", "Modality"]
 
 Modality = Literal["image", "signal", "table"]
+
+# Options that not every kind of source takes, and why one would be refused.
+NOT_FOR_ALL = {
+    "label_column": ("--data.label", "names a column of a table or an array; {what} has none"),
+    "drop_columns": ("--data.drop", "names columns of a table; {what} has none"),
+    "test_data": ("--data.test", "names a test part of one's own; {what} has its own"),
+}
 
 
 class DataOptions(BaseModel):
@@ -119,12 +127,18 @@ class DataOptions(BaseModel):
                 f"{what} holds images, leave modality out"
             )
 
-    def refuse_columns(self, what: str) -> None:
-        """Refuse options about columns for what has none.
+    def check_taken(self, what: str, taken: Collection[str]) -> None:
+        """Refuse options that mean nothing to a source: a user who gives one believes that it is done.
+
+        Args:
+            what: the user opens.
+            taken: those of ``modality``, ``label_column``, ``drop_columns`` and ``test_data`` that mean something.
 
         Raises:
             ConfigError: naming the option.
         """
-        for flag, value in (("--data.label", self.label_column), ("--data.drop", self.drop_columns)):
-            if value:
-                raise ConfigError(f"{flag} names a column of a table or an array; {what} has none, leave it out")
+        if "modality" not in taken:
+            self.require_images(what)
+        for name, (flag, reason) in NOT_FOR_ALL.items():
+            if getattr(self, name) and name not in taken:
+                raise ConfigError(f"{flag} {reason.format(what=what)}, leave it out")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from ssl_registry.data import DataOptions, open_source
+from ssl_registry.data.options import NOT_FOR_ALL
+from ssl_registry.data.sources import SOURCES
 from ssl_registry.errors import ConfigError
 
 
@@ -51,3 +54,30 @@ def test_they_survive_a_record() -> None:
     """A run writes them as plain values and reads them again."""
     options = DataOptions(data_root="data", standardize=((0.0,), (1.0,)))
     assert DataOptions(**options.model_dump(mode="json")) == options
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "words"),
+    [
+        (kind.name, option, words)
+        for kind in SOURCES.own.values()
+        for option, words in (
+            ({"label_column": "a"}, "--data.label names a column of a table or an array; x has none, leave it out"),
+            ({"drop_columns": ("a",)}, "--data.drop names columns of a table; x has none, leave it out"),
+            ({"test_data": "y"}, "--data.test names a test part of one's own; x has its own, leave it out"),
+            ({"modality": "signal"}, "modality='signal' is for array files and tables"),
+        )
+        if next(iter(option)) not in kind.takes
+    ],
+)
+def test_what_means_nothing_to_a_source_is_refused(kind, option, words):
+    """Before it is opened: a user who gives an option believes that it is done."""
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        open_source(f"{kind}:x", **option)
+
+
+def test_kinds_say_what_they_take():
+    """Tables take all; what has its own parts and no columns takes none."""
+    takes = {kind.name: set(kind.takes) for kind in SOURCES.own.values()}
+    assert takes["csv"] == takes["parquet"] == takes["hf"] == {"modality", *NOT_FOR_ALL}
+    assert takes["digits"] == takes["torchvision"] == set()

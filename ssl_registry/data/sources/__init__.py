@@ -43,6 +43,7 @@ SOURCES = SourceTable(
             written=("digits",),
             names=lambda: ["digits"],
             local=True,
+            takes=(),
         ),
         SourceKind(
             "parquet",
@@ -68,6 +69,7 @@ SOURCES = SourceTable(
             matches=_is_shards,
             written=("'shards/*.tar'", "'https://host/{000..099}.tar'", "'pipe:COMMAND'"),
             extra="webdataset",
+            takes=("test_data",),
         ),
         SourceKind(
             "arrays",
@@ -76,6 +78,7 @@ SOURCES = SourceTable(
             matches=_is_array_file,
             written=tuple(f"x{suffix}" for suffix in ARRAY_SUFFIXES),
             local=True,
+            takes=("modality", "label_column", "test_data"),
         ),
         SourceKind(
             "csv",
@@ -93,6 +96,7 @@ SOURCES = SourceTable(
             written=("photos/",),
             extra="tiff",
             local=True,
+            takes=("test_data",),
         ),
         SourceKind(
             "torchvision",
@@ -102,6 +106,7 @@ SOURCES = SourceTable(
             written=("CIFAR10", "torchvision:CIFAR10"),
             names=set_names,
             local=True,
+            takes=(),
         ),
     ]
 )

@@ -20,7 +20,7 @@ from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources import ARRAY_SUFFIXES
-from ssl_registry.errors import ConfigError, DataError, did_you_mean
+from ssl_registry.errors import DataError, did_you_mean
 
 __all__ = ["array_file"]
 
@@ -55,8 +55,6 @@ def array_file(spec: str, options: DataOptions) -> Source:
     Raises:
         DataError: naming the file, the key, and what was expected.
     """
-    if options.drop_columns:
-        raise ConfigError(f"--data.drop names columns of a table; {spec} holds arrays, leave it out")
     told = Decisions()
     path = Path(spec).expanduser()
     train, test, names = _opened(path, options, told)

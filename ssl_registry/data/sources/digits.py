@@ -42,7 +42,6 @@ def digits(spec: str, options: DataOptions) -> Source:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    options.require_images("digits")
     if options.image_size is not None and options.image_size > LARGEST:
         raise DataError(f"digits are scans of 8 x 8 pixels; image_size={options.image_size} is more than {LARGEST}")
     scans = load_digits()

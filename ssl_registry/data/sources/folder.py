@@ -34,8 +34,6 @@ def folder(spec: str, options: DataOptions) -> Source:
     Raises:
         DataError: if it holds no readable image, or its parts do not fit together.
     """
-    options.require_images(spec)
-    options.refuse_columns(spec)
     path, image_size = Path(spec).expanduser(), options.image_size or 224
     layout = _looked_through(path)
     train, test, notes = layout.train, layout.test, layout.notes

@@ -41,7 +41,6 @@ def torchvision_set(name: str, options: DataOptions) -> Source:
     if name not in set_names():
         near = did_you_mean(name, set_names())
         raise DataError(f"torchvision has no data set {name!r}.{near} It has: {', '.join(set_names())}")
-    options.require_images(name)
     cls = getattr(datasets, name)
     train, test = _parts(name, cls, (options.data_root or Path("data")).expanduser())
     if _in_memory(train) and (test is None or _in_memory(test)):

@@ -50,8 +50,6 @@ def shards(spec: str, options: DataOptions) -> Source:
         DataError: if there is no such shard, or one cannot be read.
         MissingExtraError: if webdataset is not installed.
     """
-    options.require_images(spec)
-    options.refuse_columns(spec)
     image_size = options.image_size or 224
     split, told = _expand(spec), Decisions()
     test_urls = split.test
