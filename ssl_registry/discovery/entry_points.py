@@ -6,7 +6,6 @@ Importing this module imports no torch either, so that ``ssl-registry list`` ans
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -111,7 +110,7 @@ def _installed(kinds: Sequence[str]) -> Iterator[EntryInfo]:
             # The text alone: to parse every distribution's entry points and metadata takes ten times as long.
             kind = _first_kind(kinds, distribution.read_text("entry_points.txt") or "")
             if kind is not None:
-                providers.setdefault(_name(distribution), kind)
+                providers.setdefault(distribution.metadata["Name"] or "", kind)
         except Exception as error:  # a foreign distribution's files may hold anything
             yield from _unreadable(distribution, kinds, error)
     for name, kind in providers.items():
@@ -120,13 +119,6 @@ def _installed(kinds: Sequence[str]) -> Iterator[EntryInfo]:
             yield from _entries_of(importlib_metadata.distribution(name), kinds)
         except Exception as error:
             yield _broken(name or "(no name)", kind, error)
-
-
-def _name(distribution: Any) -> str:
-    """Read a distribution's name from the text of its metadata, which `_entries_of` parses."""
-    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    found = re.search(r"^Name:[ \t]*(.*\S)", text, re.MULTILINE | re.IGNORECASE)
-    return found[1] if found else ""
 
 
 def _first_kind(kinds: Sequence[str], entry_points: str) -> str | None:
