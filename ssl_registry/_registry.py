@@ -5,7 +5,7 @@ The underscore keeps ``ssl_registry.registry`` for the object: a submodule of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ssl_registry.model.module import SSLModule
     from ssl_registry.views import ViewPolicy
 
-__all__ = ["Registry", "registry"]
+__all__ = ["Registry", "registry", "with_local"]
 
 ClassT = TypeVar("ClassT", bound=type[Any])
 
@@ -83,15 +83,9 @@ class Registry:
             raise MethodNotFoundError(f"{name!r} was not registered here. Registered: {_listed(self._local)}")
         del self._local[name]
 
-    def methods(self, installed: list[MethodInfo] | None = None) -> list[MethodInfo]:
-        """List every method, without importing a plugin; one row a distribution that provides it.
-
-        Args:
-            installed: those that were found just now, which spares a second look.
-        """
-        local = [_describe(name, cls) for name, cls in self._local.items()]
-        installed = self._installed() if installed is None else installed
-        return sorted([*local, *installed], key=lambda info: (info.name, info.distribution or ""))
+    def methods(self) -> list[MethodInfo]:
+        """List every method, without importing a plugin; one row a distribution that provides it."""
+        return with_local(self, self._installed())
 
     def info(self, name: str) -> MethodInfo:
         """Find a method by ``name`` or ``distribution:name``, without importing its plugin.
@@ -270,6 +264,12 @@ class Registry:
                 f"methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}"
             )
         return f"no method {name!r} is installed.{hint} Installed: {_listed(known)}"
+
+
+def with_local(registry: Registry, installed: Iterable[MethodInfo]) -> list[MethodInfo]:
+    """Return methods of distributions and those that were registered in this process, sorted."""
+    local = [_describe(name, cls) for name, cls in registry._local.items()]
+    return sorted([*local, *installed], key=lambda info: (info.name, info.distribution or ""))
 
 
 def _listed(names: Any) -> str:

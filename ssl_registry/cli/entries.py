@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from ssl_registry._registry import registry
+from ssl_registry._registry import registry, with_local
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.discovery.entry_points import EntryInfo, MethodInfo, discover
 from ssl_registry.discovery.health import import_problem
@@ -24,7 +24,7 @@ def list_entries() -> list[EntryInfo]:
     """List every method, and the sources, formats and backbones that plugins add; nothing is imported."""
     found = discover()
     others = [TABLES[info.kind].beside_own(info) for info in found if info.kind in TABLES]
-    return [*registry.methods([info for info in found if isinstance(info, MethodInfo)]), *others]
+    return [*with_local(registry, (info for info in found if isinstance(info, MethodInfo))), *others]
 
 
 def load_entry(kind: str, name: str) -> object:
