@@ -163,8 +163,8 @@ def _cached(images: EncodedImages, folder: Path, workers: int) -> CachedImages:
 
 def _labels_today(images: EncodedImages, broken: Mapping[str, str]) -> torch.Tensor | None:
     """Return the label of each image in the cache: of a broken one, that of the next, which took its place."""
-    if images.labels is None:
-        return None
+    if images.labels is None or not broken:
+        return images.labels
     whole = np.array([images.name(index) not in broken for index in range(len(images))])
     there = np.flatnonzero(whole)
     taken = there[np.searchsorted(there, np.arange(len(images))) % len(there)]

@@ -47,7 +47,7 @@ class ImageFiles(EncodedImages):
     def stamp(self, index: int) -> tuple[int, int]:
         """Return its size and time."""
         try:
-            found = self._path(index).stat()
+            found = os.stat(self._paths[index])  # the bytes as they are: through a `Path` it takes three times as long
         except OSError:
             return (0, 0)
         return found.st_size, found.st_mtime_ns
