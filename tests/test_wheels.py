@@ -16,6 +16,7 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+import torch
 
 GUIDE = (Path(__file__).parents[1] / "docs/write-a-source.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r'```\w+ title="([^"]+)"\n(.*?)```', GUIDE, flags=re.DOTALL))
@@ -122,6 +123,8 @@ def test_all_three_work_through_the_same_command_lines(shell, recordings, tmp_pa
         assert rows[kind, name]["distribution"] == f"ssl-registry-{name}"
         assert rows[kind, name]["status"] == "ok"
     shell("train", "spread", "--data", "wav:recordings", *QUICK, "--out", "run")
+    record = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["ssl_registry"]
+    assert (record["distribution"], record["version"]) == ("ssl-registry-spread", "0.1.0")
     found = json.loads(shell("evaluate", "run", "--json", "--seeds", "1", "--workers", "0", "--trust").stdout)
     assert (found["data"], found["train"] + found["test"]) == ("recordings", 30)
     shell("embed", "run", "--out", "x.parquet", "--workers", "0", "--trust")

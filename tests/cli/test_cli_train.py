@@ -252,38 +252,6 @@ def test_method_of_a_local_file(folder, capsys):
     assert json.loads((folder / "run/results.json").read_text())["steps"] == 20
 
 
-@pytest.mark.slow  # tests/test_wheels.py has a quicker one of every kind of plugin
-def test_method_of_a_wheel(folder):
-    """A wheel that was built and installed into a folder of its own is found and trained by the same command."""
-    project = folder / "project"
-    (project / "ssl_centre").mkdir(parents=True)
-    (project / "ssl_centre/__init__.py").write_text(dedent(METHOD))
-    (project / "pyproject.toml").write_text(
-        dedent("""
-        [build-system]
-        requires = ["hatchling"]
-        build-backend = "hatchling.build"
-        [project]
-        name = "ssl-centre"
-        version = "0.3"
-        description = "Keep the variance."
-        dependencies = ["ssl-registry>=0.1"]
-        [project.entry-points."ssl_registry.methods"]
-        centre = "ssl_centre:Centre"
-        """)
-    )
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", "dist", str(project)], check=True)
-    (wheel,) = (folder / "dist").glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", "site", str(wheel)], check=True)
-    listed = shell("list", "--json", PYTHONPATH="site")
-    assert {"centre"} < {row["name"] for row in json.loads(listed.stdout)}
-    done = shell("train", "centre", *SHORT, "--epochs", "1", "--out", "run", PYTHONPATH="site")
-    assert done.returncode == 0, done.stderr
-    record = torch.load("run/checkpoints/last.ckpt", weights_only=True)["ssl_registry"]
-    assert (record["distribution"], record["version"]) == ("ssl-centre", "0.3")
-
-
 @pytest.mark.parametrize(
     "method",
     ["simclr", pytest.param("byol", marks=pytest.mark.slow), pytest.param("lfr", marks=pytest.mark.slow)],
