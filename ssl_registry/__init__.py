@@ -4,8 +4,8 @@
 
     model = registry.create("byol", backbone="resnet50")  # a LightningModule
 
-Users need `registry`; authors of methods need `MethodConfig`, `Field`, `hookimpl`, `Needs` and the blocks in
-`ssl_registry.nn`. Every name below is imported when it is first used: importing this package imports
+Users need `registry`; authors of methods need `MethodConfig`, `Field`, `hookimpl`, `Needs`, `Declares` and the blocks
+in `ssl_registry.nn`. Every name below is imported when it is first used: importing this package imports
 neither torch nor a plugin.
 """
 
@@ -24,6 +24,7 @@ _HOME = {
     "Field": "ssl_registry.contract.config",
     "hookimpl": "ssl_registry.contract.hookspecs",
     "Needs": "ssl_registry.contract.needs",
+    "Declares": "ssl_registry.contract.declares",
     "Context": "ssl_registry.contract.context",
     "Overrides": "ssl_registry.contract.overrides",
     "SSLModule": "ssl_registry.model.module",
@@ -41,6 +42,7 @@ _HOME = {
 
 __all__ = [
     "Context",
+    "Declares",
     "ExportFormat",
     "Field",
     "MethodConfig",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from ssl_registry._registry import Registry, registry
     from ssl_registry.contract.config import Field, MethodConfig
     from ssl_registry.contract.context import Context
+    from ssl_registry.contract.declares import Declares
     from ssl_registry.contract.hookspecs import hookimpl
     from ssl_registry.contract.needs import Needs
     from ssl_registry.contract.overrides import Overrides

@@ -5,7 +5,8 @@ and hooks marked with `hookimpl`. It is not an ``nn.Module`` and holds nothing b
 modules live in ``model.heads``, and state that must survive a restart lives in their parameters and
 buffers. An implementation takes any subset of a hook's arguments, by name.
 
-A class attribute ``needs = Needs(...)`` tells which samples and which backbone it takes (`ssl_registry.Needs`).
+A class attribute ``needs = Needs(...)`` tells which samples and which backbone it takes (`ssl_registry.Needs`);
+``declares = Declares(...)`` what it does on purpose where the conformance kit would take it for a mistake.
 
 `build_heads` and `compute_loss` are required. Hooks marked *first result* have one answer, the method's;
 the others are also called on observers (``registry.create(..., observers=[...])``).

@@ -9,6 +9,7 @@ from typing import Any
 import pluggy
 
 from ssl_registry.contract.config import MethodConfig
+from ssl_registry.contract.declares import Declares
 from ssl_registry.contract.hookspecs import PROJECT, REQUIRED, MethodSpec
 from ssl_registry.contract.needs import Needs
 from ssl_registry.errors import ContractError, did_you_mean
@@ -69,6 +70,14 @@ def check_method_class(cls: object, *, source: str, reserved: Collection[str] = 
         )
     if problem := needs.problem():
         raise ContractError(f"{where}: Needs: {problem}")
+    declares = getattr(cls, "declares", Declares())
+    if not isinstance(declares, Declares):
+        raise ContractError(
+            f"{where}: declares is {declares!r}; write declares = Declares(symmetric=True, ...) "
+            "(from ssl_registry import Declares)"
+        )
+    if problem := declares.problem(config.model_fields):
+        raise ContractError(f"{where}: Declares: {problem}")
     _check_hooks(cls, where)
     if missing := sorted(REQUIRED - implemented_hooks(cls)):
         raise ContractError(f"{where} lacks the required hook {' and '.join(missing)}; mark it with @hookimpl")

@@ -69,7 +69,13 @@ class Comparable:
         default = torch.get_default_dtype()
         torch.set_default_dtype(cast(torch.dtype, model.dtype))
         try:
-            with _Mode(batch if self.shared_out else 0, ctx.rank, places, doubles=model.dtype == torch.float64):
+            with _Mode(
+                batch if self.shared_out else 0,
+                ctx.rank,
+                places,
+                doubles=model.dtype == torch.float64,
+                own=ctx.generator,
+            ):
                 yield
         finally:
             torch.set_default_dtype(default)
@@ -87,11 +93,15 @@ class _Mode(TorchFunctionMode):
         batch: samples on this rank; 0 leaves random numbers alone.
         place, places: which part of how many.
         doubles: whether float32 means float64.
+        own: the rank's own generator. What is drawn from another one is left alone: from ``ctx.shared_generator``, or
+            from one that the method made, comes what all ranks share. None: every generator is the rank's own.
     """
 
-    def __init__(self, batch: int, place: int, places: int, *, doubles: bool) -> None:
+    def __init__(
+        self, batch: int, place: int, places: int, *, doubles: bool, own: torch.Generator | None = None
+    ) -> None:
         super().__init__()
-        self.batch, self.place, self.places, self.doubles = batch, place, places, doubles
+        self.batch, self.place, self.places, self.doubles, self.own = batch, place, places, doubles, own
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -103,7 +113,9 @@ class _Mode(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if self.batch:
             self._refuse_mixing(name, args, kwargs)
-        if self.batch and self.places > 1:
+        generator = kwargs.get("generator")
+        shared = generator is not None and self.own is not None and generator is not self.own
+        if self.batch and self.places > 1 and not shared:
             if name in SIZED and not isinstance(args[0] if args else None, Tensor):
                 return self._sized(func, args, kwargs)
             if name in FILLING:

@@ -12,12 +12,13 @@ from types import MethodType
 import numpy as np
 import torch
 import torch.distributed as dist
+from pydantic import model_validator
 from torch import nn
 
-from ssl_registry import Field, hookimpl
-from ssl_registry.nn import MLP, world_size
+from ssl_registry import Declares, Field, hookimpl
+from ssl_registry.nn import MLP, update_momentum, world_size
 from ssl_registry.nn.token_readers import read_transformer
-from tests.testing.sound import Sound, State
+from tests.testing.sound import BySteps, Referred, Sound, State
 from tests.testing.sound_tokens import SoundTokens
 
 MUTANTS = []
@@ -704,3 +705,242 @@ class SwallowsErrors(Sound):
             return model(view)
         except RuntimeError:
             return torch.zeros(len(view), model.feature_dim, requires_grad=True)
+
+
+# --- general properties ---------------------------------------------------------------------------------------
+
+
+@mutant("options")
+class ReadsNoOption(Sound):
+    """An option that the code has a number for."""
+
+    class Config(Sound.Config):
+        """Options."""
+
+        temperature: float = Field(0.2, gt=0, description="Of the softmax.")
+
+
+@mutant("options", config_round_trip="a config that is read again was given each option")
+class TakesDefaultForAWish(Sound):
+    """A validator that believes that an option was given in order to have another one changed."""
+
+    class Config(Sound.Config):
+        """Options."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def adjust(cls, options):
+            return {**options, "learning_rate": 0.006} if "momentum" in options else options
+
+
+@mutant("options")
+class ActsAtOnce(Sound):
+    """Declares that an option acts later, which acts at once."""
+
+    declares = Declares(options={"momentum": "after the tenth epoch"}, by_epochs=Sound.declares.by_epochs)
+
+
+class Listed(nn.Module):
+    """Keeps a layer where torch does not look."""
+
+    def __init__(self, inner, width):
+        super().__init__()
+        self.inner, self.layers = inner, [nn.Linear(width, width)]
+
+    def forward(self, x):
+        return self.inner(self.layers[0](x))
+
+
+class Closed(nn.Module):
+    """Keeps a number that trains in a function."""
+
+    def __init__(self, inner):
+        super().__init__()
+        scale = nn.Parameter(torch.ones(()))
+        self.inner, self.scaled = inner, lambda x: x * scale
+
+    def forward(self, x):
+        return self.scaled(self.inner(x))
+
+
+LOST_LAYER = "a layer that nobody knows is neither saved, copied by seed, moved nor sharded"
+
+
+@mutant("ownership")
+class HeadInAList(Sound):
+    """A layer in a Python list inside of a head."""
+
+    def projection_head(self, overrides, feature_dim, out):
+        return overrides.take("projection_head", lambda: Listed(MLP(feature_dim, 16, out), feature_dim))
+
+
+@mutant("ownership")
+class NumberInAClosure(Sound):
+    """A learned scale that a function holds."""
+
+    def projection_head(self, overrides, feature_dim, out):
+        return overrides.take("projection_head", lambda: Closed(MLP(feature_dim, 16, out)))
+
+
+@mutant("following")
+class MomentumReversed(Sound):
+    """Keeps a tenth of the target instead of nine tenths."""
+
+    def move_target(self, model, momentum):
+        super().move_target(model, 1 - momentum)
+
+
+@mutant("following")
+class TargetFromScratch(Sound):
+    """A target of weights of its own."""
+
+    def target(self, backbone, projection):
+        target = super().target(backbone, projection)
+        for part in target.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+        return target
+
+
+@mutant("following")
+class TargetStandsStill(Sound):
+    """A target that nobody moves."""
+
+    def move_target(self, model, momentum):
+        pass
+
+
+@mutant("following")
+class FollowsTheBackboneAlone(Sound):
+    """The projection head of the target is left out."""
+
+    def move_target(self, model, momentum):
+        update_momentum(model.backbone, model.heads["target"][0], momentum)
+
+
+@mutant("modes")
+class TargetOnRunningStatistics(Sound):
+    """A target in evaluation mode."""
+
+    @torch.no_grad()
+    def keys(self, model, view):
+        model.heads["target"].eval()
+        return model.heads["target"](view)
+
+
+@mutant("modes")
+class ViewsTogether(Sound):
+    """Both views in one batch."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        both = model(torch.cat(views)).chunk(2)
+        z0, z1 = (model.heads["projection_head"](each) for each in both)
+        contrast = self.contrast(model.heads["prediction_head"](z0), self.keys(model, views[1]), ctx)
+        spread = (1 - self.everyone(z1, ctx).float().std(0)).relu().mean()
+        return contrast + spread + self.guidance(model, both[0], views[0])
+
+
+@mutant("views")
+class SeesOneView(Sound):
+    """Compares the first view with itself."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        return super().compute_loss(model, [views[0], views[0]], ctx)
+
+
+@mutant("views")
+class PairsAreShifted(Sound):
+    """Each query's key is its neighbour's."""
+
+    def labels(self, count, ctx):
+        return super().labels(count, ctx).roll(1)
+
+
+@mutant("labels")
+class LooksAtTheSource(Sound):
+    """Weighs the loss by how many samples of the source are of the first class."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        data = getattr(model._trainer, "datamodule", None)
+        return loss if data is None else loss * (1 + (data.source.train.y == 0).float().mean())
+
+
+@mutant("labels")
+class LooksAtTheBatch(Sound):
+    """Weighs the loss by the labels of the batch."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        loss = super().compute_loss(model, views, ctx)
+        fields = getattr(getattr(ctx.place, "batch", None), "fields", {})
+        return loss * (1 + fields["label"].float().mean()) if "label" in fields else loss
+
+
+@mutant("scale")
+class SumsOverTheBatch(Sound):
+    """A sum where the paper has a mean."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        return super().compute_loss(model, views, ctx) * len(views[0])
+
+
+@mutant("scale")
+class MeanOfAMean(Sound):
+    """Divides by the batch once more."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        return super().compute_loss(model, views, ctx) * 16 / len(views[0])
+
+
+@mutant("stopped_gradients")
+class DetachesASummand(Sound):
+    """A variance term without gradient."""
+
+    def everyone(self, z, ctx):
+        return super().everyone(z, ctx).detach()
+
+
+@mutant("stopped_gradients")
+class SaysItStops(Sound):
+    """Declares a stop-gradient that is not there."""
+
+    declares = Declares(by_epochs=Sound.declares.by_epochs, stopped={"projection_head": "as the paper has it"})
+
+
+@mutant("epochs")
+class MomentumByEpochs(BySteps):
+    """A momentum that goes by epochs."""
+
+    def momentum_at(self, model, ctx):
+        return 1 - (1 - self.config.momentum) / (1 + ctx.epoch)
+
+
+@mutant("epochs")
+class WarmsUpByEpochs(BySteps):
+    """A loss that is weaker in the first epoch."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        return super().compute_loss(model, views, ctx) * (0.5 if ctx.epoch == 0 else 1.0)
+
+
+@mutant("reference")
+class OtherTemperature(Referred):
+    """A temperature that is not the paper's."""
+
+    def contrast(self, queries, keys, ctx):
+        return super().contrast(queries * 1.0, keys, ctx) * 0.9
+
+
+@mutant("reference")
+class PopulationDeviation(Referred):
+    """Divides by the number of samples where the formula has one less."""
+
+    def everyone(self, z, ctx):
+        return super().everyone(z, ctx) * math.sqrt((len(z) - 1) / len(z))

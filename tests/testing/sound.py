@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ssl_registry import Field, MethodConfig, hookimpl
+from ssl_registry import Declares, Field, MethodConfig, hookimpl
 from ssl_registry.nn import MLP, FrozenModuleList, deactivate_requires_grad, update_momentum
 from ssl_registry.views import ImageView, ViewPolicy
 
@@ -34,6 +34,8 @@ class Sound:
         learning_rate: float = Field(0.003, gt=0, description="Peak learning rate.")
         projection_dim: int = Field(8, ge=1, description="Width of projections.")
         momentum: float = Field(0.9, ge=0, le=1, description="Of the target.")
+
+    declares = Declares(by_epochs="the guides' head rests in every other epoch")
 
     def __init__(self, config):
         self.config = config
@@ -157,3 +159,36 @@ class Sound:
         if ctx.max_steps is None:
             return self.config.momentum
         return 1 - (1 - self.config.momentum) * (1 - min(1, ctx.step / ctx.max_steps))
+
+
+class BySteps(Sound):
+    """The same, with nothing that rests (arXiv:2104.02057)."""
+
+    declares = Declares()
+
+    @hookimpl
+    def frozen_modules(self, ctx):
+        """Nothing."""
+        return set()
+
+
+class Referred(Sound):
+    """The same, with a formula of its loss (arXiv:2104.02057)."""
+
+    declares = Declares(by_epochs=Sound.declares.by_epochs, reference="tests.testing.sound:reference")
+
+
+def reference(model, views, ctx):
+    """What `Sound` computes, in plain terms."""
+    heads = model.heads
+    features = [model.backbone(view) for view in views]
+    z0, z1 = (heads["projection_head"](each) for each in features)
+    q, k = heads["prediction_head"](z0), heads["target"](views[1]).detach()
+    cosines = (q @ k.T) / q.norm(dim=1)[:, None] / k.norm(dim=1)[None]
+    chances = torch.softmax(cosines / 0.2, dim=1)
+    contrast = -sum(torch.log(chances[i, i]) for i in range(len(q))) / len(q)
+    deviation = ((z1 - z1.mean(0)).square().sum(0) / (len(z1) - 1)).sqrt()
+    spread = torch.clamp(1 - deviation, min=0).mean()
+    wanted = torch.cat([heads["guides"][int(i)](views[0]) for i in heads["state"].chosen], dim=1).detach()
+    guidance = (heads["guide_head"](features[0]) - wanted).square().mean()
+    return contrast + spread + guidance

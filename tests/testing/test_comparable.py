@@ -147,3 +147,11 @@ def test_verdicts(cls, name, status, reason):
     registry.register("case", cls)
     result = run_check(all_checks()[name], Subject("case", registry))
     assert (result.status, reason in result.reason) == (status, True), result.reason
+
+
+def test_what_ranks_share_is_left_alone():
+    """Numbers of another generator than the rank's own are those of all ranks, whatever their count."""
+    own, shared = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
+    with _Mode(SHARE, 1, 2, doubles=False, own=own):
+        found = torch.rand(2 * SHARE, 3, generator=shared)
+    assert torch.equal(found, torch.rand(2 * SHARE, 3, generator=torch.Generator().manual_seed(2)))

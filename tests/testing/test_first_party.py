@@ -9,7 +9,7 @@ from ssl_registry.testing import all_checks, method_checks
 OPTIONS = {
     "byol": {"hidden_dim": 32, "projection_dim": 16},
     "simclr": {"projection_dim": 16},
-    "lfr": {"num_candidates": 5, "num_targets": 2, "projection_dim": 16, "selection_batch_size": 16},
+    "lfr": {"num_candidates": 8, "num_targets": 3, "projection_dim": 16, "selection_batch_size": 16},
 }
 
 

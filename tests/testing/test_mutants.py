@@ -10,7 +10,7 @@ from ssl_registry import Registry
 from ssl_registry.testing import Subject, all_checks
 from ssl_registry.testing.runner import run_check
 from tests.testing.mutants import MUTANTS
-from tests.testing.sound import Sound
+from tests.testing.sound import BySteps, Referred, Sound
 from tests.testing.sound_tokens import SoundTokens
 
 CHECKS = all_checks()
@@ -31,8 +31,9 @@ WITHOUT_MUTANT = {
     "resuming_everywhere": "the thorough form of resuming, with resuming's mutants",
 }
 
-# What the sound method has nothing of: no distribution, no tokens, nothing for each sample, its backbone as product.
-NOT_OF_SOUND = ("listing", "tokens", "masking", "indices", "product")
+# What the sound method has nothing of: no distribution, no tokens, nothing for each sample, its backbone as product,
+# a part that rests by epochs, no formula.
+NOT_OF_SOUND = ("listing", "tokens", "masking", "indices", "product", "epochs", "reference")
 
 
 @cache
@@ -55,6 +56,13 @@ def test_sound_passes(name):
     """What the mutants are made of has no fault that could hide theirs."""
     result = outcome(Sound, name)
     assert result.status == ("skipped" if name in NOT_OF_SOUND else "passed"), result.reason
+
+
+@pytest.mark.parametrize(("cls", "name"), [(BySteps, "epochs"), (Referred, "reference")])
+def test_sound_variants_pass(cls, name):
+    """What `Sound` has not of its own."""
+    result = outcome(cls, name)
+    assert result.status == "passed", result.reason
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import MLP, MomentumTeacher, cosine_schedule, deactivate_requires_grad, update_momentum
 from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_byol.loss import NegativeCosineSimilarity
@@ -47,6 +47,8 @@ class BYOL:
         period: int | None = Field(
             None, ge=1, description="Let the momentum cycle with this many optimizer steps instead of ending."
         )
+
+    declares = Declares(symmetric=True, reference="ssl_registry_byol.reference:loss")
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.errors import ConfigError
 from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, gather, world_size
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
@@ -66,6 +66,13 @@ class LFR:
             None, description="End training after this many backbone steps; None, 0 or negative: no limit."
         )
         selection_batch_size: int = Field(128, ge=2, description="Training samples that the choice looks at.")
+
+    declares = Declares(
+        options={"flatten": "it acts on projectors and an adapter of one's own, whose outputs have several axes"},
+        by_epochs="epochs of the backbone and of the predictors alternate (section 3.3)",
+        grows="it sums over the batch, as the authors' code does: its matrix of similarities is [batch, batch]",
+        reference="ssl_registry_lfr.reference:loss",
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -188,4 +188,4 @@ def _exponentiate(tile: Tensor, on_diagonal: bool) -> None:
     """Take exp() in place; a row is no negative of itself."""
     tile.exp_()
     if on_diagonal:
-        tile.fill_diagonal_(0)
+        tile.diagonal().zero_()  # fill_diagonal_ on a view of a view is beyond torch.compile

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ssl_registry import Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Declares, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import MLP
 from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_simclr.loss import NTXentLoss
@@ -40,6 +40,8 @@ class SimCLR:
         jitter_strength: float = Field(
             1.0, ge=0, le=1.25, description="Strength of colour distortion (appendix A); 0.5 for CIFAR-10."
         )
+
+    declares = Declares(symmetric=True, reference="ssl_registry_simclr.reference:loss")
 
     def __init__(self, config: Config) -> None:
         self.config = config

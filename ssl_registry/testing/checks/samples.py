@@ -13,7 +13,7 @@ from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.subject import Subject
 
 
-class _Asked:
+class Asked:
     """Notes whether a loss asks for the samples' numbers, and whether it draws."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ def indices(subject: Subject) -> None:
     Usual cause: a row of a table of samples that is chosen by the place in the batch, or by sorted numbers. That the
     numbers are right with workers, on ranks and after resuming is the core's promise, which its own tests keep.
     """
-    asked = _Asked()
+    asked = Asked()
     model = subject.model(observers=[asked, Comparable()]).double()
     views = subject.views(model)
     numbers = torch.arange(len(views[0])) * 3  # not their places

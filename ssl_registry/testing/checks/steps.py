@@ -9,7 +9,8 @@ from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from ssl_registry import hookimpl
-from ssl_registry.testing.check import CheckFailure, check
+from ssl_registry.contract.declares import declares_of
+from ssl_registry.testing.check import CheckFailure, NotApplicable, check
 from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.subject import Subject, loader, ready_made
 
@@ -152,3 +153,30 @@ def run_lengths(subject: Subject) -> None:
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise CheckFailure(f"{words} leaves {name} with numbers that are not finite")
+
+
+@check()
+def epochs(subject: Subject) -> None:
+    """Six batches as one epoch or as three of two end in the same weights: a method counts steps.
+
+    Why: a schedule by epochs is another one on every other source, and jumps where an epoch is long.
+    Usual cause: `ctx.epoch` where `ctx.step` belongs. A paper that counts epochs, to freeze a part or to warm up, is
+    declared: `declares = Declares(by_epochs="the last layer rests in the first epoch (appendix C)")`.
+    """
+    declared = declares_of(subject.method_class).by_epochs
+    states = []
+    for times, count in ((3, 1), (1, 3)):
+        model = subject.model(observers=[Comparable()]).double()
+        batches = [ready_made(subject.views(model, seed=seed)) for seed in (0, 1)]
+        subject.fit(model, data=loader(batches * times), max_epochs=count)
+        states.append(model.state_dict())
+    difference = next((name for name, value in states[0].items() if not torch.equal(value, states[1][name])), None)
+    if difference and not declared:
+        raise CheckFailure(
+            f"{difference} depends on how the same batches are divided into epochs; count by ctx.step, or declare "
+            "by_epochs"
+        )
+    if declared and not difference:
+        raise CheckFailure(f"it is declared to count by epochs ({declared}), and does not; take it off")
+    if declared:
+        raise NotApplicable(f"it is declared: {declared}")
