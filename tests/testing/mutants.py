@@ -944,3 +944,31 @@ class PopulationDeviation(Referred):
 
     def everyone(self, z, ctx):
         return super().everyone(z, ctx) * math.sqrt((len(z) - 1) / len(z))
+
+
+NOT_TWICE = "a loss is another one at its second call"
+
+
+@mutant(
+    "watching",
+    accumulation=NOT_TWICE,
+    resuming=RESUMED,
+    resuming_everywhere=RESUMED,
+    resuming_before_training="the run before it counted too",
+    compiling="torch.compile sees the number of its first call",
+    validating=NOT_TWICE,
+    views=NOT_TWICE,
+    stopped_gradients=NOT_TWICE,
+)
+class CountsItsLosses(Sound):
+    """A loss that weakens with the number of its calls."""
+
+    def state(self):
+        state = super().state()
+        state.calls = 0
+        return state
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        model.heads["state"].calls += 1
+        return super().compute_loss(model, views, ctx) / (1 + 0.01 * model.heads["state"].calls)
