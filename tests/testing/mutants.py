@@ -972,3 +972,22 @@ class CountsItsLosses(Sound):
     def compute_loss(self, model, views, ctx):
         model.heads["state"].calls += 1
         return super().compute_loss(model, views, ctx) / (1 + 0.01 * model.heads["state"].calls)
+
+
+@mutant("elsewhere")
+class HashOfAWord(Sound):
+    """Weighs its loss by what Python makes of a word, which is another number in each process."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        return super().compute_loss(model, views, ctx) * (1 + hash("alpha") % 10_000 / 10_000)
+
+
+@mutant("elsewhere")
+class FirstOfTheHeads(Sound):
+    """Takes a head by its place."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        first = next(iter(model.heads.values()))
+        return super().compute_loss(model, views, ctx) + 0.01 * sum(p.square().sum() for p in first.parameters())
