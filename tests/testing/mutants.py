@@ -763,10 +763,17 @@ class Closed(nn.Module):
         return self.scaled(self.inner(x))
 
 
-LOST_LAYER = "a layer that nobody knows is neither saved, copied by seed, moved nor sharded"
+NOT_MADE_FLOAT64 = "what the model does not know keeps its type where the model is made float64"
+NOT_MOVED = "what the model does not know stays on the host"
 
 
-@mutant("ownership")
+@mutant(
+    "ownership",
+    channels_last=NOT_MADE_FLOAT64,
+    accumulation=NOT_MADE_FLOAT64,
+    indices=NOT_MADE_FLOAT64,
+    cuda_placement=NOT_MOVED,
+)
 class HeadInAList(Sound):
     """A layer in a Python list inside of a head."""
 
@@ -774,7 +781,7 @@ class HeadInAList(Sound):
         return overrides.take("projection_head", lambda: Listed(MLP(feature_dim, 16, out), feature_dim))
 
 
-@mutant("ownership")
+@mutant("ownership", cuda_placement=NOT_MOVED, copying="a function inside of a function cannot be pickled")
 class NumberInAClosure(Sound):
     """A learned scale that a function holds."""
 
@@ -802,7 +809,7 @@ class TargetFromScratch(Sound):
         return target
 
 
-@mutant("following")
+@mutant("following", fixed_networks="a target that stands still is a network that never trains")
 class TargetStandsStill(Sound):
     """A target that nobody moves."""
 
