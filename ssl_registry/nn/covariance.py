@@ -112,5 +112,5 @@ def _by_samples(a: Tensor, b: Tensor | None, needs_a: bool, needs_b: bool) -> Pa
 def _sum_of_products(x: Tensor, y: Tensor) -> Tensor:
     """Return the sum of x * y, some rows at a time: a matrix of the products would be one more of this size."""
     rows = max(1, AT_ONCE // x.shape[1])
-    parts = [(some * other).sum() for some, other in zip(x.split(rows), y.split(rows), strict=True)]
+    parts = [(x[start : start + rows] * y[start : start + rows]).sum() for start in range(0, len(x), rows)]
     return torch.stack(parts).sum()

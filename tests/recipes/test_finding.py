@@ -16,6 +16,7 @@ SHIPPED = {
     "barlow-twins": {"imagenet", "cifar10", "imagenette", "small"},
     "byol": {"imagenet", "cifar10", "imagenette", "small"},
     "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
+    "simsiam": {"imagenet", "cifar10", "imagenette", "small"},
     "vicreg": {"imagenet", "cifar10", "imagenette", "small"},
     "lfr": {"har", "income", "small"},
 }
