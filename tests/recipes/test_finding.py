@@ -15,7 +15,7 @@ from ssl_registry.recipes import find_recipes, load_recipe
 SHIPPED = {
     "barlow-twins": {"imagenet", "cifar10", "imagenette", "small"},
     "byol": {"imagenet", "cifar10", "imagenette", "small"},
-    "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
+    "simclr": {"imagenet", "cifar10", "imagenette", "imagenette-dcl", "small", "har"},
     "simsiam": {"imagenet", "cifar10", "imagenette", "small"},
     "vicreg": {"imagenet", "cifar10", "imagenette", "small"},
     "lfr": {"har", "income", "small"},
