@@ -1,4 +1,4 @@
-"""Ten steps of our methods and of lightly's compositions from the same weights, views and optimizer: how far they end apart.
+"""Ten steps of our methods and lightly's, from equal weights, views and optimizer: how far apart they end.
 
     python benchmarks/parity/vectors.py              # all of them
     python benchmarks/parity/vectors.py vicreg dcl   # some
@@ -137,7 +137,6 @@ if __name__ == "__main__":
         losses = list(train(mine, my_loss)), list(train(other, their_loss))
         distance, size = apart(mine, other)
         failed |= not distance < LARGEST * size
-        print(
-            f"{name:14} loss {losses[0][0]:9.4f} .. {losses[0][-1]:9.4f}; weights up to {size:.2f}, apart {distance:.1e}"
-        )
+        first, last = losses[0][0], losses[0][-1]
+        print(f"{name:14} loss {first:9.4f} .. {last:9.4f}; weights up to {size:.2f}, apart {distance:.1e}")
     sys.exit(failed)

@@ -1,4 +1,4 @@
-"""SimCLR for ssl-registry: `SimCLR`, its losses `NTXentLoss` and `DCLLoss`, and `contrastive_loss`, for queues and labels."""
+"""SimCLR for ssl-registry: `SimCLR`, its losses `NTXentLoss` and `DCLLoss`, and `contrastive_loss`, by labels."""
 
 from ssl_registry_simclr.contrast import contrastive_loss
 from ssl_registry_simclr.loss import DCLLoss, NTXentLoss

@@ -205,13 +205,19 @@ def _exponentiate(tile: Tensor, high: slice, wide: slice, half: int | None) -> N
     """Take exp() in place; a row is no negative of itself, nor, where ``half`` is given, its other view."""
     tile.exp_()
     if high == wide:
-        tile.fill_diagonal_(0)
-    if half is None:
-        return
-    if (positives := _positives(tile, high, wide, half)) is not None:
-        positives.zero_()
-    if high == wide and half < len(tile):  # below the diagonal no other tile is visited
-        tile.diagonal(-half).zero_()
+        _clear(tile, 0)
+    if half is not None:
+        _clear(tile, high.start + half - wide.start)
+        if high == wide:  # below the diagonal no other tile is visited
+            _clear(tile, -half)
+
+
+def _clear(tile: Tensor, offset: int) -> None:
+    """Set a diagonal to 0, if the tile has it; by indices, since torch.compile refuses to change views by strides."""
+    first, last = max(0, -offset), min(len(tile), tile.shape[1] - offset)
+    if first < last:
+        line = torch.arange(first, last, device=tile.device)
+        tile[line, line + offset] = 0
 
 
 def _weighted(vectors: Tensor, share: Tensor | None) -> Tensor:
