@@ -105,18 +105,18 @@ def test_guide_works_word_by_word(guide, tmp_path):
     """From the empty folder to a built distribution, in the order of the text."""
     for command in commands():
         if "pytest -q" in command:
-            (tmp_path / "ssl_registry_vicreg/method.py").write_text("\n\n".join(METHOD))
-            (tmp_path / "ssl_registry_vicreg/reference.py").write_text("".join(REFERENCE))
-            (tmp_path / "tests/test_ssl_registry_vicreg.py").write_text("".join(TESTS))
+            (tmp_path / "ssl_registry_my_vicreg/method.py").write_text("\n\n".join(METHOD))
+            (tmp_path / "ssl_registry_my_vicreg/reference.py").write_text("".join(REFERENCE))
+            (tmp_path / "tests/test_ssl_registry_my_vicreg.py").write_text("".join(TESTS))
             guide("pip install -e .")
         if "-m build" in command:
             command = "pip wheel --no-deps --no-build-isolation -w dist ."  # `build` wants a network
         guide(command)
-    assert list((tmp_path / "dist").glob("ssl_registry_vicreg-0.1.0-*.whl"))
+    assert list((tmp_path / "dist").glob("ssl_registry_my_vicreg-0.1.0-*.whl"))
 
 
-def test_guides_method_is_the_examples(tmp_path):
-    """The guide and the example give the same loss."""
+def test_guides_method_is_the_plugin():
+    """The guide and the plugin give the same loss."""
     import torch
     from ssl_registry_vicreg import VICReg
 
@@ -125,10 +125,10 @@ def test_guides_method_is_the_examples(tmp_path):
     scope = {"__name__": "guide"}
     exec("\n".join(METHOD).replace("from __future__ import annotations\n", ""), scope)
     registry = Registry(entry_points=False)
-    registry.register("guide", scope["Vicreg"])
-    registry.register("example", VICReg)
+    registry.register("guide", scope["MyVicreg"])
+    registry.register("plugin", VICReg)
     losses = []
-    for name in ("guide", "example"):
+    for name in ("guide", "plugin"):
         torch.manual_seed(0)
         model = registry.create(name, backbone=torch.nn.Linear(4, 6), input_shape=(4,), seed=0, projection_dim=8)
         views = [torch.randn(16, 4, generator=torch.Generator().manual_seed(n)) for n in range(2)]

@@ -402,11 +402,31 @@ class SSLModule(LightningModule):
             # Without this DDP waits for the gradients of what is frozen, for ever.
             strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
+    def default_param_groups(self, *modules: nn.Module, prefix: str = "") -> list[dict[str, Any]]:
+        """Return the parameter groups that the core would make of some modules, for a method's `param_groups`.
+
+        Args:
+            *modules: of the model; default: the backbone and all heads.
+            prefix: in front of the names of the groups, ``decay`` and ``no_decay``, by which `optimizer_values` tells
+                them from others.
+
+        Returns:
+            Both groups, as torch's optimizers take them; one that would be empty is left out.
+
+        Example:
+            >>> from ssl_registry import registry
+            >>> model = registry.create("byol", backbone=nn.Linear(4, 6), input_shape=(4,), hidden_dim=8)
+            >>> [group["name"] for group in model.default_param_groups(model.backbone, prefix="backbone_")]
+            ['backbone_decay', 'backbone_no_decay']
+        """
+        groups = default_param_groups(modules or [self.backbone, self.heads])
+        return [{**group, "name": prefix + group["name"]} for group in groups]
+
     def configure_optimizers(self) -> Any:
         """Build the optimizer over the method's parameter groups, and the schedule if there is one."""
         groups = self.hook.param_groups(model=self, config=self.config)
         if groups is None:
-            groups = default_param_groups([self.backbone, self.heads])
+            groups = self.default_param_groups()
         self._values = StepValues(groups, self.config)
         optimizer = build_optimizer(groups, self.config, fused=self._allows_fused)
         # The run's length is asked for later: finding out requests the data, before a checkpoint is restored.

@@ -12,6 +12,7 @@
 - `center`: `Center`, the moving mean of a teacher's outputs
 - `prototypes`: `Prototypes`, a linear layer on the unit sphere
 - `sinkhorn`: `sinkhorn`, assignments that use all prototypes equally
+- `similarity`: `NegativeCosineSimilarity`, the loss of BYOL and SimSiam
 - `koleo`: `koleo_loss`, features spread evenly over the sphere
 - `repeated`: `RepeatedModuleList`
 - `functions`: `as_module`, a function made a module
@@ -42,6 +43,7 @@ from ssl_registry.nn.prototypes import Prototypes
 from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
 from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
+from ssl_registry.nn.similarity import NegativeCosineSimilarity
 from ssl_registry.nn.sinkhorn import sinkhorn
 from ssl_registry.nn.tokens import MaskToken, Tokens, tokens
 
@@ -54,6 +56,7 @@ __all__ = [
     "FunctionModule",
     "MaskToken",
     "MomentumTeacher",
+    "NegativeCosineSimilarity",
     "PatchMask",
     "Prototypes",
     "Queue",

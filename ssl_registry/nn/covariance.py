@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ssl_registry.nn.gather import gather, reduce_ranks, world_size
+from ssl_registry.nn.gather import check_alike, gather, reduce_ranks, world_size
 
 __all__ = ["off_diagonal_squares"]
+
+# Entries whose squares are held at once.
+AT_ONCE = 1 << 20
 
 
 def off_diagonal_squares(a: Tensor, b: Tensor | None = None) -> Tensor:
@@ -25,6 +28,9 @@ def off_diagonal_squares(a: Tensor, b: Tensor | None = None) -> Tensor:
     kinds of matrices is made: [batch, batch of all ranks], or [dim, dim]. The gradient is made along with the value,
     and is that of the global batch, as for `gather`. A second derivative is not available.
 
+    Where a column of ``a`` and of ``b`` is much larger than all others, the way by samples takes a large square off a
+    large sum, and float32 keeps as many digits as of that sum.
+
     Args:
         a: [batch, dim]; with several ranks the same shape on all.
         b: of the same shape; default: ``a`` itself.
@@ -34,6 +40,7 @@ def off_diagonal_squares(a: Tensor, b: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: if the shapes differ or are not [batch, dim].
+        BatchError: if batches differ in size between ranks; told on CPUs alone.
 
     Example:
         >>> off_diagonal_squares(torch.tensor([[1.0, 2.0], [1.0, -3.0]]))  # a^T a has -1 off the diagonal
@@ -54,42 +61,56 @@ class _OffDiagonalSquares(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor | None) -> Tensor:
         batch, dim = a.shape
+        if world_size() > 1 and a.device.type == "cpu":
+            check_alike(a)  # ranks that chose different ways would wait for each other
         # Multiplications for one rank's value and gradient: by samples 4 * batch * everyone * dim, by dimensions
         # 3 * batch * dim * dim; of one view 2 in place of both 4 and 3.
         everyone = batch * world_size()
         by_samples = everyone < dim if b is None else 4 * everyone < 3 * dim
-        value, grad_a, grad_b = (_by_samples if by_samples else _by_dimensions)(a, b)
+        needs_a, needs_b = ctx.needs_input_grad
+        value, grad_a, grad_b = (_by_samples if by_samples else _by_dimensions)(a, b, needs_a, needs_b)
         ctx.save_for_backward(grad_a, grad_b)
         return value
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
-        grad_a, grad_b = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         grad = reduce_ranks(grad.clone())  # what the losses of all ranks make of this value
-        return grad_a * grad, None if grad_b is None else grad_b * grad
+        grad_a, grad_b = (None if x is None else x * grad for x in ctx.saved_tensors)
+        return grad_a, grad_b
 
 
-def _by_dimensions(a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+Parts = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+def _by_dimensions(a: Tensor, b: Tensor | None, needs_a: bool, needs_b: bool) -> Parts:
     """Return the value and its gradients, from the products of dimensions [dim, dim]."""
     products = reduce_ranks(a.T @ (a if b is None else b)).fill_diagonal_(0.0)
-    value = products.square().sum()
+    value = _sum_of_products(products, products)
     if b is None:
-        return value, (a @ products).mul_(4), None
-    return value, (b @ products.T).mul_(2), (a @ products).mul_(2)
+        return value, (a @ products).mul_(4) if needs_a else None, None
+    return value, (b @ products.T).mul_(2) if needs_a else None, (a @ products).mul_(2) if needs_b else None
 
 
-def _by_samples(a: Tensor, b: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def _by_samples(a: Tensor, b: Tensor | None, needs_a: bool, needs_b: bool) -> Parts:
     """Return the same from the products of samples [batch, batch of all ranks], less what is on the diagonal."""
     diagonal = reduce_ranks((a * (a if b is None else b)).sum(0))  # [dim]
     everyones_a = gather(a)
     products_a = a @ everyones_a.T
     if b is None:
-        value = reduce_ranks(products_a.square().sum()) - diagonal.square().sum()
-        return value, torch.addcmul(products_a @ everyones_a, diagonal, a, value=-1).mul_(4), None
+        value = reduce_ranks(_sum_of_products(products_a, products_a)) - diagonal.square().sum()
+        grad = torch.addcmul(products_a @ everyones_a, diagonal, a, value=-1).mul_(4) if needs_a else None
+        return value, grad, None
     everyones_b = gather(b)
     products_b = b @ everyones_b.T
-    value = reduce_ranks((products_a * products_b).sum()) - diagonal.square().sum()
-    grad_a = torch.addcmul(products_b @ everyones_a, diagonal, b, value=-1)
-    grad_b = torch.addcmul(products_a @ everyones_b, diagonal, a, value=-1)
-    return value, grad_a.mul_(2), grad_b.mul_(2)
+    value = reduce_ranks(_sum_of_products(products_a, products_b)) - diagonal.square().sum()
+    grad_a = torch.addcmul(products_b @ everyones_a, diagonal, b, value=-1).mul_(2) if needs_a else None
+    grad_b = torch.addcmul(products_a @ everyones_b, diagonal, a, value=-1).mul_(2) if needs_b else None
+    return value, grad_a, grad_b
+
+
+def _sum_of_products(x: Tensor, y: Tensor) -> Tensor:
+    """Return the sum of x * y, some rows at a time: a matrix of the products would be one more of this size."""
+    rows = max(1, AT_ONCE // x.shape[1])
+    parts = [(x[start : start + rows] * y[start : start + rows]).sum() for start in range(0, len(x), rows)]
+    return torch.stack(parts).sum()

@@ -56,11 +56,11 @@ def gather(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x
     if x.device.type == "cpu":
-        _check_alike(x)
+        check_alike(x)
     return _Gather.apply(x)  # type: ignore[no-any-return]
 
 
-def _check_alike(x: Tensor) -> None:
+def check_alike(x: Tensor) -> None:
     """Refuse batches of unequal sizes on all ranks alike; gloo would end the process without a Python error.
 
     On CPUs only: asking costs a GPU a wait for the device in each step.

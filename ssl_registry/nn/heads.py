@@ -23,6 +23,7 @@ class MLP(nn.Sequential):
         num_layers: number of linear layers; with 1 there is no hidden layer.
         batch_norm: normalise the hidden layers.
         final_batch_norm: normalise the output too, as the projection head of SimCLR does.
+        final_affine: let the BatchNorm of the output learn a scale and a shift; SimSiam's does not.
         final_bias: bias of the last linear layer; default: unless it is followed by a BatchNorm.
 
     Raises:
@@ -46,6 +47,7 @@ class MLP(nn.Sequential):
         num_layers: int = 2,
         batch_norm: bool = True,
         final_batch_norm: bool = False,
+        final_affine: bool = True,
         final_bias: bool | None = None,
     ) -> None:
         sizes = {"in_dim": in_dim, "hidden_dim": hidden_dim, "out_dim": out_dim, "num_layers": num_layers}
@@ -64,7 +66,7 @@ class MLP(nn.Sequential):
             final_bias = not final_batch_norm
         layers.append(nn.Linear(width, out_dim, bias=final_bias))
         if final_batch_norm:
-            layers.append(nn.BatchNorm1d(out_dim))
+            layers.append(nn.BatchNorm1d(out_dim, affine=final_affine))
         super().__init__(*layers)
 
     def __getitem__(self, index: Any) -> Any:

@@ -160,3 +160,13 @@ def test_a_shared_parameter_has_one_place():
     shared = nn.Linear(4, 4)
     groups = default_param_groups([nn.Sequential(shared), nn.ModuleDict({"head": shared})])
     assert sum(len(group["params"]) for group in groups) == 2
+
+
+def test_a_models_default_groups_are_those_of_its_modules():
+    """Of backbone and heads, or of some modules under names of their own."""
+    model = registry.create("byol", backbone=nn.Linear(4, 6), input_shape=(4,), hidden_dim=8, projection_dim=4)
+    whole = default_param_groups([model.backbone, model.heads])
+    assert model.default_param_groups() == whole
+    (group, bias) = model.default_param_groups(model.backbone, prefix="own_")
+    assert (group["name"], bias["name"], bias["weight_decay"]) == ("own_decay", "own_no_decay", 0.0)
+    assert [id(p) for p in group["params"] + bias["params"]] == [id(p) for p in model.backbone.parameters()]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ssl_registry.nn import all_mean, off_diagonal_squares, rank, world_size
+from ssl_registry.errors import BatchError
+from ssl_registry.nn import all_mean, covariance, off_diagonal_squares, rank, world_size
 
 # More samples than dimensions, fewer, and as many: both ways of computing.
 shapes = pytest.mark.parametrize("shape", [(24, 4), (4, 24), (6, 6)])
@@ -126,3 +127,45 @@ def test_two_processes_are_one(shape, single, two_ranks):
     torch.testing.assert_close(first[0], expected.detach())
     for mine, yours, gradient in zip(first[1:], second[1:], gradients, strict=True):
         torch.testing.assert_close(torch.cat([mine, yours]), gradient)
+
+
+@shapes
+def test_no_gradient_no_product_for_it(shape):
+    """Of a view that takes none, and where nothing is trained at all."""
+    counts = []
+
+    class Count(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), kwargs=None):
+            counts[-1] += function.overloadpacket == torch.ops.aten.mm
+            return function(*arguments, **(kwargs or {}))
+
+    a, b = views(shape)
+    for one, other in ((a, b), (a.detach(), b), (a.detach(), b.detach())):
+        counts.append(0)
+        with Count():
+            off_diagonal_squares(one, other)
+    assert [counts[0] - count for count in counts] == [0, 1, 2]
+
+
+def test_sum_is_taken_in_parts(monkeypatch):
+    """Whatever the number of rows at once, also where it does not divide them."""
+    a, b = views((24, 7))
+    whole = off_diagonal_squares(a, b)
+    monkeypatch.setattr(covariance, "AT_ONCE", 15)
+    torch.testing.assert_close(off_diagonal_squares(a, b), whole)
+
+
+def unequal(single: bool) -> str:
+    """What a rank with more samples than the other is told."""
+    a, b = torch.randn(2, 12 if rank() else 2, 8)
+    with pytest.raises(BatchError) as error:
+        off_diagonal_squares(a, None if single else b)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_unequal_batches_are_refused_on_all_ranks(single, two_ranks):
+    """One rank would go by samples and the other by dimensions, and both would wait."""
+    first, second = two_ranks(unequal, single)
+    assert first == second
+    assert "[2, 12]" in first

@@ -22,6 +22,7 @@ def kinds(head: nn.Sequential) -> list[str]:
         ({"num_layers": 1}, ["Linear"]),
         ({"num_layers": 3}, ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear"]),
         ({"batch_norm": False}, ["Linear", "ReLU", "Linear"]),
+        ({"final_batch_norm": True, "final_affine": False}, ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]),
         ({"final_batch_norm": True}, ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]),
     ],
 )
@@ -75,3 +76,10 @@ def test_copies_compute_the_same(remake):
     head = MLP(5, 7, 3).eval()
     x = torch.randn(4, 5)
     assert torch.equal(remake(head)(x), head(x))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_norm_of_the_output_may_learn_nothing(affine):
+    """Its own scale and shift are an option; those of hidden layers stay."""
+    head = MLP(4, 8, 2, final_batch_norm=True, final_affine=affine)
+    assert [layer.affine for layer in head if isinstance(layer, nn.BatchNorm1d)] == [True, affine]

@@ -13,8 +13,11 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.recipes import find_recipes, load_recipe
 
 SHIPPED = {
+    "barlow-twins": {"imagenet", "cifar10", "imagenette", "small"},
     "byol": {"imagenet", "cifar10", "imagenette", "small"},
-    "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
+    "simclr": {"imagenet", "cifar10", "imagenette", "imagenette-dcl", "small", "har"},
+    "simsiam": {"imagenet", "cifar10", "imagenette", "small"},
+    "vicreg": {"imagenet", "cifar10", "imagenette", "small"},
     "lfr": {"har", "income", "small"},
 }
 

@@ -8,9 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
-from ssl_registry.nn import MLP, MomentumTeacher, cosine_schedule, deactivate_requires_grad, update_momentum
+from ssl_registry.nn import (
+    MLP,
+    MomentumTeacher,
+    NegativeCosineSimilarity,
+    cosine_schedule,
+    deactivate_requires_grad,
+    update_momentum,
+)
 from ssl_registry.views import ViewPolicy, augmented_view
-from ssl_registry_byol.loss import NegativeCosineSimilarity
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
     from ssl_registry import SSLModule

@@ -1,7 +1,7 @@
-"""SimCLR for ssl-registry: `SimCLR`, the method; `NTXentLoss`, its loss; `contrastive_loss`, for queues and labels."""
+"""SimCLR for ssl-registry: `SimCLR`, its losses `NTXentLoss` and `DCLLoss`, and `contrastive_loss`, by labels."""
 
 from ssl_registry_simclr.contrast import contrastive_loss
-from ssl_registry_simclr.loss import NTXentLoss
+from ssl_registry_simclr.loss import DCLLoss, NTXentLoss
 from ssl_registry_simclr.method import SimCLR
 
-__all__ = ["NTXentLoss", "SimCLR", "contrastive_loss"]
+__all__ = ["DCLLoss", "NTXentLoss", "SimCLR", "contrastive_loss"]

@@ -1,4 +1,4 @@
-"""NT-Xent over blocks of the similarity matrix: the mean loss, and its gradient while a block is at hand.
+"""NT-Xent and DCL over blocks of the similarity matrix: the mean loss, and its gradient while a block is at hand.
 
 Two ways through the matrix. `by_rows` takes any rows against any keys, a block of rows at a time, in three
 matrix products a block (similarities, gradient of rows, gradient of keys). `by_tiles` takes rows against
@@ -39,12 +39,14 @@ class Visit:
         needs_grad: whether to make the gradient too.
         first: number of the key that is the first row; the row itself is no negative.
         block: rows in a block or side of a tile; default: chosen from the shapes and the device.
+        decoupled: leave the other view of a row out of its sum, as DCL does.
     """
 
     temperature: float
     needs_grad: bool
     first: int = 0
     block: int | None = None
+    decoupled: bool = False
 
     @property
     def is_safe(self) -> bool:
@@ -57,13 +59,16 @@ def row_blocks(rows: Tensor, keys: Tensor, block: int | None = None) -> list[sli
     return _slices(len(rows), block or max(64, _entries(rows) // len(keys)))
 
 
-def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def by_rows(
+    rows: Tensor, keys: Tensor, visit: Visit, share: Tensor | None = None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Compute the mean loss of rows against keys, and its gradients.
 
     Args:
         rows: unit vectors, [2B, d]; row i and row i + B are the two views of a sample.
         keys: unit vectors, [K, d], among them the rows, from ``visit.first`` on and in their order.
         visit: what is asked.
+        share: how much each row's similarity to its other view counts, [2B]; default: 1. A constant to the gradient.
 
     Returns:
         The loss, and the gradients of rows and keys or None.
@@ -81,12 +86,19 @@ def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | 
     for some in blocks:
         line = number[: some.stop - some.start]
         weights = torch.mm(scaled[some], keys.T, out=memory[: len(line)])  # [b, K]
-        weights[line, itself[some]] = -torch.inf
-        if not visit.is_safe:
-            weights.sub_(weights.amax(1, keepdim=True))
         positive = weights[line, other[some]]
+        weights[line, itself[some]] = -torch.inf
+        if visit.decoupled:
+            weights[line, other[some]] = -torch.inf
+        top = None
+        if not visit.is_safe:
+            top = weights.amax(1)
+            weights.sub_(top[:, None])
+            positive.sub_(top)
         sums = weights.exp_().sum(1)
-        losses[some] = sums.log() - positive
+        losses[some] = sums.log() - (positive if share is None else positive * share[some])
+        if share is not None and top is not None:
+            losses[some] += (1 - share[some]) * top
         if grad_rows is not None and grad_keys is not None:
             # softmax = weights / sums. Dividing on the narrow side of both products spares a pass over b x K.
             inverse = 1 / sums[:, None]
@@ -94,17 +106,18 @@ def by_rows(rows: Tensor, keys: Tensor, visit: Visit) -> tuple[Tensor, Tensor | 
             grad_keys.addmm_(weights.T, rows[some] * inverse)
     if grad_rows is not None and grad_keys is not None:
         scale = 1 / (visit.temperature * count)
-        grad_rows.sub_(keys[other]).mul_(scale)
-        grad_keys.index_add_(0, other, rows, alpha=-1).mul_(scale)
+        grad_rows.sub_(_weighted(keys[other], share)).mul_(scale)
+        grad_keys.index_add_(0, other, _weighted(rows, share), alpha=-1).mul_(scale)
     return losses.mean(), grad_rows, grad_keys
 
 
-def by_tiles(rows: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None]:
+def by_tiles(rows: Tensor, visit: Visit, share: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """Compute the mean loss of rows among themselves, and its gradient.
 
     Args:
         rows: unit vectors, [2B, d]; row i and row i + B are the two views of a sample.
         visit: what is asked; only for a temperature that ``visit.is_safe``.
+        share: as for `by_rows`; the same for both views of a sample.
 
     Returns:
         The loss, and the gradient or None.
@@ -119,17 +132,14 @@ def by_tiles(rows: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None]:
     positive = rows.new_empty(half)
     for place, (high, wide) in zip(cycle(memory), tiles, strict=False):
         tile = _similarities(scaled, high, wide, place)
-        # Entry (i, i + half) of the matrix lies on this diagonal of the tile, if the tile has it.
-        offset = high.start + half - wide.start
-        if high.start - high.stop < offset < wide.stop - wide.start:
-            found = tile.diagonal(offset)
-            start = high.start + max(0, -offset)
+        if (found := _positives(tile, high, wide, half)) is not None:
+            start = max(high.start, wide.start - half)
             positive[start : start + len(found)] = found
-        _exponentiate(tile, high == wide)
+        _exponentiate(tile, high, wide, half if visit.decoupled else None)
         sums[high].add_(tile.sum(1))
         if high != wide:
             sums[wide].add_(tile.sum(0))
-    loss = sums.log().mean() - positive.mean()
+    loss = sums.log().mean() - (positive if share is None else positive * share[:half]).mean()
     if not visit.needs_grad:
         return loss, None
 
@@ -143,13 +153,13 @@ def by_tiles(rows: Tensor, visit: Visit) -> tuple[Tensor, Tensor | None]:
             tile = _view(place, high, wide)
         else:
             tile = _similarities(scaled, high, wide, place)
-            _exponentiate(tile, high == wide)
+            _exponentiate(tile, high, wide, half if visit.decoupled else None)
         both = _view(factors, high, wide)
         tile.mul_(torch.add(inverse[high, None], inverse[None, wide], out=both))
         grad[high].addmm_(tile, rows[wide])
         if high != wide:
             grad[wide].addmm_(tile.T, rows[high])
-    grad.sub_(rows.roll(half, 0), alpha=2)
+    grad.sub_(_weighted(rows.roll(half, 0), share), alpha=2)
     return loss, grad.mul_(1 / (visit.temperature * count))
 
 
@@ -184,8 +194,31 @@ def _similarities(scaled: Tensor, high: slice, wide: slice, memory: Tensor) -> T
     return torch.mm(scaled[high], scaled[wide].T, out=_view(memory, high, wide))
 
 
-def _exponentiate(tile: Tensor, on_diagonal: bool) -> None:
-    """Take exp() in place; a row is no negative of itself."""
+def _positives(tile: Tensor, high: slice, wide: slice, half: int) -> Tensor | None:
+    """Return the entries (i, i + half) of the matrix that this tile has, or None."""
+    offset = high.start + half - wide.start
+    has_some = high.start - high.stop < offset < wide.stop - wide.start
+    return tile.diagonal(offset) if has_some else None
+
+
+def _exponentiate(tile: Tensor, high: slice, wide: slice, half: int | None) -> None:
+    """Take exp() in place; a row is no negative of itself, nor, where ``half`` is given, its other view."""
     tile.exp_()
-    if on_diagonal:
-        tile.diagonal().zero_()  # fill_diagonal_ on a view of a view is beyond torch.compile
+    if high == wide:
+        _clear(tile, 0)
+    if half is not None:
+        _clear(tile, high.start + half - wide.start)
+        if high == wide:  # below the diagonal no other tile is visited
+            _clear(tile, -half)
+
+
+def _clear(tile: Tensor, offset: int) -> None:
+    """Set a diagonal to 0, if the tile has it; by indices, since torch.compile refuses to change views by strides."""
+    first, last = max(0, -offset), min(len(tile), tile.shape[1] - offset)
+    if first < last:
+        line = torch.arange(first, last, device=tile.device)
+        tile[line, line + offset] = 0
+
+
+def _weighted(vectors: Tensor, share: Tensor | None) -> Tensor:
+    return vectors if share is None else vectors * share[:, None]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
 from ssl_registry import Declares, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import MLP
 from ssl_registry.views import ViewPolicy, augmented_view
-from ssl_registry_simclr.loss import NTXentLoss
+from ssl_registry_simclr.loss import DCLLoss, NTXentLoss
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
     from ssl_registry import SSLModule
@@ -25,6 +25,9 @@ class SimCLR:
     The default optimizer is LARS with momentum 0.9, which leaves biases and norms unscaled (appendix B.6). The paper's
     learning rate is ``0.3 * batch_size / 256``.
 
+    ``loss`` takes the decoupled losses in place of NT-Xent (Yeh et al., 2022, arXiv:2110.06848): DCL leaves the
+    positive pair out of the denominator, and DCLW counts pairs less that agree already.
+
     Heads: ``projection_head``, ``criterion``; each can be replaced by name.
     """
 
@@ -34,7 +37,12 @@ class SimCLR:
         learning_rate: float = Field(0.3, gt=0, description="Peak learning rate; the paper: 0.3 * batch size / 256.")
         weight_decay: float = Field(1e-6, ge=0, description="Weight decay; biases and norms are excluded.")
         optimizer: str = Field("lars", min_length=1, description="A timm optimizer name.")
-        temperature: float = Field(0.5, gt=0, description="Softmax temperature of NT-Xent.")
+        loss: Literal["ntxent", "dcl", "dclw"] = Field(
+            "ntxent",
+            description="NT-Xent, or a decoupled loss: without the positive in the denominator, or weighted too.",
+        )
+        temperature: float = Field(0.5, gt=0, description="Softmax temperature of the loss; DCL's paper takes 0.1.")
+        sigma: float = Field(0.5, gt=0, description="Of the weights of dclw alone: how fast they fall with agreement.")
         hidden_dim: int | None = Field(None, ge=1, description="Width inside the head; default: the backbone's.")
         projection_dim: int = Field(128, ge=1, description="Width of the projections.")
         jitter_strength: float = Field(
@@ -52,8 +60,14 @@ class SimCLR:
         widths = feature_dim, self.config.hidden_dim or feature_dim, self.config.projection_dim
         return {
             "projection_head": overrides.take("projection_head", lambda: MLP(*widths, final_batch_norm=True)),
-            "criterion": overrides.take("criterion", lambda: NTXentLoss(self.config.temperature)),
+            "criterion": overrides.take("criterion", self._loss),
         }
+
+    def _loss(self) -> nn.Module:
+        config = self.config
+        if config.loss == "ntxent":
+            return NTXentLoss(config.temperature)
+        return DCLLoss(config.temperature, sigma=config.sigma if config.loss == "dclw" else None)
 
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
@@ -72,7 +86,7 @@ class SimCLR:
 
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor]) -> Tensor:
-        """Compute NT-Xent over the projections of both views."""
+        """Compute the loss over the projections of both views."""
         z0, z1 = (self.forward(model, view) for view in views)
         loss: Tensor = model.heads["criterion"](z0, z1)
         return loss

@@ -82,7 +82,7 @@ def moves(annotation: Any, value: Any) -> Iterator[Any]:
         near = (1, 2, 5) if value is None else (value // 2, value - 1, value + 1, 2 * value, 8, 2)
         yield from dict.fromkeys(number for number in near if number != value)
     elif annotation is float:
-        near_float = (0.5, 2.0, 0.05) if not value else (value / 2, 2 * value, value * 0.9)
+        near_float = (0.5, 2.0, 0.05) if not value else (value / 2, 2 * value, value * 0.9, 0.5)
         yield from near_float
     elif origin in (tuple, list) and value:
         for at, part in enumerate(value):

@@ -1,4 +1,4 @@
-"""The loss of BYOL: negative cosine similarity."""
+"""`NegativeCosineSimilarity`: predictions in the direction of their targets, the loss of BYOL and SimSiam."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NegativeCosineSimilarity(nn.Module):
 
     The loss of BYOL is the squared distance of the two unit vectors, |p/|p| - z/|z||^2 = 2 - 2 cos(p, z)
     (Grill et al., 2020, arXiv:2006.07733, equation 2), which is 2 + 2 times this loss. SimSiam (Chen and He,
-    2021, equation 1) uses this one. It lies between -1 (the same direction) and 1.
+    2021, arXiv:2011.10566, equation 1) uses this one. It lies between -1 (the same direction) and 1.
 
     The gradient flows into both arguments: detach the target, or compute it without gradient.
 

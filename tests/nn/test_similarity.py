@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ssl_registry_byol.loss import NegativeCosineSimilarity
+
+from ssl_registry.nn import NegativeCosineSimilarity
 
 properties = settings(deadline=None, derandomize=True, max_examples=60)
 seeds = st.integers(0, 10**6)
