@@ -29,7 +29,9 @@ FIRST_PARTY = {
     "byol": "ssl-registry-byol",
     "lfr": "ssl-registry-lfr",
     "moco": "ssl-registry-moco",
+    "nnclr": "ssl-registry-nnclr",
     "simclr": "ssl-registry-simclr",
+    "swav": "ssl-registry-swav",
 }
 
 

@@ -56,7 +56,7 @@ def context_free_step(model: nn.Module, optimizer: torch.optim.Optimizer, x: lis
 def report(name: str, losses: list[tuple[float, float]], pairs: Sequence[tuple[nn.Module, nn.Module]]) -> None:
     """Print the greatest differences, and fail if they are more than rounding."""
     weights = max(
-        float((a - b).abs().max())
+        (a - b).abs().max().item()
         for ours, theirs in pairs
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)
     )

@@ -68,7 +68,7 @@ def info_nce(queries: Tensor, keys: Tensor, *, temperature: float, negatives: Te
 
 
 class _LogSumExp(torch.autograd.Function):
-    """log sum_k exp(<q_i, k> / T) of queries [batch, dim] over keys [K, dim], with gradient for the queries: [batch]."""
+    """log sum_k exp(<q_i, k> / T), [batch], of queries [batch, dim] over keys [K, dim]; gradient for the queries."""
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, keys: Tensor, temperature: float) -> Tensor:

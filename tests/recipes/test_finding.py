@@ -17,6 +17,8 @@ SHIPPED = {
     "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
     "lfr": {"har", "income", "small"},
     "moco": {"imagenet", "imagenet-v3", "imagenet-v3-vit", "cifar10", "imagenette", "small"},
+    "nnclr": {"imagenet", "cifar10", "imagenette", "small"},
+    "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette", "small"},
 }
 
 
