@@ -19,6 +19,7 @@ def main() -> None:
     projection = nn.Sequential(nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 8)).double()
     theirs = nn.Sequential(network(), twin(projection))
     model = model_of("swav", projection_dim=8, prototypes=10, local_views=3, projection_head=projection)
+    model.heads["prototypes"].normalize()  # they were drawn in float32
     prototypes = SwaVPrototypes(8, 10).double()
     prototypes.heads[0].bias = None
     with torch.no_grad():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ssl_registry import Context, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import (
@@ -44,7 +45,9 @@ class MoCo:
     along half a cosine over optimizer steps, and a vision transformer keeps the patch embedding that it was built with
     (v3, section 4.2).
 
-    v2's shuffling of samples between ranks is left out; with several ranks use synchronised BatchNorm, as v3 does.
+    BatchNorm lets v2 cheat: keys that were normalised with the query's own batch tell themselves from the queue's
+    (1911.05722, section 3.3, where samples change their GPU for that). So v2's keys are computed in groups that are
+    drawn at random from this rank's batch, each with statistics of its own.
 
     Heads: ``projection_head``, ``prediction_head``, ``target``, ``queue``; the first three can be given.
     """
@@ -57,6 +60,9 @@ class MoCo:
         weight_decay: float = Field(1e-4, ge=0, description="Weight decay; biases and norms are excluded.")
         version: Literal["v2", "v3"] = Field("v2", description="v2 has a queue, v3 a prediction head.")
         queue_size: int = Field(65536, ge=1, description="Keys in v2's queue.")
+        key_group: int = Field(
+            32, ge=0, description="v2: samples whose keys share BatchNorm's statistics, drawn at random; 0: all."
+        )
         symmetric: bool = Field(False, description="v2: each view is query and key, half of the loss each; v3 always.")
         temperature: float = Field(0.2, gt=0, description="Softmax temperature; v3 on a ResNet: 1.")
         momentum: float | None = Field(
@@ -110,7 +116,7 @@ class MoCo:
         return {"backbone.patch_embed.proj"} if rests and isinstance(projection, nn.Conv2d | nn.Linear) else set()
 
     @hookimpl
-    def compute_loss(self, model: SSLModule, views: list[Tensor]) -> Tensor:
+    def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Tensor:
         """Compute InfoNCE: of the first view's queries in v2, in both directions in v3 or if it is asked for."""
         first, second = views
         temperature = self.config.temperature
@@ -122,7 +128,7 @@ class MoCo:
         pairs = [(first, second), (second, first)] if self.config.symmetric else [(first, second)]
         losses = []
         for x, y in pairs:
-            keys = self.key(model, y)
+            keys = self._keys_in_groups(model, y, ctx)
             losses.append(info_nce(self.query(model, x), keys, temperature=temperature, negatives=queue.values))
             queue.collect(keys)
         return torch.stack(losses).mean()
@@ -154,6 +160,17 @@ class MoCo:
         z = model.heads["target"](x)
         # In float32 at least: half precision is too coarse for the temperature.
         return F.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=1)
+
+    def _keys_in_groups(self, model: SSLModule, x: Tensor, ctx: Context) -> Tensor:
+        """Return the keys of a view in the order of its samples, computed in random groups where that matters."""
+        size = self.config.key_group
+        groups = min(max(2, len(x) // size), len(x) // 2) if size else 1
+        norms = (part for part in model.heads["target"].modules() if isinstance(part, _BatchNorm))
+        if groups < 2 or not any(norm.training for norm in norms):
+            return self.key(model, x)
+        order = torch.randperm(len(x), generator=ctx.generator, device=x.device)
+        keys = torch.cat([self.key(model, part) for part in x[order].tensor_split(groups)])
+        return torch.empty_like(keys).index_copy_(0, order, keys)
 
     def _chosen(self, name: str, fallback: int | None = None) -> Any:
         """Return an option's value, or what the version's paper has in its place."""

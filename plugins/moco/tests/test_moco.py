@@ -13,6 +13,7 @@ from ssl_registry import hookimpl
 from ssl_registry.testing import method_checks
 
 SMALL = {"queue_size": 100, "hidden_dim": 16, "projection_dim": 8}
+TOGETHER = SMALL | {"key_group": 0}
 V3 = SMALL | {"version": "v3"}
 VIT = {"embed_dim": 16, "depth": 1, "num_heads": 2, "patch_size": 4}
 
@@ -48,7 +49,7 @@ def contrast(queries, keys, negatives, temperature):
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_v2_is_the_papers_equation(symmetric, make, loss_of):
     """InfoNCE of each query over its own key and the queue; both ways, the queue stays as it was until the step."""
-    model = make(MoCo, temperature=0.3, symmetric=symmetric, **SMALL)
+    model = make(MoCo, temperature=0.3, symmetric=symmetric, **TOGETHER)
     queue = model.heads["queue"].values.double()
     loss = loss_of(model).detach()
     expected = []
@@ -70,7 +71,31 @@ def test_v3_is_symmetric_over_the_batch(make, loss_of):
     assert "queue" not in model.heads
 
 
-@pytest.mark.parametrize("options", [SMALL, V3], ids=["v2", "v3"])
+def test_keys_are_normalised_in_random_groups(make, loss_of, ctx):
+    """Batches of 2 of 6 samples go through BatchNorm; each sample keeps its own key, of its own group."""
+    model, groups = make(MoCo, key_group=2, **SMALL), []
+    model.heads["target"].register_forward_pre_hook(lambda module, args: groups.append(args[0]))
+    loss_of(model)
+    keys = model.heads["queue"].collector.take()
+    x = views()[1]
+    assert [len(group) for group in groups] == [2, 2, 2]
+    places = [[i for i in range(6) if torch.equal(x[i], sample)] for sample in torch.cat(groups)]
+    assert sorted(place for (place,) in places) == list(range(6))
+    first = [places[0][0], places[1][0]]
+    torch.testing.assert_close(keys[first], MoCo.key(model, x[first]))
+
+
+@pytest.mark.parametrize("mode", ["evaluation", "without BatchNorm"])
+def test_groups_only_where_they_matter(mode, make, loss_of):
+    """One pass in evaluation, and for a network without BatchNorm."""
+    options = {"backbone": nn.Sequential(nn.Flatten(), nn.Linear(256, 12))} if mode != "evaluation" else {}
+    model, groups = make(MoCo, key_group=2, **options, **SMALL), []
+    model.heads["target"].register_forward_pre_hook(lambda module, args: groups.append(len(args[0])))
+    loss_of(model.eval() if mode == "evaluation" else model)
+    assert groups == [6]
+
+
+@pytest.mark.parametrize("options", [TOGETHER, V3], ids=["v2", "v3"])
 def test_half_precision_changes_little(options, make, loss_of):
     """Under autocast the similarities are float32."""
     model = make(MoCo, **options)

@@ -111,8 +111,9 @@ class SwAV:
         """Bring the prototypes back to the sphere, and let this step's projections into the queues."""
         if "prototypes" not in model.frozen:
             model.heads["prototypes"].normalize()
-        for queue in model.heads["queues"] if "queues" in model.heads else ():
-            queue.update()
+        if "queues" in model.heads:
+            for queue in model.heads["queues"]:
+                queue.update()
 
     @staticmethod
     def project(model: SSLModule, views: list[Tensor]) -> Tensor:
