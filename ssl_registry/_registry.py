@@ -27,6 +27,7 @@ ClassT = TypeVar("ClassT", bound=type[Any])
 # Published by this project; a name that is not installed answers with its distribution.
 FIRST_PARTY = {
     "byol": "ssl-registry-byol",
+    "dino": "ssl-registry-dino",
     "lfr": "ssl-registry-lfr",
     "moco": "ssl-registry-moco",
     "nnclr": "ssl-registry-nnclr",

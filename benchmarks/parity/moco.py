@@ -28,7 +28,9 @@ def v2() -> None:
     projection, _ = heads()
     theirs = nn.Sequential(network(), twin(projection))
     average = twin(theirs)
-    model = model_of("moco", queue_size=24, key_group=0, temperature=0.2, momentum=0.9, projection_dim=8, projection_head=projection)
+    model = model_of(
+        "moco", queue_size=24, key_group=0, temperature=0.2, momentum=0.9, projection_dim=8, projection_head=projection
+    )
     loss = NTXentLoss(temperature=0.2, memory_bank_size=(24, 8))
     loss.memory_bank.bank = model.heads["queue"].values.clone()
     trained = [*model.backbone.parameters(), *model.heads["projection_head"].parameters()]

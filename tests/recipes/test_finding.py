@@ -15,6 +15,7 @@ from ssl_registry.recipes import find_recipes, load_recipe
 SHIPPED = {
     "byol": {"imagenet", "cifar10", "imagenette", "small"},
     "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
+    "dino": {"imagenet", "cifar10", "imagenette", "small"},
     "lfr": {"har", "income", "small"},
     "moco": {"imagenet", "imagenet-v3", "imagenet-v3-vit", "cifar10", "imagenette", "small"},
     "nnclr": {"imagenet", "cifar10", "imagenette", "small"},
