@@ -15,11 +15,11 @@ from ssl_registry.recipes import find_recipes, load_recipe
 SHIPPED = {
     "byol": {"imagenet", "cifar10", "imagenette", "small"},
     "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
-    "dino": {"imagenet", "cifar10", "imagenette", "small"},
+    "dino": {"imagenet", "cifar10", "imagenette"},
     "lfr": {"har", "income", "small"},
     "moco": {"imagenet", "imagenet-v3", "imagenet-v3-vit", "cifar10", "imagenette", "small"},
     "nnclr": {"imagenet", "cifar10", "imagenette", "small"},
-    "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette", "small"},
+    "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette"},
 }
 
 
