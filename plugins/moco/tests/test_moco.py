@@ -244,6 +244,15 @@ def test_conformance(check):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "check", method_checks("moco", slow=True, only=["two_processes"], options=OPTIONS | {"key_group": 0})
+)
+def test_two_processes_are_one(check):
+    """With all keys in one group: the kit does not compare what mixes a rank's batch at random."""
+    check()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("moco", slow=True, options=OPTIONS | {"version": "v3"}))
 def test_conformance_of_v3(check):
     """The same on v3."""
