@@ -24,8 +24,11 @@ __all__ = ["Registry", "registry", "with_local"]
 
 ClassT = TypeVar("ClassT", bound=type[Any])
 
-# Published by this project; a name that is not installed answers with its distribution.
-FIRST_PARTY = {"byol": "ssl-registry-byol", "simclr": "ssl-registry-simclr", "lfr": "ssl-registry-lfr"}
+# Published by this project; a name that is not installed answers with its distribution, ssl-registry-NAME.
+FIRST_PARTY = ("barlow-twins", "byol", "dino", "lfr", "moco", "nnclr", "simclr", "simsiam", "swav", "vicreg")
+HOW_TO_INSTALL = (
+    "pip install ssl-registry-byol for one of them, pip install 'ssl-registry[all]' for all of this project"
+)
 
 
 class Registry:
@@ -256,13 +259,10 @@ class Registry:
     def _unknown(self, name: str, installed: list[MethodInfo]) -> str:
         known = [*self._local, *(info.name for info in installed)]
         if name in FIRST_PARTY:
-            return f"{name} is not installed; run: pip install {FIRST_PARTY[name]}"
+            return f"{name} is not installed; run: pip install ssl-registry-{name}"
         hint = did_you_mean(name, {*known, *FIRST_PARTY})
         if not known:
-            return (
-                f"no method {name!r}.{hint} No method is installed; "
-                f"methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}"
-            )
+            return f"no method {name!r}.{hint} No method is installed; methods are separate packages: {HOW_TO_INSTALL}"
         return f"no method {name!r} is installed.{hint} Installed: {_listed(known)}"
 
 

@@ -14,6 +14,9 @@
 - `sinkhorn`: `sinkhorn`, assignments that use all prototypes equally
 - `similarity`: `NegativeCosineSimilarity`, the loss of BYOL and SimSiam
 - `koleo`: `koleo_loss`, features spread evenly over the sphere
+- `contrast`: `info_nce`, each query finds its key among others
+- `crops`: `forward_crops`, views of several sizes through a network
+- `cross_views`: `cross_view_entropy`, one view's assignment predicted from the other views
 - `repeated`: `RepeatedModuleList`
 - `functions`: `as_module`, a function made a module
 - `tokens`: `tokens`, what a network computes before it pools, of all patches or some; `MaskToken`
@@ -28,7 +31,10 @@ from __future__ import annotations
 
 from ssl_registry.nn.center import Center
 from ssl_registry.nn.collect import StepCollector, not_collecting
+from ssl_registry.nn.contrast import info_nce
 from ssl_registry.nn.covariance import off_diagonal_squares
+from ssl_registry.nn.crops import forward_crops
+from ssl_registry.nn.cross_views import cross_view_entropy
 from ssl_registry.nn.decoder import TokenDecoder, sine_cosine_positions
 from ssl_registry.nn.encoders import SignalEncoder, TableEncoder
 from ssl_registry.nn.freezing import Frozen, FrozenModuleList, evaluating, freeze
@@ -71,10 +77,13 @@ __all__ = [
     "as_module",
     "block_mask",
     "cosine_schedule",
+    "cross_view_entropy",
     "deactivate_requires_grad",
     "evaluating",
+    "forward_crops",
     "freeze",
     "gather",
+    "info_nce",
     "koleo_loss",
     "linear_schedule",
     "multi_block_masks",

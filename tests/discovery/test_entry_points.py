@@ -105,7 +105,7 @@ def test_known_method_that_is_not_installed_answers_with_pip(monkeypatch):
     with pytest.raises(MethodNotFoundError, match="pip install ssl-registry-byol"):
         registry.info("byol")
     with pytest.raises(MethodNotFoundError, match="No method is installed"):
-        registry.info("moco")
+        registry.info("no-such-method")
 
 
 def test_wrong_name_answers_with_the_nearest():

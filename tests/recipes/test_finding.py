@@ -18,7 +18,11 @@ SHIPPED = {
     "simclr": {"imagenet", "cifar10", "imagenette", "imagenette-dcl", "small", "har"},
     "simsiam": {"imagenet", "cifar10", "imagenette", "small"},
     "vicreg": {"imagenet", "cifar10", "imagenette", "small"},
+    "dino": {"imagenet", "cifar10", "imagenette"},
     "lfr": {"har", "income", "small"},
+    "moco": {"imagenet", "imagenet-v3", "imagenet-v3-vit", "cifar10", "imagenette", "small"},
+    "nnclr": {"imagenet", "cifar10", "imagenette", "small"},
+    "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette"},
 }
 
 

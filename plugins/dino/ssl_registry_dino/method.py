@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_registry import Context, Field, MethodConfig, Overrides, SSLModule, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
 from ssl_registry.nn import (
     Center,
     MomentumTeacher,
     Prototypes,
     cosine_schedule,
+    cross_view_entropy,
     deactivate_requires_grad,
+    forward_crops,
     linear_schedule,
     update_momentum,
 )
 from ssl_registry.views import ViewPolicy, augmented_view
 
-GLOBAL_VIEWS = 2
+if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
+    from ssl_registry import SSLModule
+
+GLOBAL_VIEWS = 2  # those that the teacher sees
 
 
 class DINO:
@@ -32,9 +39,10 @@ class DINO:
 
     The last layer rests in the first epochs, the teacher's temperature warms up over epochs, the teacher's momentum
     rises to 1 along half a cosine over optimizer steps, and so does the weight decay to its end. The center moves once
-    an optimizer step. The product is the teacher's backbone (section 3.1).
+    an optimizer step, over all ranks. The product is the teacher's backbone (section 3.1).
 
-    A vision transformer takes the small views with ``backbone_kwargs={"dynamic_img_size": True}``.
+    Views of one size go through the network together, as in the authors' code. A vision transformer takes the small
+    views with ``backbone_kwargs={"dynamic_img_size": True}``.
 
     Heads: ``projection_head``, ``last_layer``, ``target``, ``center``; all but the center can be given.
     """
@@ -46,6 +54,8 @@ class DINO:
         weight_decay: float = Field(0.04, ge=0, description="At the first step; biases and norms are excluded.")
         final_weight_decay: float | None = Field(0.4, ge=0, description="At the last step, along half a cosine.")
         hidden_dim: int = Field(2048, ge=1, description="Width inside the projection head.")
+        projection_layers: int = Field(3, ge=1, description="Linear layers in front of the last layer.")
+        batch_norm: bool = Field(False, description="BatchNorm inside the projection head, for convolutional networks.")
         bottleneck_dim: int = Field(256, ge=1, description="Width in front of the last layer.")
         prototypes: int = Field(65536, ge=2, description="Width of the last layer.")
         temperature: float = Field(0.1, gt=0, description="The student's softmax temperature.")
@@ -53,9 +63,21 @@ class DINO:
         warmup_teacher_temperature: float = Field(0.04, gt=0, description="The teacher's at the start.")
         warmup_teacher_epochs: int = Field(0, ge=0, description="Epochs of that warm-up.")
         momentum: float = Field(0.996, ge=0, le=1, description="The teacher's momentum at the first step.")
+        final_momentum: float = Field(1.0, ge=0, le=1, description="The teacher's momentum at the last step.")
         center_momentum: float = Field(0.9, ge=0, le=1, description="The center's momentum.")
         frozen_epochs: int = Field(1, ge=0, description="Epochs in which the last layer rests.")
         local_views: int = Field(8, ge=0, description="Small views.")
+
+    declares = Declares(
+        options={
+            "warmup_teacher_temperature": "it acts with warmup_teacher_epochs, by default none",
+            "warmup_teacher_epochs": "it acts where the temperature of the start is another one",
+        },
+        by_epochs="the last layer rests in the first epoch (appendix C)",
+        shared_statistics="views of one size go through the network as one batch (the authors' code)",
+        symmetric=True,
+        reference="ssl_registry_dino.reference:loss",
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -63,22 +85,27 @@ class DINO:
     @hookimpl
     def build_heads(self, backbone: nn.Module, feature_dim: int, overrides: Overrides) -> dict[str, nn.Module]:
         """Build the student's head (section 3, appendix C), the teacher as a frozen copy, and the center."""
-        hidden, bottleneck = self.config.hidden_dim, self.config.bottleneck_dim
-        projection = overrides.take(
-            "projection_head",
-            lambda: nn.Sequential(
-                nn.Linear(feature_dim, hidden),
-                nn.GELU(),
-                nn.Linear(hidden, hidden),
-                nn.GELU(),
-                nn.Linear(hidden, bottleneck),
-            ),
-        )
+        bottleneck = self.config.bottleneck_dim
+        projection = overrides.take("projection_head", lambda: self._projection_head(feature_dim))
         last = overrides.take("last_layer", lambda: Prototypes(bottleneck, self.config.prototypes, weight_norm=True))
         target = overrides.take("target", lambda: MomentumTeacher(backbone, projection, last))
         deactivate_requires_grad(target)
         center = Center(self.config.prototypes, self.config.center_momentum)
         return {"projection_head": projection, "last_layer": last, "target": target, "center": center}
+
+    def _projection_head(self, feature_dim: int) -> nn.Sequential:
+        """Build linear layers with GELU between, drawn as the authors' (truncated normal of 0.02, no bias at first)."""
+        config, layers, width = self.config, list[nn.Module](), feature_dim
+        for _ in range(config.projection_layers - 1):
+            norm = [nn.BatchNorm1d(config.hidden_dim)] if config.batch_norm else []
+            layers += [nn.Linear(width, config.hidden_dim), *norm, nn.GELU()]
+            width = config.hidden_dim
+        layers.append(nn.Linear(width, config.bottleneck_dim))
+        for layer in layers:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        return nn.Sequential(*layers)
 
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
@@ -101,18 +128,12 @@ class DINO:
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Tensor:
         """Average the cross-entropy over all pairs of a teacher's and another student's view."""
-        student = [self.forward(model, view).float() for view in views]
-        teacher = [self.forward_momentum(model, view).float() for view in views[:GLOBAL_VIEWS]]
+        student = self.forward(model, views)
+        teacher = self.forward_momentum(model, views[:GLOBAL_VIEWS])
         center = model.heads["center"]
-        sharp = self.teacher_temperature_at(ctx.epoch)
-        with torch.autocast(student[0].device.type, enabled=False):
-            wanted = [F.softmax(center(t) / sharp, dim=1) for t in teacher]
-            given = [F.log_softmax(s / self.config.temperature, dim=1) for s in student]
-            pairs = [
-                -(wanted[i] * given[j]).sum(1).mean() for i in range(len(wanted)) for j in range(len(given)) if i != j
-            ]
-        center.collect(torch.cat(teacher))
-        return torch.stack(pairs).mean()
+        wanted = F.softmax(center(teacher) / self.teacher_temperature_at(ctx.epoch), dim=2)
+        center.collect(teacher)
+        return cross_view_entropy(wanted, student, temperature=self.config.temperature)
 
     @hookimpl
     def product(self, model: SSLModule) -> nn.Module:
@@ -123,7 +144,8 @@ class DINO:
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
         """Move the teacher towards the student, and the center towards the teacher's outputs."""
-        momentum = cosine_schedule(ctx.step - 1, ctx.max_steps, self.config.momentum, 1.0)
+        momentum = cosine_schedule(ctx.step - 1, ctx.max_steps, self.config.momentum, self.config.final_momentum)
+        ctx.log("momentum", momentum)
         student = model.backbone, model.heads["projection_head"], model.heads["last_layer"]
         update_momentum(student, model.heads["target"], momentum)
         model.heads["center"].update()
@@ -134,14 +156,14 @@ class DINO:
         return linear_schedule(epoch, self.config.warmup_teacher_epochs, first, last)
 
     @staticmethod
-    def forward(model: SSLModule, x: Tensor) -> Tensor:
-        """Return the student's outputs [batch, prototypes] for one view."""
-        outputs: Tensor = model.heads["last_layer"](model.heads["projection_head"](model(x)))
-        return outputs
+    def forward(model: SSLModule, views: list[Tensor]) -> Tensor:
+        """Return the student's outputs [views, batch, prototypes]."""
+        outputs: Tensor = model.heads["last_layer"](model.heads["projection_head"](forward_crops(model, views)))
+        return outputs.view(len(views), -1, outputs.shape[1])
 
     @staticmethod
     @torch.no_grad()
-    def forward_momentum(model: SSLModule, x: Tensor) -> Tensor:
-        """Return the teacher's outputs [batch, prototypes] for one view, without gradient."""
-        outputs: Tensor = model.heads["target"](x)
-        return outputs
+    def forward_momentum(model: SSLModule, views: list[Tensor]) -> Tensor:
+        """Return the teacher's outputs [views, batch, prototypes], without gradient."""
+        outputs = forward_crops(model.heads["target"], views)
+        return outputs.view(len(views), -1, outputs.shape[1])

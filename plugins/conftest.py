@@ -1,4 +1,4 @@
-"""Fixtures for the examples' tests: a small network and a short training on real digits."""
+"""Fixtures for methods' tests: a small network and a short training on real digits."""
 
 from __future__ import annotations
 
