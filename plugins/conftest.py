@@ -14,6 +14,32 @@ from ssl_registry import Context, Registry, SSLModule, hookimpl
 from ssl_registry.data import SSLDataModule, open_source
 
 
+# Of a method's conformance kit, what runs by default: the checks of seconds that catch most. The others are slow.
+QUICK = {
+    "construction",
+    "cuda_placement",
+    "documentation",
+    "following",
+    "gradients",
+    "options",
+    "parameter_groups",
+    "reference",
+    "resuming",
+    "stopped_gradients",
+    "views",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow part of each kit."""
+    for item in items:
+        if getattr(item, "originalname", "").startswith("test_conformance"):
+            check = item.callspec.id.rpartition("-")[2]  # type: ignore[attr-defined]  # of a function with parameters
+            if check not in QUICK:
+                item.add_marker(pytest.mark.slow)
+
+
 def tiny() -> nn.Module:
     """A network for digits whose weights are always the same."""
     torch.manual_seed(3)

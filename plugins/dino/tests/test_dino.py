@@ -175,7 +175,6 @@ EXPECTED = {"run_lengths": "the weight decay rises until the run's end, so a run
 KIT = {"slow": True, "options": SMALL, "expected_failures": EXPECTED}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("dino", **KIT))
 def test_conformance(check):
     """Every check of the kit that applies."""

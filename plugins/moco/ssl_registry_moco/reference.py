@@ -21,13 +21,15 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
     def crossed(q: Tensor, positive: Tensor, others: Tensor) -> Tensor:
         to_positive = (q * positive).sum(1) / config.temperature
         to_others = q @ others.T / config.temperature
-        return (torch.logsumexp(to_others, 1) - to_positive).mean()
+        terms: Tensor = (torch.logsumexp(to_others, 1) - to_positive).mean()
+        return terms
 
     if config.version == "v3":
         with torch.no_grad():
             keys = [_unit(heads["target"](view)) for view in views]
         both = crossed(query(views[0]), keys[1], keys[1]) + crossed(query(views[1]), keys[0], keys[0])
-        return both * 2 * config.temperature
+        scaled: Tensor = both * 2 * config.temperature
+        return scaled
     terms = []
     for first, second in ((0, 1), (1, 0)) if config.symmetric else ((0, 1),):
         key = _keys_of_groups(model, views[second], ctx)

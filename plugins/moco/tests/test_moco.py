@@ -236,7 +236,6 @@ EXPECTED = {
 OPTIONS = SMALL | {"optimizer": "adamw", "learning_rate": 1e-3}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("moco", slow=True, options=OPTIONS, expected_failures=EXPECTED))
 def test_conformance(check):
     """Every check of the kit that applies, on v2."""
@@ -252,7 +251,6 @@ def test_two_processes_are_one(check):
     check()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("moco", slow=True, options=OPTIONS | {"version": "v3"}))
 def test_conformance_of_v3(check):
     """The same on v3."""

@@ -140,7 +140,6 @@ EXPECTED = {
 OPTIONS = SMALL | {"optimizer": "adamw", "learning_rate": 1e-3}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("nnclr", slow=True, options=OPTIONS, expected_failures=EXPECTED))
 def test_conformance(check):
     """Every check of the kit that applies."""

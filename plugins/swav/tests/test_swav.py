@@ -201,7 +201,6 @@ def test_resumes_exactly(resumes):
 OPTIONS = SMALL | {"optimizer": "adamw", "learning_rate": 1e-3}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("swav", slow=True, options=OPTIONS))
 def test_conformance(check):
     """Every check of the kit that applies."""
