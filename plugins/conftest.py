@@ -13,7 +13,6 @@ from torch import nn
 from ssl_registry import Context, Registry, SSLModule, hookimpl
 from ssl_registry.data import SSLDataModule, open_source
 
-
 # Of a method's conformance kit, what runs by default: the checks of seconds that catch most. The others are slow.
 QUICK = {
     "construction",
