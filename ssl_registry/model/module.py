@@ -16,6 +16,7 @@ import copy
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ from ssl_registry.errors import BatchError, ContractError
 from ssl_registry.model.batches import check_finite, describe, read_batch
 from ssl_registry.model.drawing import BatchPlace, NoIndices, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
+from ssl_registry.model.micro_batches import in_micro_batches, twins
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.model.product import NetworkName, check_network, find_product
 from ssl_registry.model.step_values import StepValues
@@ -77,6 +79,10 @@ class SSLModule(LightningModule):
         num_samples: of the training source; None where it is not known.
         observers: objects whose hooks are called beside the method's.
         seed: of every random draw of training.
+
+    Attributes:
+        micro_batch: the most samples that backbone and target see at once; a larger batch goes through them in parts,
+            twice, with the loss and the gradient of the whole. None: all of them.
     """
 
     def __init__(
@@ -112,6 +118,7 @@ class SSLModule(LightningModule):
         self.num_samples = num_samples
         self.observers = list(observers)
         self.seed = seed
+        self.micro_batch: int | None = None
         self._hooks = bind(method, self.observers)
         self._frozen = FrozenParts()
         self._values: StepValues | None = None
@@ -284,7 +291,8 @@ class SSLModule(LightningModule):
 
     def _loss(self, views: list[Tensor], ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         try:
-            result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
+            with self._parts_of(views):
+                result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
         except ValueError as error:
             if len(views[0]) == 1 and "more than 1 value per channel" in str(error):
                 raise BatchError(
@@ -301,6 +309,12 @@ class SSLModule(LightningModule):
                 f"it returned {came}"
             )
         return loss, {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
+
+    def _parts_of(self, views: list[Tensor]) -> AbstractContextManager[None]:
+        """Let the networks take a batch in parts, where it is larger than they are to see at once."""
+        if self.micro_batch is None or len(views[0]) <= self.micro_batch:
+            return nullcontext()
+        return in_micro_batches(twins(self.backbone, self.heads), self.micro_batch)
 
     # Keys and parameters of views are numpy's numbers, which dynamo cannot trace where the whole module is compiled.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
