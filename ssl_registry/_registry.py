@@ -196,7 +196,10 @@ class Registry:
             raise ConfigError(f"num_samples={num_samples!r} must be a whole number of at least 1, or None")
         needs, modality = needs_of(cls), modality_of(input_shape)
         needs.check_modality(modality, owner=name)
-        backbone, backbone_kwargs = needs.choose_backbone(modality, backbone, backbone_kwargs)
+        shape = input_shape if image_size is None else (in_chans or 3, image_size, image_size)
+        backbone, backbone_kwargs = needs.choose_backbone(
+            modality, backbone, backbone_kwargs, image_shape=shape if modality == "image" else None
+        )
         spec = BackboneSpec(
             backbone=backbone,
             image_size=image_size,

@@ -86,6 +86,45 @@ def test_default_backbone(modality, told, expected):
     assert needs.choose_backbone(modality, *told) == expected
 
 
+@pytest.mark.parametrize(
+    ("shape", "patch"),
+    [
+        ((3, 224, 224), None),
+        ((3, 128, 128), None),
+        ((3, 96, 96), 8),
+        ((1, 64, 256), 8),
+        ((3, 32, 32), 4),
+        ((1, 28, 28), 4),
+        ((1, 16, 16), 4),
+        ((3, 30, 30), None),  # nothing fits: the error about the image's size is timm's
+        (None, None),
+    ],
+)
+def test_small_images_get_small_patches(shape, patch):
+    """Where neither names a backbone, or the method names a vision transformer; what was asked for is left alone."""
+    size = {} if patch is None else {"patch_size": patch}
+    for backbone in (None, "vit_tiny_patch16_224"):
+        needs = Needs(("image",), tokens=True, backbone=backbone)
+        name = backbone or "vit_small_patch16_224"
+        assert needs.choose_backbone("image", None, None, image_shape=shape) == (name, size)
+        assert needs.choose_backbone("image", name, None, image_shape=shape) == (name, {})
+        assert needs.choose_backbone("image", None, {}, image_shape=shape) == (name, {})
+    own = Needs(("image",), tokens=True, backbone="vit_tiny_patch16_224", backbone_kwargs={"patch_size": 2})
+    assert own.choose_backbone("image", None, None, image_shape=shape)[1] == {"patch_size": 2}
+    assert Needs().choose_backbone("image", None, None, image_shape=shape) == ("resnet18", {})
+
+
+def test_create_gives_small_images_small_patches():
+    """By their size or their shape; the record has it, so that reopening builds the same."""
+    for arguments in ({"image_size": 32}, {"input_shape": (3, 32, 32)}):
+        model = registered(tokens=True).create("needy", **arguments)
+        assert (model.backbone_record.name, model.backbone_record.kwargs) == (
+            "vit_small_patch16_224",
+            {"patch_size": 4},
+        )
+        assert model.token_grid == (8, 8)
+
+
 @pytest.mark.parametrize(("shape", "expected"), [(None, "ResNet"), ((2, 40), "SignalEncoder"), ((7,), "TableEncoder")])
 def test_create_without_a_backbone(shape, expected):
     """The samples' shape decides where neither user nor method does."""
