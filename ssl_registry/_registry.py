@@ -25,7 +25,12 @@ __all__ = ["Registry", "registry", "with_local"]
 ClassT = TypeVar("ClassT", bound=type[Any])
 
 # Published by this project; a name that is not installed answers with its distribution.
-FIRST_PARTY = {"byol": "ssl-registry-byol", "simclr": "ssl-registry-simclr", "lfr": "ssl-registry-lfr"}
+FIRST_PARTY = {
+    "byol": "ssl-registry-byol",
+    "lfr": "ssl-registry-lfr",
+    "mae": "ssl-registry-mae",
+    "simclr": "ssl-registry-simclr",
+}
 
 
 class Registry:

@@ -51,7 +51,9 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Block this project's own plugins, so that a test sees only what it makes."""
-    monkeypatch.setenv("SSL_REGISTRY_BLOCK", "ssl-registry-byol,ssl-registry-simclr,ssl-registry-lfr")
+    from ssl_registry._registry import FIRST_PARTY
+
+    monkeypatch.setenv("SSL_REGISTRY_BLOCK", ",".join(FIRST_PARTY.values()))
 
 
 @pytest.fixture(scope="session")

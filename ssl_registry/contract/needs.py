@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ssl_registry.errors import ConfigError, did_you_mean
 
@@ -34,7 +34,8 @@ class Needs:
         modalities: kinds of samples that it takes: of ``image``, ``signal`` and ``table``. Others are refused before
             anything is built.
         tokens: whether it works on the backbone's tokens: the patches of a vision transformer, the steps of a signal
-            encoder. A backbone without them, such as a ResNet, is refused.
+            encoder. A backbone without them, such as a ResNet, is refused. ``"keep"`` and ``"mask"`` say that the
+            method gives ``model.tokens`` this argument, which not every backbone with tokens takes.
         backbone: the backbone where the user names none, for samples of the first of ``modalities``; samples of the
             others, and of the first if it is None, get the core's own default.
         backbone_kwargs: further arguments of that backbone, where the user gives none.
@@ -50,7 +51,7 @@ class Needs:
     """
 
     modalities: Sequence[str] = ("image", "signal", "table")
-    tokens: bool = False
+    tokens: bool | Literal["keep", "mask"] = False
     backbone: str | None = None
     backbone_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,8 +62,8 @@ class Needs:
             return f"modalities={self.modalities!r} must be a tuple of {', '.join(known)}, with at least one of them"
         if unknown := [word for word in self.modalities if word not in known]:
             return f"modalities holds {unknown[0]!r}.{did_you_mean(str(unknown[0]), known)} Known: {', '.join(known)}"
-        if not isinstance(self.tokens, bool):
-            return f"tokens={self.tokens!r} must be True or False"
+        if not isinstance(self.tokens, bool) and self.tokens not in ("keep", "mask"):
+            return f"tokens={self.tokens!r} must be True or False, or 'keep' or 'mask' where patches are hidden"
         if self.backbone is not None and not (isinstance(self.backbone, str) and self.backbone):
             return f"backbone={self.backbone!r} must be the name of a backbone, or None"
         if not isinstance(self.backbone_kwargs, Mapping) or not _is_plain(self.backbone_kwargs):
@@ -133,7 +134,7 @@ def modality_of(input_shape: Sequence[int] | None) -> str:
 
 
 def _smaller_patches(backbone: str, image_shape: Sequence[int]) -> dict[str, int]:
-    """Return the size of a vision transformer's patches where images of this shape need smaller ones than its name says.
+    """Return the size of a vision transformer's patches where images need smaller ones than its name says.
 
     >>> [_smaller_patches("vit_small_patch16_224", (3, side, side)) for side in (224, 96, 32, 16)]
     [{}, {'patch_size': 8}, {'patch_size': 4}, {'patch_size': 4}]

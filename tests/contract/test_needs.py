@@ -46,6 +46,7 @@ def registered(**needs):
         ({"modalities": ()}, "with at least one"),
         ({"modalities": ("images",)}, "'images'. Did you mean 'image'"),
         ({"tokens": 1}, "tokens=1 must be True or False"),
+        ({"tokens": "drop"}, "tokens='drop' must be True or False, or 'keep' or 'mask'"),
         ({"backbone": nn.Identity}, "must be the name of a backbone"),
         ({"backbone": "resnet18", "backbone_kwargs": [1]}, "must be a dict"),
         ({"backbone": "resnet18", "backbone_kwargs": {"act_layer": nn.GELU}}, "plain values"),
@@ -123,6 +124,19 @@ def test_create_gives_small_images_small_patches():
             {"patch_size": 4},
         )
         assert model.token_grid == (8, 8)
+
+
+@pytest.mark.parametrize("hiding", ["keep", "mask"])
+def test_backbones_that_cannot_hide_patches_are_refused(hiding):
+    """At creation, in words that name what works; those that have tokens alone suit a method that hides none."""
+    registry, anyone = registered(tokens=hiding), registered(tokens=True)
+    registry.create("needy", backbone="vit_tiny_patch16_224", image_size=32)
+    hybrid = {"backbone": "vit_tiny_r_s16_p8_224", "image_size": 64}
+    for other in (hybrid, {"input_shape": (2, 64)}, {"backbone": "resnet10t", "image_size": 64}):
+        with pytest.raises(BackboneError, match="vit_small_patch16_224"):
+            registry.create("needy", **other)
+    anyone.create("needy", **hybrid)
+    anyone.create("needy", input_shape=(2, 64))
 
 
 @pytest.mark.parametrize(("shape", "expected"), [(None, "ResNet"), ((2, 40), "SignalEncoder"), ((7,), "TableEncoder")])

@@ -16,6 +16,7 @@ SHIPPED = {
     "byol": {"imagenet", "cifar10", "imagenette", "small"},
     "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
     "lfr": {"har", "income", "small"},
+    "mae": {"imagenet", "cifar10", "small"},
 }
 
 
