@@ -30,6 +30,7 @@ FIRST_PARTY = {
     "lfr": "ssl-registry-lfr",
     "mae": "ssl-registry-mae",
     "simclr": "ssl-registry-simclr",
+    "simmim": "ssl-registry-simmim",
 }
 
 

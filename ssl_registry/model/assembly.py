@@ -55,6 +55,9 @@ def assemble(
     if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
         view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
+        if len(built.input_shape) == 3 and built.input_shape[1] != size:
+            # Images that are not square keep their shape.
+            view_policy = view_policy.model_copy(update={"image_size": None})
     view_policy = view_policy.adapted(built.input_shape)
     check_view_shapes(built.module, built.input_shape, view_policy.own_shapes(built.input_shape))
     for note in view_policy.notes(built.input_shape):

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.nn import Tokens, evaluating, tokens
+from ssl_registry.nn import Tokens, embedding_dim, evaluating, tokens
 
 __all__ = ["FeaturePool", "measure", "measure_tokens"]
 
@@ -54,6 +54,11 @@ class FeaturePool(nn.Module):
     def tokens(self, x: Tensor, **request: Any) -> Tokens:
         """Return the tokens of the module inside; arguments as `ssl_registry.nn.tokens`, which calls it."""
         return tokens(self.module, x, **request)
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """The width of a mask token for the module inside, where it is not that of the tokens."""
+        return embedding_dim(self.module, 0) or None
 
     def pool(self, out: Any) -> Tensor:
         """Make a vector of each sample's output.
@@ -176,7 +181,7 @@ def _token_shape(module: nn.Module, sample: Tensor, hiding: str | None) -> tuple
         tokens(module, sample, keep=torch.zeros(batch, 1, dtype=torch.int64, device=sample.device))
     if hiding == "mask":
         mask = torch.ones(batch, patches, dtype=torch.bool, device=sample.device)
-        tokens(module, sample, mask=mask, mask_token=sample.new_zeros(width))
+        tokens(module, sample, mask=mask, mask_token=sample.new_zeros(embedding_dim(module, width)))
     return width, out.grid
 
 

@@ -15,7 +15,7 @@
 - `koleo`: `koleo_loss`, features spread evenly over the sphere
 - `repeated`: `RepeatedModuleList`
 - `functions`: `as_module`, a function made a module
-- `tokens`: `tokens`, what a network computes before it pools, of all patches or some; `MaskToken`
+- `tokens`: `tokens`, what a network computes before it pools, of all patches or some; `MaskToken`, `embedding_dim`
 - `masks`: `random_mask`, `block_mask`, `multi_block_masks`
 - `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
 - `decoder`: `TokenDecoder`, `sine_cosine_positions`
@@ -43,7 +43,7 @@ from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
 from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
 from ssl_registry.nn.sinkhorn import sinkhorn
-from ssl_registry.nn.tokens import MaskToken, Tokens, tokens
+from ssl_registry.nn.tokens import MaskToken, Tokens, embedding_dim, tokens
 
 __all__ = [
     "MLP",
@@ -69,6 +69,7 @@ __all__ = [
     "block_mask",
     "cosine_schedule",
     "deactivate_requires_grad",
+    "embedding_dim",
     "evaluating",
     "freeze",
     "gather",

@@ -32,8 +32,8 @@ def patch_sides(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     sides = tuple(shape[1:])
     if len(sides) != len(grid) or any(side % steps for side, steps in zip(sides, grid, strict=True)):
         raise BackboneError(
-            f"a grid of {' x '.join(map(str, grid))} tokens does not fill samples of {' x '.join(map(str, sides))}; give "
-            "an image_size that is a multiple of the backbone's patches"
+            f"a grid of {' x '.join(map(str, grid))} tokens does not fill samples of {' x '.join(map(str, sides))}; "
+            "give an image_size that is a multiple of the backbone's patches"
         )
     return tuple(side // steps for side, steps in zip(sides, grid, strict=True))
 

@@ -17,6 +17,7 @@ SHIPPED = {
     "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
     "lfr": {"har", "income", "small"},
     "mae": {"imagenet", "cifar10", "small"},
+    "simmim": {"imagenet", "small"},
 }
 
 
