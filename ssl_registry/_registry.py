@@ -27,6 +27,8 @@ ClassT = TypeVar("ClassT", bound=type[Any])
 # Published by this project; a name that is not installed answers with its distribution.
 FIRST_PARTY = {
     "byol": "ssl-registry-byol",
+    "data2vec": "ssl-registry-data2vec",
+    "ijepa": "ssl-registry-ijepa",
     "lfr": "ssl-registry-lfr",
     "mae": "ssl-registry-mae",
     "simclr": "ssl-registry-simclr",

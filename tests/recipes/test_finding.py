@@ -17,6 +17,8 @@ SHIPPED = {
     "simclr": {"imagenet", "cifar10", "imagenette", "small", "har"},
     "lfr": {"har", "income", "small"},
     "mae": {"imagenet", "cifar10", "small"},
+    "data2vec": {"imagenet", "small"},
+    "ijepa": {"imagenet", "small"},
     "simmim": {"imagenet", "small"},
 }
 
