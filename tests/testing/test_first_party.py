@@ -11,7 +11,7 @@ OPTIONS = {
     "simclr": {"projection_dim": 16},
     "lfr": {"num_candidates": 5, "num_targets": 2, "projection_dim": 16, "selection_batch_size": 16},
     "mae": {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2},
-    "data2vec": {"top_layers": 2, "min_block": 2, "momentum": 0.9, "final_momentum": 0.99},
+    "data2vec": {"top_layers": 2, "min_block": 2, "learning_rate": 1e-4},
     "ijepa": {"predictor_dim": 16, "predictor_depth": 1, "predictor_heads": 2},
     "simmim": {"mask_unit": 4},
 }
