@@ -25,7 +25,10 @@ __all__ = ["Registry", "registry", "with_local"]
 ClassT = TypeVar("ClassT", bound=type[Any])
 
 # Published by this project; a name that is not installed answers with its distribution, ssl-registry-NAME.
-FIRST_PARTY = ("barlow-twins", "byol", "dino", "lfr", "moco", "nnclr", "simclr", "simsiam", "swav", "vicreg")
+FIRST_PARTY = (
+    *("barlow-twins", "byol", "data2vec", "dino", "ijepa", "lfr", "mae", "moco"),
+    *("nnclr", "simclr", "simmim", "simsiam", "swav", "vicreg"),
+)
 HOW_TO_INSTALL = (
     "pip install ssl-registry-byol for one of them, pip install 'ssl-registry[all]' for all of this project"
 )
@@ -199,7 +202,10 @@ class Registry:
             raise ConfigError(f"num_samples={num_samples!r} must be a whole number of at least 1, or None")
         needs, modality = needs_of(cls), modality_of(input_shape)
         needs.check_modality(modality, owner=name)
-        backbone, backbone_kwargs = needs.choose_backbone(modality, backbone, backbone_kwargs)
+        shape = input_shape if image_size is None else (in_chans or 3, image_size, image_size)
+        backbone, backbone_kwargs = needs.choose_backbone(
+            modality, backbone, backbone_kwargs, image_shape=shape if modality == "image" else None
+        )
         spec = BackboneSpec(
             backbone=backbone,
             image_size=image_size,

@@ -23,6 +23,10 @@ SHIPPED = {
     "moco": {"imagenet", "imagenet-v3", "imagenet-v3-vit", "cifar10", "imagenette", "small"},
     "nnclr": {"imagenet", "cifar10", "imagenette", "small"},
     "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette"},
+    "mae": {"imagenet", "cifar10", "small"},
+    "data2vec": {"imagenet", "small"},
+    "ijepa": {"imagenet", "small"},
+    "simmim": {"imagenet", "small"},
 }
 
 
