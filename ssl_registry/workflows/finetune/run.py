@@ -59,6 +59,8 @@ def finetune(
     label_column: str | None = None,
     test_data: str | None = None,
     drop_columns: Sequence[str] = (),
+    window_length: int | None = None,
+    window_stride: int | None = None,
     workers: int | None = None,
     backbone: str | nn.Module | None = None,
     network: str = "product",
@@ -81,7 +83,8 @@ def finetune(
         seeds: how many times, each with other labels, another head and another order.
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
-        image_size, data_root, modality, label_column, test_data, drop_columns: see `open_source`.
+        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
+            `DataOptions`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
@@ -110,6 +113,8 @@ def finetune(
         label_column=label_column,
         test_data=test_data,
         drop_columns=drop_columns,
+        window_length=window_length,
+        window_stride=window_stride,
     )
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
