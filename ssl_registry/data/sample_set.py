@@ -180,6 +180,6 @@ def content_hash(parts: Sequence[str | Tensor | None]) -> str:
             if part.numel():
                 digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         else:
-            digest.update(f"{part}\0".encode())
+            digest.update(f"{part}\0".encode(errors="surrogateescape"))  # names of files may be no UTF-8
     found: str = digest.hexdigest()
     return found

@@ -14,6 +14,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.checkpoint.weights import WEIGHT_FILES, find_weights, is_foreign
 from ssl_registry.data import DataOptions, Source, open_source
+from ssl_registry.data.images.in_color import in_color
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import CheckpointError, ConfigError, DataError
 from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
@@ -180,6 +181,8 @@ class OpenedRun:
     def _fitting(self, source: Source) -> Source:
         """Return a source if the model takes its samples."""
         # Images are resized to what is taken; of signals and tables the length matters too.
+        if source.modality == "image" and (source.input_shape[0], self.model.input_shape[0]) == (1, 3):
+            source = in_color(source)
         taken, given = self.model.input_shape, source.input_shape
         if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.modality != "image" and taken != given):
             words = [" x ".join(map(str, shape)) for shape in (taken, given)]

@@ -18,6 +18,7 @@ from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_text
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data import Source
 from ssl_registry.data.sample_set import SampleSet, content_hash
 from ssl_registry.errors import ConfigError
@@ -244,7 +245,7 @@ def _rows(
         rows = [dataset.row(place) for place in places]
         yield {
             "id": [first + places[i] - start if rows[i] is None else rows[i] for i in kept],
-            "path": [names[i] for i in kept],
+            "path": [None if (name := names[i]) is None else in_unicode(name) for i in kept],
             "label": [None] * len(kept) if labels is None else labels,
             "vector": vectors[kept],
             **_places([dataset.window(places[i]) for i in kept]),

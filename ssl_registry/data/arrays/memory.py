@@ -58,6 +58,7 @@ def source_in_memory(
     modality = "signal" if train.recording is not None else options.modality
     chosen, x, notes = arrange(_array(train), modality=modality, where=train.x_name)
     notes = [*cut_notes, *notes]
+    _tell_axes(chosen, x, told)
     x_test: Tensor | None = None
     if test is not None:
         # Not inferred again: that would hide a test part of another modality.
@@ -98,6 +99,14 @@ def source_in_memory(
         decided=told.line(),
         columns=columns,
     )
+
+
+def _tell_axes(modality: Modality, x: Tensor, told: Decisions) -> None:
+    """Tell which axis is which, where it may be another than the user means."""
+    if modality == "signal" and x.shape[1] > x.shape[2]:
+        told.more.append(f"read as {x.shape[1]:,} channels of {x.shape[2]:,} moments: the last axis is time")
+    if modality == "image" and x.shape[1] not in (1, 3):
+        told.more.append(f"read as images of {x.shape[1]} channels, {x.shape[2]} high and {x.shape[3]} wide")
 
 
 def _array(part: Part) -> NDArray[Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data.arrays.labels import UNLABELED, stratified_holdout
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.image_files import ImageFiles
@@ -65,6 +66,8 @@ def folder(spec: str, options: DataOptions) -> Source:
         notes.append("no class folders: nothing is held out")
     if layout.test is None and options.test_data is None and train.labels is None:
         told.no_label = "no class folders"
+    if pixels.channels not in (1, 3):
+        told.more.append(f"images of {pixels.channels} channels; the shortest axis of an array is that of the channels")
     told.add_part("train", len(kept.files), unlabeled=(kept.labels or []).count(None))
     if held is not None:
         told.add_part("test", len(held.files))
@@ -75,12 +78,12 @@ def folder(spec: str, options: DataOptions) -> Source:
         return ImageFiles(part.files, labels, size=image_size, pixels=pixels)
 
     return Source(
-        name=path.resolve().name,
+        name=in_unicode(path.resolve().name),
         modality="image",
         input_shape=(pixels.channels, image_size, image_size),
         train=dataset(kept),
         test=None if held is None else dataset(held),
-        classes=classes,
+        classes=None if classes is None else tuple(map(in_unicode, classes)),
         mean=mean,
         std=std,
         notes=tuple(notes),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data.arrays.memory import Part, part_of_windows, source_in_memory
 from ssl_registry.data.arrays.recordings import channels_first, cut_windows
 from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED, File
@@ -119,13 +120,14 @@ def _tables(
     for part, listing in parts:
         for path, label in zip(listing.files, listing.labels or [None] * len(listing.files), strict=True):
             named = UNLABELED if part == TRAIN and listing.labels and label is None else part
+            named_class = None if label is None else in_unicode(label)
             if suffix == ".parquet":
                 table = read_parquet(path, named)
-                files.append(File(as_frame(table), path, named, table.indices, label=label))
+                files.append(File(as_frame(table), path, named, table.indices, label=named_class))
             else:
                 read = read_csv(Path(path), named, told, header=False)
-                files.append(File(read.frame, path, named, first_row=read.first_row, label=label))
-    return source_from_files(root.resolve().name, files, options, told=told, recordings=True)
+                files.append(File(read.frame, path, named, first_row=read.first_row, label=named_class))
+    return source_from_files(in_unicode(root.resolve().name), files, options, told=told, recordings=True)
 
 
 def _arrays(
@@ -144,7 +146,7 @@ def _arrays(
     whole = part_of_windows(
         Part(
             arrays,
-            None if parts[0][1].labels is None else np.array([label or "" for label in labels]),
+            None if parts[0][1].labels is None else np.array([in_unicode(label or "") for label in labels]),
             str(root),
             f"{root}: folders",
             origin=Origin(tuple(files), every, every),
@@ -153,7 +155,7 @@ def _arrays(
     )
     test = is_test[cut.recording]
     return source_in_memory(
-        root.resolve().name,
+        in_unicode(root.resolve().name),
         whole.chosen(~test),
         whole.chosen(test) if test.any() else None,
         options=options.model_copy(update={"modality": "signal"}),
