@@ -54,7 +54,8 @@ class Decisions:
         words = [_counted(files, "file")] if files and not drawn else []
         words.append(_counted(samples, "sample"))
         if unlabeled:
-            words.append(f"{unlabeled} of them without a label")
+            measured = "" if name == "train" else ", which nothing measures"
+            words.append(f"{unlabeled} of them without a label{measured}")
         if drawn:
             whole = "whole recordings " if self._whole else ""
             words.append(f"{whole}held out of the train part with seed {self._held_out}")

@@ -82,9 +82,9 @@ def check_range(images: Tensor) -> None:
     most = 1 if images.is_floating_point() else 255
     if low < 0 or high > most:
         raise BatchError(
-            f"expected images in [0, 1], or integers from 0 to 255, and got {str(images.dtype).removeprefix('torch.')} from "
-            f"{low:.3g} to {high:.3g}; give uint8 or floats in [0, 1], and the normalisation to the view policy: "
-            "ViewPolicy(..., mean=..., std=...)"
+            "expected images in [0, 1], or integers from 0 to 255, and got "
+            f"{str(images.dtype).removeprefix('torch.')} from {low:.3g} to {high:.3g}; give uint8 or floats in [0, 1], "
+            "and the normalisation to the view policy: ViewPolicy(..., mean=..., std=...)"
         )
 
 

@@ -560,7 +560,8 @@ def _check_one_loader(trainer: Trainer) -> None:
 def _run_length(trainer: Trainer) -> int | None:
     """Return the optimizer steps of a run; None where its end is not known: no limit, or a loader without length."""
     steps = trainer.estimated_stepping_batches
-    scheduler = next((one for one in trainer.callbacks if isinstance(one, GradientAccumulationScheduler)), None)
+    callbacks = getattr(trainer, "callbacks", ())  # set in a helper: mypy does not see it
+    scheduler = next((one for one in callbacks if isinstance(one, GradientAccumulationScheduler)), None)
     if math.isinf(steps) or steps < 0:  # Lightning says -1 of loaders without length
         return None
     if scheduler is None or not trainer.max_epochs or trainer.max_epochs < 0:

@@ -110,6 +110,8 @@ def embed(
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
+    if batch_size < 1 or (workers or 0) < 0:
+        raise ConfigError(f"batch_size={batch_size} must be at least 1, and workers={workers} at least 0")
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(

@@ -81,7 +81,7 @@ def source_in_memory(
             x, x_test, y, y_test = x[kept], x[held], y[kept], y[held]
     told.add_part("train", len(x), files=train.files, unlabeled=targets.unlabeled)
     if x_test is not None:
-        told.add_part("test", len(x_test), files=test.files if test else 0)
+        told.add_part("test", len(x_test), files=test.files if test else 0, unlabeled=targets.unlabeled_test)
     told.label = (told.label or train.y_name.rpartition(": ")[2] or train.y_name or "y") if y is not None else None
     told.classes, told.task = targets.classes, targets.task
     x, x_test, mean, std = _finish(chosen, x, x_test, options, notes)

@@ -25,6 +25,7 @@ from ssl_registry.data.arrays.table_files import (
     parts_of_rows,
     select_columns,
 )
+from ssl_registry.data.arrays.written_numbers import begins_with_digit
 from ssl_registry.data.columns import Roles, read_roles
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
@@ -152,8 +153,12 @@ def _fitted(files: Sequence[File], roles: Roles, train: NDArray[np.bool_], told:
         column = fit_column(name, values, where=where, first_row=first.first_row)
         if isinstance(column, str):
             told.left_out.append((name, column))
-        else:
-            columns.append(column)
+            continue
+        columns.append(column)
+        if column.unit is not None:
+            told.more.append(f"{name!r} is read as numbers" + (f" of {column.unit}" if column.unit else ""))
+        elif column.kind == "category" and begins_with_digit(column.categories):
+            told.more.append(f"{name!r} is read as words, such as {column.categories[0]!r}")
     if not columns:
         why = ", ".join(f"{name} ({reason})" for name, reason in told.left_out)
         raise DataError(f"{first.path} has no column to train on; left out: {why}")

@@ -69,6 +69,7 @@ class Targets:
     task: Task = "classification"
     classes: tuple[str, ...] | None = None
     unlabeled: int = field(default=0)  # in the train part
+    unlabeled_test: int = field(default=0)
 
     def strata(self) -> NDArray[np.int64]:
         """Return what the held-out part is stratified by."""
@@ -137,7 +138,8 @@ def read_targets(
         if len({part.shape[1:] for part in values}) > 1:
             raise DataError(f"{train.x_name} and {parts[1].x_name} need targets of one shape, or neither any")
     whole = [_spread(value, mask) for value, mask in zip(values, known, strict=True)]
-    return train, test, Targets(whole[0], whole[1] if test else None, task, classes, int((~known[0]).sum()))
+    without = [int((~mask).sum()) for mask in known]
+    return train, test, Targets(whole[0], whole[1] if test else None, task, classes, without[0], sum(without[1:]))
 
 
 def _with_known(train: Part, test: Part | None, *, named: bool) -> tuple[Part, Part | None]:

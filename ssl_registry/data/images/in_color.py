@@ -23,11 +23,10 @@ def in_color(source: Source) -> Source:
     """
     train, test = (None if part is None else _repeated(part) for part in (source.train, source.test))
     assert train is not None
-    shape = (3, *source.input_shape[1:])
     note = "grey images: their channel is repeated for a network that takes RGB"
     mean, std = (None if numbers is None else numbers * 3 for numbers in (source.mean, source.std))
-    changed = {"input_shape": shape, "mean": mean, "std": std, "notes": (*source.notes, note)}
-    return replace(source, train=train, test=test, **changed)
+    shape = (3, *source.input_shape[1:])
+    return replace(source, train=train, test=test, input_shape=shape, mean=mean, std=std, notes=(*source.notes, note))
 
 
 def _repeated(part: SampleSet) -> SampleSet:

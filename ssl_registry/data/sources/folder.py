@@ -70,7 +70,7 @@ def folder(spec: str, options: DataOptions) -> Source:
         told.more.append(f"images of {pixels.channels} channels; the shortest axis of an array is that of the channels")
     told.add_part("train", len(kept.files), unlabeled=(kept.labels or []).count(None))
     if held is not None:
-        told.add_part("test", len(held.files))
+        told.add_part("test", len(held.files), unlabeled=(held.labels or []).count(None))
     codes = {name: code for code, name in enumerate(classes or ())}
 
     def dataset(part: Listing) -> ImageFiles:
