@@ -31,7 +31,7 @@ from ssl_registry.contract.context import Context
 from ssl_registry.contract.validation import bind
 from ssl_registry.data.loading.loader import ResumableLoader
 from ssl_registry.discovery.entry_points import MethodInfo
-from ssl_registry.errors import BatchError, ContractError
+from ssl_registry.errors import BatchError, ConfigError, ContractError
 from ssl_registry.model.batches import check_finite, check_range, describe, read_batch
 from ssl_registry.model.drawing import BatchPlace, NoIndices, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
@@ -525,6 +525,17 @@ class SSLModule(LightningModule):
         return self
 
     # --- saving -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Lightning's way to build a module, which needs the method that this one is given.
+
+        Raises:
+            ConfigError: naming `Registry.load`, which builds it.
+        """
+        raise ConfigError(
+            f"{cls.__name__} is opened by its record: ssl_registry.registry.load({str(checkpoint_path)!r})"
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record where the model comes from, in plain values."""

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from ssl_registry import registry
-from ssl_registry.errors import BatchError, ConfigError
+from ssl_registry.errors import BackboneError, BatchError, ConfigError
+from ssl_registry.model.module import SSLModule
 
 SAMPLES = torch.randn(32, 6)
 
@@ -92,6 +93,28 @@ def test_loaders_that_grow_are_refused() -> None:
         fit(Growing(), max_epochs=4, reload_dataloaders_every_n_epochs=1)
     rates = fit(Growing(), max_epochs=-1, max_steps=12, reload_dataloaders_every_n_epochs=1)
     assert rates[6] == pytest.approx(0.5)
+
+
+def test_lightnings_way_to_load_is_told() -> None:
+    """It lacks the method; the error names what has it."""
+    with pytest.raises(ConfigError, match=r"registry.load\('x.ckpt'\)"):
+        SSLModule.load_from_checkpoint("x.ckpt")
+
+
+def test_heads_beyond_all_memory_are_told() -> None:
+    """By the width of the features, where an allocator's words say nothing."""
+    with pytest.raises(
+        BackboneError, match=r"the heads do not fit into memory: .* 900,000,000 features"
+    ):
+        registry.create("simclr", backbone=Wide(), input_shape=(6,))
+
+
+class Wide(nn.Module):
+    """Features that take no memory themselves."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Repeat the first number."""
+        return x[:, :1].expand(-1, 900_000_000)
 
 
 def test_a_step_without_a_trainer() -> None:
