@@ -103,9 +103,7 @@ def test_lightnings_way_to_load_is_told() -> None:
 
 def test_heads_beyond_all_memory_are_told() -> None:
     """By the width of the features, where an allocator's words say nothing."""
-    with pytest.raises(
-        BackboneError, match=r"the heads do not fit into memory: .* 900,000,000 features"
-    ):
+    with pytest.raises(BackboneError, match=r"the heads do not fit into memory: .* 900,000,000 features"):
         registry.create("simclr", backbone=Wide(), input_shape=(6,))
 
 
