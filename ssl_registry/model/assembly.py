@@ -120,13 +120,21 @@ def _build_heads(
     hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module], **measured: Any
 ) -> dict[str, nn.Module]:
     given = Overrides(overrides)
-    heads = hooks.build_heads(
-        backbone=built.module,
-        feature_dim=built.feature_dim,
-        input_shape=built.input_shape,
-        overrides=given,
-        **measured,
-    )
+    try:
+        heads = hooks.build_heads(
+            backbone=built.module,
+            feature_dim=built.feature_dim,
+            input_shape=built.input_shape,
+            overrides=given,
+            **measured,
+        )
+    except RuntimeError as error:
+        if "alloc" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise BackboneError(
+            f"{info.name}: the heads do not fit into memory: they grow with the backbone's {built.feature_dim:,} "
+            "features, often with the square; give a backbone that pools its output"
+        ) from error
     if not isinstance(heads, dict) or not all(isinstance(head, nn.Module) for head in heads.values()):
         raise ContractError(
             f"{info.name}: build_heads must return a dict of nn.Modules by name, it returned {describe(heads)}"
