@@ -48,3 +48,13 @@ def test_command_output_is_what_the_command_prints(page, block, tmp_path, monkey
     assert main(shlex.split(command.removeprefix("$ ssl-registry "))) == 0
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert [line for line in printed if not line.endswith(" default")] == shown.splitlines()
+
+
+def test_each_method_has_its_place_in_the_chart():
+    """Each folder under plugins/ is named where a user chooses, and where its options are described."""
+    root = Path(__file__).parents[1]
+    chart, reference = (root / "docs/methods.md").read_text(), (root / "docs/reference/methods.md").read_text()
+    for folder in (root / "plugins").glob("*/pyproject.toml"):
+        name = folder.parent.name
+        assert f"`{name}`" in chart or name.upper() in chart.upper(), name
+        assert f"ssl_registry_{name.replace('-', '_')}\n" in reference, name

@@ -60,8 +60,9 @@ def describe_options(config: type[MethodConfig]) -> list[dict[str, Any]]:
 def _in_words(needs: dict[str, Any]) -> str:
     """Say what samples and what backbone a method needs.
 
-    >>> _in_words({"modalities": ("image",), "tokens": True, "backbone": "vit_tiny_patch16_224", "backbone_kwargs": {}})
-    'images; a backbone with tokens; default backbone vit_tiny_patch16_224'
+    >>> from dataclasses import asdict
+    >>> _in_words(asdict(Needs(modalities=("image",), tokens=True, batch="any")))
+    'images; a backbone with tokens; batch: any'
     """
     words = [" or ".join(f"{modality}s" for modality in needs["modalities"])]
     hiding = {"keep": " that can be dropped", "mask": " that can be masked"}.get(needs["tokens"], "")
@@ -69,7 +70,18 @@ def _in_words(needs: dict[str, Any]) -> str:
     if needs["backbone"]:
         listed = ", ".join(f"{key}={value!r}" for key, value in needs["backbone_kwargs"].items())
         words.append(f"default backbone {needs['backbone']}" + (f" ({listed})" if listed else ""))
+    words += [f"{name}: {needs[name]}" for name in ("batch", "memory") if needs[name]]
     return "; ".join(words)
+
+
+def _flowing(text: str) -> str:
+    """Let each paragraph be one line, for a terminal of any width; lists and formulas stay as they are.
+
+    >>> _flowing("A sentence\\nover lines.\\n\\n    x = 1\\n    y = 2")
+    'A sentence over lines.\\n\\n    x = 1\\n    y = 2'
+    """
+    parts = text.split("\n\n")
+    return "\n\n".join(part if part.startswith((" ", "-")) else " ".join(part.split()) for part in parts)
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -80,7 +92,7 @@ def _print(facts: dict[str, Any]) -> None:
     console = Console()
     origin = f"{facts['distribution']} {facts['version']}" if facts["distribution"] else "registered in this process"
     console.print(f"[bold]{escape(facts['method'])}[/]  {escape(origin)}  {escape(facts['class'])}\n")
-    console.print(escape(facts["documentation"]), highlight=False)
+    console.print(escape(_flowing(facts["documentation"])), highlight=False)
     console.print(f"\n[bold]needs[/]  {escape(_in_words(facts['needs']))}", highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("option", "allowed", "default", "description"):

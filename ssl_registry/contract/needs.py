@@ -39,6 +39,8 @@ class Needs:
         backbone: the backbone where the user names none, for samples of the first of ``modalities``; samples of the
             others, and of the first if it is None, get the core's own default.
         backbone_kwargs: further arguments of that backbone, where the user gives none.
+        batch: what batch size it asks for, and why; a few words for `ssl-registry show`.
+        memory: what it holds beside backbone and batch; a few words too.
 
     Example:
         >>> needs = Needs(modalities=("image",), tokens=True, backbone="vit_tiny_patch16_224")
@@ -54,6 +56,8 @@ class Needs:
     tokens: bool | Literal["keep", "mask"] = False
     backbone: str | None = None
     backbone_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    batch: str = ""
+    memory: str = ""
 
     def problem(self) -> str:
         """Return what is wrong with the values, in words; an empty string where nothing is."""
@@ -70,6 +74,9 @@ class Needs:
             return f"backbone_kwargs={self.backbone_kwargs!r} must be a dict of plain values by name"
         if self.backbone_kwargs and self.backbone is None:
             return "backbone_kwargs are arguments of the default backbone; name it: backbone=..."
+        for name in ("batch", "memory"):
+            if not isinstance(getattr(self, name), str):
+                return f"{name}={getattr(self, name)!r} must be a few words"
         return ""
 
     def check_modality(self, modality: str, *, owner: str) -> None:

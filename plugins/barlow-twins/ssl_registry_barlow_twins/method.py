@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ssl_registry import Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import MLP
 from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_barlow_twins.loss import BarlowTwinsLoss
@@ -30,6 +30,10 @@ class BarlowTwins:
 
     Heads: ``projection_head``, which can be replaced by name.
     """
+
+    needs = Needs(
+        batch="128 to 2,048: statistics of the batch", memory="one network; a matrix of projection_dim squared at most"
+    )
 
     class Config(MethodConfig):
         """Options of Barlow Twins."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import (
     MLP,
     MomentumTeacher,
@@ -37,6 +37,8 @@ class BYOL:
 
     Heads: ``projection_head``, ``prediction_head``, ``target``, ``criterion``; each can be replaced by name.
     """
+
+    needs = Needs(batch="64 and more: no negatives", memory="a second backbone and head")
 
     class Config(MethodConfig):
         """Options of BYOL."""

@@ -44,6 +44,8 @@ class Data2Vec:
     """
 
     needs = Needs(
+        batch="any: samples are not compared",
+        memory="a second backbone",
         modalities=("image",),
         tokens="mask",
         backbone="vit_small_patch16_224",

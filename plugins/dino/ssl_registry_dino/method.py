@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import (
     Center,
     MomentumTeacher,
@@ -46,6 +46,10 @@ class DINO:
 
     Heads: ``projection_head``, ``last_layer``, ``target``, ``center``; all but the center can be given.
     """
+
+    needs = Needs(
+        batch="64 and more: the center is the batch's mean", memory="a second backbone and head; views of two sizes"
+    )
 
     class Config(MethodConfig):
         """Options of DINO."""

@@ -44,6 +44,8 @@ class IJEPA:
     """
 
     needs = Needs(
+        batch="any: samples are not compared",
+        memory="a second backbone; a predictor",
         modalities=("image",),
         tokens="keep",
         backbone="vit_small_patch16_224",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.errors import ConfigError
 from ssl_registry.nn import FrozenModuleList, RepeatedModuleList, gather, world_size
 from ssl_registry_lfr.loss import BatchWiseBarlowTwinsLoss
@@ -41,6 +41,10 @@ class LFR:
     ``adapter`` (between backbone and predictors), ``criterion``; each can be replaced by name. ``selection`` holds the
     choice and the count of backbone steps.
     """
+
+    needs = Needs(
+        batch="128 and more: similarities within the batch", memory="small frozen networks and predictors, one a target"
+    )
 
     class Config(MethodConfig):
         """Options of LFR."""

@@ -31,7 +31,12 @@ class MAE:
     ``prefix``, as `ssl_registry.nn.TokenDecoder`.
     """
 
-    needs = Needs(modalities=("image",), tokens="keep")
+    needs = Needs(
+        modalities=("image",),
+        tokens="keep",
+        batch="any: samples are not compared",
+        memory="a decoder; a quarter of the backbone's activations",
+    )
 
     class Config(MethodConfig):
         """Options of MAE."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import (
     MLP,
     MomentumTeacher,
@@ -51,6 +51,10 @@ class MoCo:
 
     Heads: ``projection_head``, ``prediction_head``, ``target``, ``queue``; the first three can be given.
     """
+
+    needs = Needs(
+        batch="v2 32 and more, negatives come from the queue; v3 256 and more", memory="a second backbone; v2 the queue"
+    )
 
     class Config(MethodConfig):
         """Options of MoCo."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_registry import Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import MLP, Queue, info_nce
 from ssl_registry.views import ViewPolicy, augmented_view
 
@@ -32,6 +32,8 @@ class NNCLR:
 
     Heads: ``projection_head``, ``prediction_head``, ``queue``; the first two can be given.
     """
+
+    needs = Needs(batch="256 and more: other samples are negatives", memory="a queue of 98,304 projections")
 
     class Config(MethodConfig):
         """Options of NNCLR."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
-from ssl_registry import Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import MLP
 from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_simclr.loss import DCLLoss, NTXentLoss
@@ -30,6 +30,8 @@ class SimCLR:
 
     Heads: ``projection_head``, ``criterion``; each can be replaced by name.
     """
+
+    needs = Needs(batch="256 and more: other samples are negatives", memory="one network")
 
     class Config(MethodConfig):
         """Options of SimCLR."""

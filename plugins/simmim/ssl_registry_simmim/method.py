@@ -35,6 +35,8 @@ class SimMIM:
     """
 
     needs = Needs(
+        batch="any: samples are not compared",
+        memory="one network and a linear layer",
         modalities=("image",),
         tokens="mask",
         backbone="vit_small_patch16_224",

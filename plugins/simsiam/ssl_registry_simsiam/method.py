@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ssl_registry import Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import MLP, NegativeCosineSimilarity
 from ssl_registry.views import ViewPolicy, augmented_view
 
@@ -33,6 +33,8 @@ class SimSiam:
 
     Heads: ``projection_head``, ``prediction_head``, ``criterion``; each can be replaced by name.
     """
+
+    needs = Needs(batch="64 and more: no negatives", memory="one network")
 
     class Config(MethodConfig):
         """Options of SimSiam."""

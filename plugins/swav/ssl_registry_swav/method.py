@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import MLP, Prototypes, Queue, cross_view_entropy, forward_crops, sinkhorn
 from ssl_registry.views import ViewPolicy, augmented_view
 
@@ -36,6 +36,10 @@ class SwAV:
 
     Heads: ``projection_head``, ``prototypes``, ``queues``; the first can be given.
     """
+
+    needs = Needs(
+        batch="256 and more, or a queue: samples are shared out over clusters", memory="one network; views of two sizes"
+    )
 
     class Config(MethodConfig):
         """Options of SwAV."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ssl_registry import Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import MLP
 from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_vicreg.loss import VICRegLoss
@@ -27,6 +27,10 @@ class VICReg:
 
     Heads: ``projection_head`` (the paper's expander), which can be replaced by name.
     """
+
+    needs = Needs(
+        batch="256 and more: statistics of the batch", memory="one network; a matrix of projection_dim squared at most"
+    )
 
     class Config(MethodConfig):
         """Options of VICReg."""
