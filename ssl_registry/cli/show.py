@@ -60,7 +60,7 @@ def describe_options(config: type[MethodConfig]) -> list[dict[str, Any]]:
 def _in_words(needs: dict[str, Any]) -> str:
     """Say what samples and what backbone a method needs.
 
-    >>> from dataclasses import asdict
+    >>> from ssl_registry.contract.needs import Needs
     >>> _in_words(asdict(Needs(modalities=("image",), tokens=True, batch="any")))
     'images; a backbone with tokens; batch: any'
     """

@@ -105,6 +105,8 @@ def test_show_tells_what_the_method_needs(tmp_path, capsys):
         "tokens": True,
         "backbone": "vit_tiny_patch16_224",
         "backbone_kwargs": {"depth": 2},
+        "batch": "",
+        "memory": "",
     }
 
 
