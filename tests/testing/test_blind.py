@@ -37,15 +37,15 @@ CAUGHT = {
     "ViewsInOneBatch": ("modes", "takes its statistics over 2 views at once"),
 }
 
-# By mutant, why the quick kit cannot know.
+# By mutant, why the quick kit does not know.
 MISSED = {
-    "MomentumReversed": "any momentum between 0 and 1 is a momentum; the reference is of the loss, not of the schedule",
-    "MomentumOneStepAhead": "the momentum of the next step is a momentum too; nothing states the first one",
-    "NegativesOfOneRank": "the quick kit has one process, whose samples are all samples",
-    "StatisticsOfOneRank": "the quick kit has one process, whose samples are all samples",
-    "StepsCountedInPython": "the count acts with max_backbone_training_steps, which is off where runs are resumed",
-    "LossInHalfPrecision": "on small widths and values, half precision is near float32",
-    "PredictorFollowsTheSchedule": "the option fix_predictor_lr is declared to act where the rate follows a schedule",
+    "MomentumReversed": "any number from 0 to 1 is a momentum; the reference is of the loss, not of a schedule",
+    "MomentumOneStepAhead": "the next step's momentum is a momentum too; the reference is of the loss, not of a schedule",
+    "NegativesOfOneRank": "one process has all samples; two_processes, a slow check, fails on it",
+    "StatisticsOfOneRank": "one process has all samples; two_processes, a slow check, fails on it",
+    "StepsCountedInPython": "nothing reads the count unless max_backbone_training_steps is set, and resuming leaves it off",
+    "LossInHalfPrecision": "at small widths the gradient's direction hardly changes, and the loss's dtype is not asked for",
+    "PredictorFollowsTheSchedule": "fix_predictor_lr acts with a schedule, as declared, and is not tried together with one",
 }
 
 
