@@ -39,13 +39,13 @@ CAUGHT = {
 
 # By mutant, why the quick kit does not know.
 MISSED = {
-    "MomentumReversed": "any number from 0 to 1 is a momentum; the reference is of the loss, not of a schedule",
-    "MomentumOneStepAhead": "the next step's momentum is a momentum too; the reference is of the loss, not of a schedule",
+    "MomentumReversed": "any number from 0 to 1 is a momentum; no reference is of a schedule",
+    "MomentumOneStepAhead": "another step's momentum is a momentum too; no reference is of a schedule",
     "NegativesOfOneRank": "one process has all samples; two_processes, a slow check, fails on it",
     "StatisticsOfOneRank": "one process has all samples; two_processes, a slow check, fails on it",
-    "StepsCountedInPython": "nothing reads the count unless max_backbone_training_steps is set, and resuming leaves it off",
-    "LossInHalfPrecision": "at small widths the gradient's direction hardly changes, and the loss's dtype is not asked for",
-    "PredictorFollowsTheSchedule": "fix_predictor_lr acts with a schedule, as declared, and is not tried together with one",
+    "StepsCountedInPython": "only max_backbone_training_steps reads the count, and resuming leaves that off",
+    "LossInHalfPrecision": "the gradient's direction hardly changes, and nothing asks for the loss's dtype",
+    "PredictorFollowsTheSchedule": "fix_predictor_lr acts with a schedule, and is not tried together with one",
 }
 
 
