@@ -998,3 +998,22 @@ class FirstOfTheHeads(Sound):
     def compute_loss(self, model, views, ctx):
         first = next(iter(model.heads.values()))
         return super().compute_loss(model, views, ctx) + 0.01 * sum(p.square().sum() for p in first.parameters())
+
+
+@mutant("constant_batch")
+class DividesByADeviation(Sound):
+    """Standardises the projections, with nothing added to the deviation."""
+
+    def everyone(self, z, ctx):
+        z = super().everyone(z, ctx)
+        return (z - z.mean(0)) / (z - z.mean(0)).square().mean(0).sqrt() + z
+
+
+@mutant("constant_batch")
+class RootAtZero(Sound):
+    """Takes a length as the root of a sum, whose slope at zero is infinite."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        z = model.heads["projection_head"](model(views[0]))
+        return super().compute_loss(model, views, ctx) + 0.01 * (z - z.mean(0)).square().sum(1).sqrt().mean()

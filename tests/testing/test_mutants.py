@@ -39,11 +39,14 @@ GENERAL = {
     "reference",
     "watching",
     "elsewhere",
+    "constant_batch",
+    "two_ranks",
 }
 # Those that have theirs elsewhere.
 WITHOUT_MUTANT = {
     "listing": "its mutants are distributions, in test_listing",
     "resuming_everywhere": "the thorough form of resuming, with resuming's mutants",
+    "two_ranks": "the quick form of two_processes, with its mutants, and two in tests/testing/blind.py",
 }
 
 # What the sound method has nothing of: no distribution, no tokens, nothing for each sample, its backbone as product,

@@ -54,7 +54,6 @@ class SimSiam:
         )
 
     declares = Declares(
-        options={"fix_predictor_lr": "it acts where the learning rate follows a schedule"},
         symmetric=True,
         stopped={
             "backbone": "each view's features make a prediction, and the target of the other view's (equation 2)",

@@ -161,7 +161,11 @@ def test_views_are_alike():
     assert (view.copies, view.crop_scale, view.saturation, view.hue, view.blur) == (2, (0.2, 1.0), 0.4, 0.1, 0.5)
 
 
-@pytest.mark.parametrize("check", method_checks("simsiam", options=SMALL, slow=True))
+# Wider than SMALL: under autocast a bottleneck of 4 leaves a gradient of another direction (cosine 0.897 of 0.9).
+KIT = {"hidden_dim": 32, "projection_dim": 32, "bottleneck_dim": 16}
+
+
+@pytest.mark.parametrize("check", method_checks("simsiam", options=KIT, slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""
     check()

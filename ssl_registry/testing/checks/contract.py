@@ -131,6 +131,14 @@ def construction(subject: Subject) -> None:
     if both := shared.keys() & theirs.keys():
         name = shared[both.pop()]
         raise CheckFailure(f"two models share heads.{name}; build it anew in build_heads, not once for the class")
+    before_fit = _class_state(model.method)
+    subject.fit(model, max_steps=2, max_epochs=-1)
+    _holds_config_alone(model.method)
+    if changed := [name for name, value in _class_state(model.method).items() if before_fit.get(name, value) != value]:
+        raise CheckFailure(
+            f"training changes {changed[0]!r} of the method's class, which no checkpoint has and all models share; "
+            "what must survive a restart belongs into a buffer of a head"
+        )
     torch.rand(())  # the process's own random numbers must not matter
     other = subject.model().heads.state_dict()
     for key, value in twin.heads.state_dict().items():
@@ -144,6 +152,12 @@ def _holds_config_alone(method: Any) -> None:
             f"the method's instance holds {extra[0]!r} besides config; what must survive a restart belongs into a "
             "buffer of a head, the rest is computed from config"
         )
+
+
+def _class_state(method: Any) -> dict[str, str]:
+    """Return what a method's class holds beside functions, as text."""
+    kept = {name: value for cls in type(method).__mro__[:-1] for name, value in vars(cls).items()}
+    return {name: repr(value) for name, value in kept.items() if not name.startswith("__") and not callable(value)}
 
 
 def _parts(module: nn.Module) -> dict[int, str]:

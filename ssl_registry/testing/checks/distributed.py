@@ -46,12 +46,15 @@ class _BeforeThat(Exception):
     """Equal batches do not train, so nothing is told of the unequal one that follows."""
 
 
-def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
-    """Train ten steps on this place's share of the same global batches.
+def _train(
+    subject: Subject, place: int, places: int, *, steps: int = STEPS, last: Sequence[int] = (), **arguments: Any
+) -> dict[str, Any]:
+    """Train some steps on this place's share of the same global batches.
 
     Args:
         subject: the method.
         place, places: which share of how many.
+        steps: how many.
         last: sizes of the shares of one more batch, where they are not alike.
         **arguments: of the Trainer.
     """
@@ -64,7 +67,7 @@ def _train(subject: Subject, place: int, places: int, *, last: Sequence[int] = (
         synchronize_norms(model)
     size = WORLD * SHARE // places
     batches = []
-    for step in range(STEPS):
+    for step in range(steps):
         views = subject.views(model, WORLD * SHARE, seed=step)
         batches.append(ready_made([view[place * size : (place + 1) * size] for view in views], first=place * size))
     if last:
@@ -86,8 +89,17 @@ def _first(x: Tensor, model: SSLModule, count: int) -> Tensor:
     return model._cast(model.view_policy.prepare(x[:count]))
 
 
-def _train_in_two(number: int, told: dict[str, Any], last: Sequence[int]) -> dict[str, Any]:
-    return _train(rebuild(told), number, WORLD, last=last, devices=WORLD, strategy="ddp")
+def _train_in_two(number: int, told: dict[str, Any], last: Sequence[int], steps: int) -> dict[str, Any]:
+    return _train(rebuild(told), number, WORLD, steps=steps, last=last, devices=WORLD, strategy="ddp")
+
+
+@check()
+def two_ranks(subject: Subject) -> None:
+    """Two processes on halves of a batch have the loss, the gradient and the next weights of one on all of it.
+
+    Why and usual cause: as for `two_processes`, which makes more steps; this one tells in seconds.
+    """
+    _compare_with_one(subject, 1)
 
 
 @check(slow=True)
@@ -99,8 +111,13 @@ def two_processes(subject: Subject) -> None:
     Usual cause: labels without `rank * batch`, `all_gather` without gradient, a loss over the device's own batch where
     all are meant: `ctx.gather`.
     """
-    alone = _train(subject, 0, 1)
-    found = values_of(run_in_two(_train_in_two, describe(subject), ()))
+    _compare_with_one(subject, STEPS)
+
+
+def _compare_with_one(subject: Subject, steps: int) -> None:
+    told = describe(subject)
+    alone = _train(subject, 0, 1, steps=steps)
+    found = values_of(run_in_two(_train_in_two, told, (), steps))
     for step, wanted in enumerate(alone["losses"]):
         loss = sum(ranks["losses"][step] for ranks in found) / WORLD
         if not torch.allclose(loss, wanted, rtol=1e-4, atol=1e-6):
@@ -109,7 +126,7 @@ def two_processes(subject: Subject) -> None:
             )
         if step == 0:
             compare(found, alone["gradients"], "gradients", "the gradient of {} in the first step")
-    compare(found, alone["weights"], "weights", "{} after ten steps")
+    compare(found, alone["weights"], "weights", "{} after " + ("one step" if steps == 1 else f"{steps} steps"))
 
 
 @check(slow=True)
@@ -119,7 +136,7 @@ def unequal_batches(subject: Subject) -> None:
     Why: a data set seldom divides by the number of ranks; a collective call over unequal shapes waits for ever.
     Usual cause: a gather that takes the own batch's size for everybody's.
     """
-    outcomes = run_in_two(_train_in_two, describe(subject), (SHARE, SHARE - 3))
+    outcomes = run_in_two(_train_in_two, describe(subject), (SHARE, SHARE - 3), STEPS)
     if any(outcome.hung for outcome in outcomes):
         raise CheckFailure("unequal last batches: a rank never ends")
     if early := [outcome.error for outcome in outcomes if outcome.error.startswith(_BeforeThat.__name__)]:

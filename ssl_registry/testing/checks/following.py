@@ -77,12 +77,13 @@ def _ending(a: str, b: str) -> int:
 
 @check()
 def following(subject: Subject) -> None:
-    """A target starts as the network whose average it is, and each step brings it a part of the way to it, no more.
+    """A target starts as the network that it follows, and goes a part of the way to it in each step, never more of it.
 
     Why: a target that is ahead, jumps, stands still or is drawn anew gives a loss that falls, and worse features.
     Usual cause: momentum and 1 - momentum exchanged, a target that is built rather than copied, an update that takes
-    the weights before the optimizer's step, one that forgets a part. `declares = Declares(targets={name: reason})`
-    says that a head is a target of another kind.
+    the weights before the optimizer's step, one that forgets a part, a schedule that is reversed or a step ahead: where
+    a method has an option `momentum`, the first step goes 1 - momentum of the way. `declares =
+    Declares(targets={name: reason})` says that a head is a target of another kind.
     """
     model = subject.model(optimizer="sgd", learning_rate=0.05, optimizer_kwargs={}, observers=[Comparable()]).double()
     candidates = pairs(model)
@@ -91,7 +92,9 @@ def following(subject: Subject) -> None:
     batches = loader([ready_made(subject.views(model, seed=step)) for step in range(STEPS)])
     subject.fit(model, data=batches, callbacks=[watch])
     states = [*watch.states, _parameters(model)]
-    problems = {pair.head: _problem(pair, states) for pair in candidates}
+    option = getattr(model.config, "momentum", None)  # the name that the field gives it
+    momentum = float(option) if isinstance(option, float | int) else None
+    problems = {pair.head: _problem(pair, states, momentum) for pair in candidates}
     found = {head: problem for head, problem in problems.items() if problem is not None}
     for head, problem in found.items():
         if problem and head not in declared:
@@ -103,7 +106,7 @@ def following(subject: Subject) -> None:
         raise NotApplicable("no head is a network that follows a trained one")
 
 
-def _problem(pair: _Pair, states: list[dict[str, Tensor]]) -> str | None:
+def _problem(pair: _Pair, states: list[dict[str, Tensor]], momentum: float | None) -> str | None:
     """Say how a head fails to follow; an empty string if it follows, None if it is a network of its own."""
     target = [torch.cat([state[name].flatten() for name in pair.names]) for state in states]
     online = [torch.cat([state[name].flatten() for name in pair.online]) for state in states]
@@ -116,6 +119,7 @@ def _problem(pair: _Pair, states: list[dict[str, Tensor]]) -> str | None:
             "starts elsewhere than the network that it follows; copy it where that is built (nn.MomentumTeacher), and "
             "leave its weights to the average"
         )
+    shares: list[float] = []
     for step, (old, new, goal) in enumerate(zip(target, target[1:], online[1:], strict=False), start=1):
         way, moved = goal - old, new - old
         share = float(moved @ way / way.square().sum().clamp(min=1e-30))
@@ -134,4 +138,15 @@ def _problem(pair: _Pair, states: list[dict[str, Tensor]]) -> str | None:
                 f"moves elsewhere than towards the network that it follows, by {rest:.2g} of step {step}: a part of it "
                 "is left out, or it follows the weights before the step"
             )
+        if shares and share > shares[-1] * (1 + ELSEWHERE):
+            return (
+                f"goes {share:.3g} of the way in step {step}, and {shares[-1]:.3g} in the one before: a momentum that "
+                "falls; is the schedule reversed?"
+            )
+        shares.append(share)
+    if shares and momentum is not None and abs(shares[0] - (1 - momentum)) > ELSEWHERE * (1 - momentum):
+        return (
+            f"goes {shares[0]:.4g} of the way in the first step, where momentum={momentum:g} says {1 - momentum:.4g}; "
+            "does the schedule begin with the step that was done?"
+        )
     return ""

@@ -19,6 +19,7 @@ from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.subject import BATCH, Subject, loader
 
 SAME = 1e-9
+PAIRED = 1e-6
 # Where a batch may hold labels.
 LABELS = ("y", "label", "labels", "target", "targets", "class", "classes")
 STEPS = 2  # before the look: away from what is alike in a network that was just made
@@ -44,7 +45,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 @check()
 def views(subject: Subject) -> None:
-    """The loss depends on each view, is not that of one view twice, and does not look at the order of the samples.
+    """The loss depends on each view, is not that of one view twice, and pairs the views of a sample, in any order.
 
     Why: a loss of one view with itself falls faster than any other, and learns nothing of invariance.
     Usual cause: `views[0]` where `views[1]` belongs, a loop that stops early, pairs that are shifted by a place. With
@@ -64,6 +65,11 @@ def views(subject: Subject) -> None:
         for pair in ([given[0], given[0]], [given[1], given[1]]):
             if _equal(loss, loss_of(model, [*pair, *given[2:]])):
                 raise CheckFailure("the loss is that of one view compared with itself; compare the two views")
+        elsewhere = loss_of(model, [given[0], given[1].roll(1, 0), *given[2:]])
+        if not asked.indices and torch.allclose(loss, elsewhere, rtol=PAIRED):
+            raise CheckFailure(
+                "the loss is the same where the second views belong to other samples; compare views of one sample"
+            )
         swapped = loss_of(model, [given[1], given[0], *given[2:]])
         if declared and not asked.draws and not torch.allclose(loss, swapped, rtol=1e-6):
             raise CheckFailure(

@@ -52,8 +52,16 @@ def _autocast(subject: Subject, dtype: torch.dtype) -> None:
     model.train()
     views = subject.views(model)
     wanted, direction = loss_and_gradient(copy.deepcopy(model), views)
+    word = str(dtype).removeprefix("torch.")
+    with torch.no_grad(), torch.autocast(model.device.type, dtype):
+        given, _ = copy.deepcopy(model).batch_loss(ready_made(views), 0)
+    if given.dtype not in (torch.float32, torch.float64):
+        raise CheckFailure(
+            f"under autocast to {word} the loss itself is {str(given.dtype).removeprefix('torch.')}, of three "
+            "decimals; compute it in float32: z.float(), with autocast off"
+        )
     loss, gradient = loss_and_gradient(copy.deepcopy(model), views, dtype=dtype)
-    _near(loss, gradient, wanted, direction, f"under autocast to {str(dtype).removeprefix('torch.')}")
+    _near(loss, gradient, wanted, direction, f"under autocast to {word}")
 
 
 @check()
@@ -130,3 +138,20 @@ def compiling(subject: Subject) -> None:
         if not torch.allclose(states[1][name], wanted, rtol=1e-4, atol=1e-5):
             worst = (states[1][name] - wanted).abs().max().item()
             raise CheckFailure(f"compiled, {name} ends elsewhere, by up to {worst:.3g}")
+
+
+@check()
+def constant_batch(subject: Subject) -> None:
+    """Where all samples of a batch are alike, loss and gradient are finite.
+
+    Why: blank frames, padding and a network that has just collapsed give such batches; one NaN ends the run.
+    Usual cause: a division by a deviation or a length without a small number below it, a square root at zero.
+    """
+    model = subject.model()
+    subject.fit(model, max_steps=2, max_epochs=-1)
+    model.train()
+    views = [view[:1].expand_as(view).contiguous() for view in subject.views(model)]
+    loss, gradient = loss_and_gradient(model, views)
+    if not loss.isfinite() or not gradient.isfinite().all():
+        what = f"the loss is {loss.item()}" if not loss.isfinite() else "the gradient is not finite"
+        raise CheckFailure(f"for a batch of one sample many times {what}; add a small number below divisions and roots")

@@ -107,23 +107,49 @@ def options(subject: Subject) -> None:
     if difference := base.difference(_Run(subject, plain)):
         raise CheckFailure(f"{difference} differs where each option is given as what it is by default")
     names = [name for name in cls.model_fields if name not in MethodConfig.model_fields or name in LOST]
-    contexts = [{}, *_contexts(subject, cls, config, names)]
+    # Alone, beside other choices of its own options, and beside a rate that follows a schedule.
+    contexts = [{}, *_contexts(cls, config, names), {"lr_schedule": "cosine"}]
+    bases = {0: base}
     for name in names:
-        acts = _acts(subject, cls, config, name, contexts, {0: base})
+        if same := _equal_choices(subject, cls, config, name, base):
+            raise CheckFailure(
+                f"{name}={same[0]} and {name}={same[1]} train alike; each choice must be another training"
+            )
+        acts = _acts(subject, cls, config, name, contexts, bases)
         if acts is None:
             continue
         if acts and name in declared:
             raise CheckFailure(f"{name} is declared to change nothing yet ({declared[name]}), and does; take it off")
         if not acts and name not in declared:
             raise CheckFailure(
-                f"{name} changes nothing in {4} steps, neither views nor heads, loss or weights; use it, take it "
+                f"{name} changes nothing in 4 steps, neither views nor heads, loss or weights; use it, take it "
                 f"out, or declare when it acts: declares = Declares(options={{{name!r}: ...}})"
             )
 
 
-def _contexts(
-    subject: Subject, cls: type[MethodConfig], config: MethodConfig, names: list[str]
-) -> list[dict[str, Any]]:
+def _equal_choices(
+    subject: Subject, cls: type[MethodConfig], config: MethodConfig, name: str, base: _Run
+) -> tuple[Any, Any] | None:
+    """Return two choices of an option that train alike; None where each differs from each."""
+    annotation = cls.model_fields[name].annotation
+    if get_origin(annotation) is not Literal or len(get_args(annotation)) < 3:
+        return None  # of two choices the other one is tried anyway
+    runs: list[tuple[Any, _Run]] = [(getattr(config, name), base)]
+    for choice in get_args(annotation):
+        if choice == getattr(config, name):
+            continue
+        try:
+            run = _Run(subject, {name: choice})
+        except SSLRegistryError:
+            continue  # not beside the other options
+        for other, earlier in runs:
+            if not run.difference(earlier):
+                return other, choice
+        runs.append((choice, run))
+    return None
+
+
+def _contexts(cls: type[MethodConfig], config: MethodConfig, names: list[str]) -> list[dict[str, Any]]:
     """Return other choices of other options: some options act beside one of them alone."""
     found = []
     for name in names:
