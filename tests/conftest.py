@@ -51,10 +51,8 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Block this project's own plugins, so that a test sees only what it makes."""
-    monkeypatch.setenv(
-        "SSL_REGISTRY_BLOCK",
-        "ssl-registry-barlow-twins,ssl-registry-byol,ssl-registry-simclr,ssl-registry-lfr,ssl-registry-vicreg",
-    )
+    plugins = Path(__file__).parents[1] / "plugins"
+    monkeypatch.setenv("SSL_REGISTRY_BLOCK", ",".join(f"ssl-registry-{folder.name}" for folder in plugins.iterdir()))
 
 
 @pytest.fixture(scope="session")
