@@ -18,6 +18,7 @@ SHIPPED = {
     "simclr": {"imagenet", "cifar10", "imagenette", "imagenette-dcl", "small", "har"},
     "simsiam": {"imagenet", "cifar10", "imagenette", "small"},
     "vicreg": {"imagenet", "cifar10", "imagenette", "small"},
+    "diet": {"small"},
     "lejepa": {"imagenette", "small"},
     "lfr": {"har", "income", "small"},
 }
