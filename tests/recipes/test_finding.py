@@ -19,6 +19,7 @@ SHIPPED = {
     "simsiam": {"imagenet", "cifar10", "imagenette", "small"},
     "vicreg": {"imagenet", "cifar10", "imagenette", "small"},
     "diet": {"small"},
+    "distill": {"small"},
     "lejepa": {"imagenette", "small"},
     "lfr": {"har", "income", "small"},
 }

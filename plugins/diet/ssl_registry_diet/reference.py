@@ -22,4 +22,5 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
         target = torch.full_like(scores, share / len(scores))
         target[number] += 1 - share
         total = total - (target * likelihood).sum()
-    return total / len(features)
+    mean: Tensor = total / len(features)
+    return mean
