@@ -1,11 +1,14 @@
-"""What dropping patches saves: a vision transformer on a quarter of its patches beside all, forward and backward."""
+"""What dropping patches saves: a vision transformer on a quarter of its patches beside all, and MAE's whole step."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import timm
 import torch
 from harness import Work, arguments, run
 
+from ssl_registry import Context, registry
 from ssl_registry.nn import random_mask, tokens
 
 SECTION = "Tokens"
@@ -40,6 +43,44 @@ def contenders(name: str, batch: int, device: str) -> Work:
     )
 
 
+def mae_step(name: str, batch: int, device: str, **decoder: int) -> Work:
+    """Return MAE's steps, decoder and optimizer included, with three quarters of the patches dropped, and one alone."""
+    images = torch.randn(batch, 3, 224, 224, device=device)
+
+    def stepper(mask_ratio: float) -> Callable[[], None]:
+        model = registry.create("mae", backbone=name, mask_ratio=mask_ratio, seed=0, **decoder).to(device).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+        generator = torch.Generator(device).manual_seed(0)
+        ctx = Context(0, 0, None, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
+
+        def step() -> None:
+            model.hook.compute_loss(model=model, views=[images], ctx=ctx).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    size = f"decoder {decoder['decoder_depth']} x {decoder['decoder_dim']}"
+    return Work(
+        f"MAE's step, {name}, {size}, batch {batch}",
+        {"147 of 196 patches dropped": stepper(0.75), "1 of 196 dropped": stepper(1 / 196)},
+        SECTION,
+        goal={"1 of 196 dropped": 2.0},
+        rounds=7,
+    )
+
+
 if __name__ == "__main__":
     options = arguments(__doc__, batch=8)
-    run([contenders("vit_small_patch16_224", options.batch, options.device)], options)
+    rest = options.batch, options.device
+    works = [
+        contenders("vit_small_patch16_224", *rest),
+        # A decoder as light beside the backbone as the paper's is beside ViT-L, and the paper's beside ViT-B.
+        mae_step(
+            "vit_tiny_patch16_224", options.batch, options.device, decoder_dim=64, decoder_depth=2, decoder_heads=4
+        ),
+        mae_step(
+            "vit_base_patch16_224", options.batch, options.device, decoder_dim=512, decoder_depth=8, decoder_heads=16
+        ),
+    ]
+    run(works, options)

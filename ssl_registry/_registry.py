@@ -24,8 +24,14 @@ __all__ = ["Registry", "registry", "with_local"]
 
 ClassT = TypeVar("ClassT", bound=type[Any])
 
-# Published by this project; a name that is not installed answers with its distribution.
-FIRST_PARTY = {"byol": "ssl-registry-byol", "simclr": "ssl-registry-simclr", "lfr": "ssl-registry-lfr"}
+# Published by this project; a name that is not installed answers with its distribution, ssl-registry-NAME.
+FIRST_PARTY = (
+    *("barlow-twins", "byol", "data2vec", "diet", "dino", "distill", "ijepa", "lejepa", "lfr", "mae", "moco"),
+    *("nnclr", "simclr", "simmim", "simsiam", "swav", "vicreg"),
+)
+HOW_TO_INSTALL = (
+    "pip install ssl-registry-byol for one of them, pip install 'ssl-registry[all]' for all of this project"
+)
 
 
 class Registry:
@@ -196,7 +202,10 @@ class Registry:
             raise ConfigError(f"num_samples={num_samples!r} must be a whole number of at least 1, or None")
         needs, modality = needs_of(cls), modality_of(input_shape)
         needs.check_modality(modality, owner=name)
-        backbone, backbone_kwargs = needs.choose_backbone(modality, backbone, backbone_kwargs)
+        shape = input_shape if image_size is None else (in_chans or 3, image_size, image_size)
+        backbone, backbone_kwargs = needs.choose_backbone(
+            modality, backbone, backbone_kwargs, image_shape=shape if modality == "image" else None
+        )
         spec = BackboneSpec(
             backbone=backbone,
             image_size=image_size,
@@ -256,13 +265,10 @@ class Registry:
     def _unknown(self, name: str, installed: list[MethodInfo]) -> str:
         known = [*self._local, *(info.name for info in installed)]
         if name in FIRST_PARTY:
-            return f"{name} is not installed; run: pip install {FIRST_PARTY[name]}"
+            return f"{name} is not installed; run: pip install ssl-registry-{name}"
         hint = did_you_mean(name, {*known, *FIRST_PARTY})
         if not known:
-            return (
-                f"no method {name!r}.{hint} No method is installed; "
-                f"methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}"
-            )
+            return f"no method {name!r}.{hint} No method is installed; methods are separate packages: {HOW_TO_INSTALL}"
         return f"no method {name!r} is installed.{hint} Installed: {_listed(known)}"
 
 

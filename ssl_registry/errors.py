@@ -16,6 +16,7 @@ __all__ = [
     "ContractError",
     "DataError",
     "ExportError",
+    "FeaturesNotFiniteError",
     "MethodNotFoundError",
     "MissingExtraError",
     "PluginError",
@@ -56,6 +57,10 @@ class BatchError(SSLRegistryError, TypeError):
 
 class DataError(SSLRegistryError, ValueError):
     """A source of samples cannot be read or used."""
+
+
+class FeaturesNotFiniteError(DataError):
+    """Features hold NaN or infinity: what measures them has no figures, and the training has probably diverged."""
 
 
 class ExportError(SSLRegistryError):

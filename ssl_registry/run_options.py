@@ -76,6 +76,12 @@ class RunOptions(DataOptions):
         None, ge=1, description="Passes over the data (default: 100, unless the trainer has a limit)."
     )
     batch_size: int = Field(256, ge=1, description="Samples of a step and process.")
+    large_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Samples of a step and process where the device holds batch_size of them alone: the loss is that "
+        "of all, and the network sees batch_size at a time, twice.",
+    )
     workers: int | None = Field(
         None,
         ge=0,
@@ -155,6 +161,17 @@ RESERVED = frozenset(RunOptions.model_fields) | {
 # what watch it trains. Anything else would make it another run, whose record says that it always was one.
 MAY_CHANGE = frozenset(
     {"data", "test_data", "data_root", "backbone", "start_from", "from_network", "epochs", "batch_size", "workers"}
-    | {"cache", "compile", "trainer", "knn", "probe_every", "probe_budget", "probe_samples", "guard", "logger"}
+    | {
+        "large_batch",
+        "cache",
+        "compile",
+        "trainer",
+        "knn",
+        "probe_every",
+        "probe_budget",
+        "probe_samples",
+        "guard",
+        "logger",
+    }
     | {"report", "checkpoint_every"}
 )

@@ -51,8 +51,9 @@ def make_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Block this project's own plugins, so that a test sees only what it makes."""
-    plugins = Path(__file__).parents[1] / "plugins"
-    monkeypatch.setenv("SSL_REGISTRY_BLOCK", ",".join(f"ssl-registry-{folder.name}" for folder in plugins.iterdir()))
+    from ssl_registry._registry import FIRST_PARTY
+
+    monkeypatch.setenv("SSL_REGISTRY_BLOCK", ",".join(f"ssl-registry-{name}" for name in FIRST_PARTY))
 
 
 @pytest.fixture(scope="session")

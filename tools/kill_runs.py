@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests/helpers"), str(ROOT / "examples/moco"), str(ROOT / "examples/dino")]
+sys.path[:0] = [str(ROOT / "tests/helpers")]
 
 import survival  # type: ignore[import-not-found]  # noqa: E402  # found by the line above
 
@@ -48,9 +48,8 @@ COMMON = (
     *("--probe_budget", "1000", "--probe_samples", "200", "--workers", "0"),
 )
 ACCUMULATE = ("--trainer.accumulate_grad_batches", "2")
-PLUGINS = "from ssl_registry import registry\nfrom ssl_registry_{0} import {1}\nregistry.register('{0}', {1})\n"
-MOCO = ("moco", "--plugin", "moco.py", "--queue_size", "256", "--hidden_dim", "16", "--projection_dim", "8")
-DINO = ("dino", "--plugin", "dino.py", "--hidden_dim", "16", "--bottleneck_dim", "8", "--prototypes", "32")
+MOCO = ("moco", "--queue_size", "256", "--hidden_dim", "16", "--projection_dim", "8")
+DINO = ("dino", "--hidden_dim", "16", "--bottleneck_dim", "8", "--prototypes", "32")
 SIMCLR = ("simclr", "--projection_dim", "8")
 
 
@@ -113,8 +112,6 @@ def finish(processes: list[Any]) -> list[int]:
 def prepare(folder: Path) -> None:
     """Write what the commands name."""
     (folder / "net.py").write_text(survival.NET)
-    (folder / "moco.py").write_text(PLUGINS.format("moco", "MoCo"))
-    (folder / "dino.py").write_text(PLUGINS.format("dino", "DINO"))
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 from PIL import Image
+from scipy.io import wavfile
 
 from ssl_registry.data import open_source
 from ssl_registry.errors import SSLRegistryError
@@ -134,6 +135,37 @@ def shards(*names: str, members: tuple[str, ...] = ("png", "cls")) -> Write:
                         archive.addfile(info, BytesIO(data))
 
     return write
+
+
+def recordings(suffix: str, *folders: str) -> Write:
+    """Write three recordings of two channels and several lengths into folders, a file each."""
+
+    def write() -> None:
+        for folder in folders:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for number in range(3):
+                x = np.arange(2.0 * (40 + 10 * number)).reshape(-1, 2)  # [time, channels]
+                name = f"{folder}/{number}{suffix}"
+                if suffix == ".wav":
+                    wavfile.write(name, 16_000, x.astype(np.int16))
+                elif suffix == ".npy":
+                    np.save(name, x.T.astype(np.float32))
+                else:
+                    frame = pd.DataFrame({"time": np.arange(len(x)), "x": x[:, 0], "y": x[:, 1]})
+                    if suffix == ".csv":
+                        frame.to_csv(name, index=False)
+                    else:
+                        frame.to_parquet(name, index=False)
+
+    return write
+
+
+def moments(rows: Mapping[str, int], *, labels: bool = True) -> Write:
+    """Write a table of moments: so many for each sample."""
+    lines = [f"{name},{at},{at}.5,{name[0]}" for name, count in rows.items() for at in range(count)]
+    cut = lines if labels else [line.rpartition(",")[0] for line in lines]
+    head = "sample,time,x,label" if labels else "sample,time,x"
+    return text("\n".join([head, *cut]) + "\n")
 
 
 def links(target: str, *names: str) -> Write:
@@ -284,6 +316,62 @@ OTHERS = [
 ]
 
 
+ONE_A_CLASS = {"a1": 30, "a2": 44, "b1": 25, "b2": 61}
+WINDOW, HALF = {"window_length": 20}, {"window_length": 20, "window_stride": 10}
+RAGGED = [np.arange(2.0 * length).reshape(2, length) for length in (30, 44, 25, 61)]
+PADDED = np.stack([np.pad(one, ((0, 0), (0, 61 - one.shape[1])), constant_values=np.nan) for one in RAGGED])
+RECORDINGS = [
+    Layout("a folder of CSV, of several lengths", "walks", recordings(".csv", "walks")),
+    Layout("the same, cut into windows", "walks", recordings(".csv", "walks"), WINDOW),
+    Layout("class folders of CSV", "gait", recordings(".csv", "gait/walk", "gait/run"), HALF),
+    Layout("class folders of Parquet", "gait", recordings(".parquet", "gait/walk", "gait/run"), WINDOW),
+    Layout("class folders of `.npy`", "gait", recordings(".npy", "gait/walk", "gait/run"), WINDOW),
+    Layout("class folders of WAV", "words", recordings(".wav", "words/yes", "words/no"), WINDOW),
+    Layout(
+        "`train/` and `test/` with class folders",
+        "gait",
+        recordings(".csv", *[f"gait/{p}/{c}" for p in ("train", "test") for c in ("walk", "run")]),
+        WINDOW,
+    ),
+    Layout(
+        "WAV beside a table of them",
+        "words",
+        both(recordings(".wav", "words/yes", "words/no"), lambda: Path("words/info.csv").write_text("a\n1\n")),
+        WINDOW,
+    ),
+    Layout("recordings shorter than the window", "walks", recordings(".csv", "walks"), {"window_length": 50}),
+    Layout("one row a moment, samples of several lengths", "x.csv", moments(ONE_A_CLASS)),
+    Layout("the same, in windows that overlap", "x.csv", moments(ONE_A_CLASS), HALF),
+    Layout(
+        "one long recording whose label changes",
+        "x.csv",
+        text("time,x,label\n" + "".join(f"{i},{i % 7},{'walk' if i < 50 else 'run'}\n" for i in range(100))),
+        WINDOW,
+    ),
+    Layout("a file a recording, without class folders", "walks/*.csv", recordings(".csv", "walks"), WINDOW),
+    Layout(
+        "`numpy.savez(path, *signals, y=labels)`",
+        "x.npz",
+        lambda: np.savez("x.npz", *RAGGED, y=np.array([0, 0, 1, 1])),
+        WINDOW,
+    ),
+    Layout("signals filled up with NaN", "x.npz", arrays(X=PADDED, y=np.array([0, 0, 1, 1])), WINDOW),
+    Layout(
+        "signals filled up, and `lengths`",
+        "x.npz",
+        arrays(X=np.nan_to_num(PADDED), lengths=np.array([30, 44, 25, 61])),
+        WINDOW,
+    ),
+    Layout(
+        "lists of several lengths",
+        "x.parquet",
+        parquet({"x": [one.tolist() for one in RAGGED], "label": [0, 0, 1, 1]}, "x.parquet"),
+        WINDOW,
+    ),
+    Layout("signals of one length, cut into shorter ones", "x.npz", arrays(X=np.zeros((6, 2, 50)), y=Y[:6]), WINDOW),
+]
+
+
 def outcome(layout: Layout) -> str:
     """Open a layout in a folder of its own; return the line that tells what was decided, or the error."""
     with TemporaryDirectory() as folder, chdir(folder):
@@ -296,13 +384,22 @@ def outcome(layout: Layout) -> str:
         return told.replace(f"{Path(folder).resolve()}{os.sep}", "").replace(f"{folder}{os.sep}", "")
 
 
+SECTIONS = {
+    "Folders of images": FOLDERS,
+    "Tables": TABLES,
+    "Recordings": RECORDINGS,
+    "Arrays and shards": OTHERS,
+}
+
+
 def page() -> str:
     """Return the page."""
     lines = [HEAD]
-    for title, layouts in (("Folders of images", FOLDERS), ("Tables", TABLES), ("Arrays and shards", OTHERS)):
+    for title, layouts in SECTIONS.items():
         lines.append(f"## {title}\n\n| what you have | `--data` | what comes of it |\n|---|---|---|")
         for layout in layouts:
             words = {"test_data": "--data.test", "label_column": "--data.label"}
+            words |= {"window_length": "--data.window", "window_stride": "--data.stride"}
             given = " ".join([layout.data, *(f"{words[name]} {value}" for name, value in layout.options.items())])
             told = outcome(layout).replace("|", "\\|").replace("*", "\\*").replace("\\*\\*error\\*\\*", "**error**")
             lines.append(f"| {layout.what} | `{given}` | {told} |")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["one_line", "printable", "tell"]
+__all__ = ["in_unicode", "one_line", "printable", "tell"]
 
 
 def printable(text: str) -> str:
@@ -16,6 +16,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def in_unicode(name: str) -> str:
+    r"""Return a file's name without what is no UTF-8, which Python keeps as halves of characters that no file takes.
+
+    >>> in_unicode("caf\udce9.png"), in_unicode("café.png")
+    ('caf\\xe9.png', 'café.png')
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def tell(line: str) -> None:

@@ -1,7 +1,8 @@
 """The command line ``ssl-registry``: one file a command, each imported only when it runs.
 
 `main` knows the commands by name and docstring alone, so ``ssl-registry list`` and ``--help`` load no torch.
-A user's mistake is one line on stderr and exit code 2; ``--debug`` shows the traceback behind it.
+A user's mistake is one line on stderr and exit code 2. Any other error is one line and exit code 1, which names plugin,
+hook and line where it is a plugin's. ``--debug`` shows the traceback behind both.
 """
 
 from __future__ import annotations
@@ -82,15 +83,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         # About a file: a name that is too long, a folder that may not be entered, a disk that is full.
-        if debug or error.filename is None:
+        if debug:
             raise
         from ssl_registry._system.terminal import one_line
+        from ssl_registry.cli.faults import describe_fault
 
-        print(one_line(f"ssl-registry {command}: {error.filename}: {error.strerror}"), file=sys.stderr)
+        words = describe_fault(error) if error.filename is None else f"{error.filename}: {error.strerror}"
+        print(one_line(f"ssl-registry {command}: {words}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"ssl-registry {command}: stopped", file=sys.stderr)
         return 130
+    except Exception as error:  # of a plugin, of a network of one's own, or nobody foresaw it
+        if debug:
+            raise
+        from ssl_registry._system.terminal import one_line
+        from ssl_registry.cli.faults import describe_fault
+
+        print(one_line(f"ssl-registry {command}: {describe_fault(error)}"), file=sys.stderr)
+        return 1
 
 
 def _run_plugin_files(arguments: list[str]) -> list[str]:

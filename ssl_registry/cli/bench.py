@@ -91,6 +91,7 @@ def _fill(suite: Suite, out: Path, methods: list[str], data: list[str], seeds: i
         folder = out / method.replace(":", "-") / Path(source).stem / f"seed-{seed}"
         cell, found = run_cell(folder, method, arguments, protocols=suite.protocols)
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.accuracy["last"].items())
+        figures = "diverged: weights or features are not finite" if cell.diverged else figures
         how = "finished before" if found else "trained"
         line = f"[{number}/{len(planned)}] {method} on {source}, seed {seed}: {how}; {figures}"
         print(printable(line), file=sys.stderr)

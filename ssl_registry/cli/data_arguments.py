@@ -16,7 +16,8 @@ PATH = "a run's folder, a checkpoint, an export, or with --backbone a file of we
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 # What the commands after training take of the run's options.
 DATA_OPTIONS = (
-    *("data", "label_column", "test_data", "drop_columns", "data_root", "modality", "image_size"),
+    *("data", "label_column", "test_data", "drop_columns", "window_length", "window_stride"),
+    *("data_root", "modality", "image_size"),
     *("batch_size", "workers"),
 )
 

@@ -11,7 +11,7 @@ from argparse import ArgumentTypeError
 from dataclasses import asdict
 from typing import cast
 
-from ssl_registry._registry import FIRST_PARTY
+from ssl_registry._registry import HOW_TO_INSTALL
 from ssl_registry.cli.entries import checked, list_entries
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.discovery.entry_points import EntryInfo
@@ -66,7 +66,7 @@ def _print(found: list[EntryInfo]) -> None:
     if methods:
         _print_table(methods, "method")
     else:
-        print(f"No method is installed. Methods are separate packages: pip install {' '.join(FIRST_PARTY.values())}")
+        print(f"No method is installed. Methods are separate packages: {HOW_TO_INSTALL}")
     if others:
         print("\nPlugins also add:")
         _print_table(others, "name", with_kind=True)

@@ -64,7 +64,8 @@ def _in_words(needs: dict[str, Any]) -> str:
     'images; a backbone with tokens; default backbone vit_tiny_patch16_224'
     """
     words = [" or ".join(f"{modality}s" for modality in needs["modalities"])]
-    words += ["a backbone with tokens"] if needs["tokens"] else []
+    hiding = {"keep": " that can be dropped", "mask": " that can be masked"}.get(needs["tokens"], "")
+    words += [f"a backbone with tokens{hiding}"] if needs["tokens"] else []
     if needs["backbone"]:
         listed = ", ".join(f"{key}={value!r}" for key, value in needs["backbone_kwargs"].items())
         words.append(f"default backbone {needs['backbone']}" + (f" ({listed})" if listed else ""))

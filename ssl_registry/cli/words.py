@@ -12,7 +12,13 @@ __all__ = ["dashed", "normalized_words", "take"]
 
 VIEWS = "--views."
 # Short names of options about the data; `--data` itself takes a value.
-SHORT = {"--data.label": "--label_column", "--data.test": "--test_data", "--data.drop": "--drop_columns"}
+SHORT = {
+    "--data.label": "--label_column",
+    "--data.test": "--test_data",
+    "--data.drop": "--drop_columns",
+    "--data.window": "--window_length",
+    "--data.stride": "--window_stride",
+}
 DROP = "--drop_columns"
 
 

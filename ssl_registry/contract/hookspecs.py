@@ -143,11 +143,11 @@ class MethodSpec:
         """Name what does not train in this epoch. First result; called at each epoch's start, after `on_epoch_start`.
 
         Returns:
-            Names among ``"backbone"``, the keys of ``model.heads``, and parts inside of heads with dots
-            (``"prototypes.last_layer"``). The core turns their gradients off, puts them in eval mode, and later gives
-            back exactly what it took. A dict says the mode of each: ``{"predictors": "train"}`` stops their gradients
-            alone, and BatchNorm's statistics and dropout go on; ``"eval"`` is what a name alone means. A part inside of
-            one in eval mode is in eval mode.
+            Names among ``"backbone"``, the keys of ``model.heads``, and parts inside of both with dots
+            (``"prototypes.last_layer"``, ``"backbone.patch_embed"``). The core turns their gradients off, puts them in
+            eval mode, and later gives back exactly what it took. A dict says the mode of each: ``{"predictors":
+            "train"}`` stops their gradients alone, and BatchNorm's statistics and dropout go on; ``"eval"`` is what a
+            name alone means. A part inside of one in eval mode is in eval mode.
         """
 
     @hookspec

@@ -5,9 +5,10 @@ It is read before anything is built, by commands that import no torch too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ssl_registry.errors import ConfigError, did_you_mean
 
@@ -18,6 +19,11 @@ MODALITIES = {1: "table", 2: "signal", 3: "image"}
 # Small networks that suit a first look; a method names another in its `Needs`.
 DEFAULT_BACKBONES = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
 TOKEN_BACKBONE = "vit_small_patch16_224"  # instead of the ResNet, for methods that work on tokens
+# A default vision transformer has the largest of these patches that fills the image and leaves a grid of 7 x 7: of 14 x
+# 14 at 224 pixels (Dosovitskiy et al., 2020, arXiv:2010.11929), of 8 x 8 at 32 (solo-learn's MAE on CIFAR-10).
+PATCH_SIZES = (16, 8, 4)
+LEAST_GRID = 7
+PATCH_IN_NAME = re.compile(r"vit_\w*_patch(\d+)")
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Needs:
         modalities: kinds of samples that it takes: of ``image``, ``signal`` and ``table``. Others are refused before
             anything is built.
         tokens: whether it works on the backbone's tokens: the patches of a vision transformer, the steps of a signal
-            encoder. A backbone without them, such as a ResNet, is refused.
+            encoder. A backbone without them, such as a ResNet, is refused. ``"keep"`` and ``"mask"`` say that the
+            method gives ``model.tokens`` this argument, which not every backbone with tokens takes.
         backbone: the backbone where the user names none, for samples of the first of ``modalities``; samples of the
             others, and of the first if it is None, get the core's own default.
         backbone_kwargs: further arguments of that backbone, where the user gives none.
@@ -37,12 +44,14 @@ class Needs:
         >>> needs = Needs(modalities=("image",), tokens=True, backbone="vit_tiny_patch16_224")
         >>> needs.choose_backbone("image", None, None)
         ('vit_tiny_patch16_224', {})
+        >>> needs.choose_backbone("image", None, None, image_shape=(3, 32, 32))
+        ('vit_tiny_patch16_224', {'patch_size': 4})
         >>> needs.choose_backbone("image", "vit_base_patch16_224", None)
         ('vit_base_patch16_224', {})
     """
 
     modalities: Sequence[str] = ("image", "signal", "table")
-    tokens: bool = False
+    tokens: bool | Literal["keep", "mask"] = False
     backbone: str | None = None
     backbone_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -53,8 +62,8 @@ class Needs:
             return f"modalities={self.modalities!r} must be a tuple of {', '.join(known)}, with at least one of them"
         if unknown := [word for word in self.modalities if word not in known]:
             return f"modalities holds {unknown[0]!r}.{did_you_mean(str(unknown[0]), known)} Known: {', '.join(known)}"
-        if not isinstance(self.tokens, bool):
-            return f"tokens={self.tokens!r} must be True or False"
+        if not isinstance(self.tokens, bool) and self.tokens not in ("keep", "mask"):
+            return f"tokens={self.tokens!r} must be True or False, or 'keep' or 'mask' where patches are hidden"
         if self.backbone is not None and not (isinstance(self.backbone, str) and self.backbone):
             return f"backbone={self.backbone!r} must be the name of a backbone, or None"
         if not isinstance(self.backbone_kwargs, Mapping) or not _is_plain(self.backbone_kwargs):
@@ -75,22 +84,33 @@ class Needs:
             raise ConfigError(f"{owner} does not take {modality}s; it takes {accepted}")
 
     def choose_backbone(
-        self, modality: str, backbone: Any, backbone_kwargs: Mapping[str, Any] | None
+        self,
+        modality: str,
+        backbone: Any,
+        backbone_kwargs: Mapping[str, Any] | None,
+        *,
+        image_shape: Sequence[int] | None = None,
     ) -> tuple[Any, dict[str, Any] | None]:
         """Return backbone and its arguments: as the user gave them, and by default the method's or the core's.
+
+        Where the method works on tokens, a default vision transformer gets smaller patches for small images.
 
         Args:
             modality: of the samples.
             backbone: a name, a module, or None for the default.
             backbone_kwargs: what the user gave; None for nothing.
+            image_shape: (channels, height, width) of the samples, where they are images of a known size.
         """
         own = self.backbone if modality == self.modalities[0] else None
+        is_default = backbone is None
         if backbone is None:
             general = TOKEN_BACKBONE if self.tokens and modality == "image" else DEFAULT_BACKBONES[modality]
             backbone = own or general
         if backbone_kwargs is None and isinstance(backbone, str):
             # Arguments of a backbone belong to the backbone that they were written for.
             backbone_kwargs = self.backbone_kwargs if backbone == own else {}
+            if self.tokens and is_default and image_shape is not None:
+                backbone_kwargs = {**_smaller_patches(backbone, image_shape), **backbone_kwargs}
         return backbone, None if backbone_kwargs is None else dict(backbone_kwargs)
 
 
@@ -111,6 +131,21 @@ def modality_of(input_shape: Sequence[int] | None) -> str:
         ('signal', 'image')
     """
     return "image" if input_shape is None else MODALITIES.get(len(input_shape), "image")
+
+
+def _smaller_patches(backbone: str, image_shape: Sequence[int]) -> dict[str, int]:
+    """Return the size of a vision transformer's patches where images need smaller ones than its name says.
+
+    >>> [_smaller_patches("vit_small_patch16_224", (3, side, side)) for side in (224, 96, 32, 16)]
+    [{}, {'patch_size': 8}, {'patch_size': 4}, {'patch_size': 4}]
+    """
+    found = PATCH_IN_NAME.match(backbone)
+    *_, height, width = image_shape
+    fitting = [size for size in PATCH_SIZES if height % size == 0 and width % size == 0]
+    if found is None or not fitting:
+        return {}
+    size = next((size for size in fitting if min(height, width) // size >= LEAST_GRID), fitting[-1])
+    return {"patch_size": size} if size < int(found[1]) else {}
 
 
 def _is_plain(value: object) -> bool:

@@ -15,7 +15,7 @@ __all__ = ["LABELS", "Roles", "is_index", "plain_name", "read_roles"]
 LABELS = ("label", "labels", "target", "targets", "class", "y", "fine_label", "coarse_label")
 # Names of a column that tells the part of each row, by 0 and 1 or by words: see `arrays.labels`.
 IS_TEST, PARTS = "is_test", ("split", "part", "partition", "subset")
-SAMPLE, TIME = "sample", "time"
+SAMPLE, TIME = "sample", ("time", "timestamp", "datetime")
 # What pandas, R and databases write beside the data. Of the second the values must tell: see `Roles.identifiers`.
 INDEX = re.compile(r"(__index_level_\d+__|unnamed:? ?[\d.]*(_level_\d+)?|level_\d+|rownames?|row[ _.]?names?|)")
 IDENTIFIER = re.compile(r"(.*[ _])?(id|idx|index|uuid|guid|rowid|row|row number)|.*[a-z]Id")
@@ -61,16 +61,24 @@ def is_index(name: object) -> bool:
     return INDEX.fullmatch(str(name).strip().lower()) is not None
 
 
-def read_roles(names: Sequence[str], options: DataOptions, *, where: str, indices: Collection[str] = ()) -> Roles:
+def read_roles(
+    names: Sequence[str],
+    options: DataOptions,
+    *,
+    where: str,
+    indices: Collection[str] = (),
+    moments: bool = False,
+) -> Roles:
     """Tell what each column is, by its name and by what the user says.
 
-    With a column ``sample`` rows are moments of signals: ``time`` orders them, and ``y`` is a channel.
+    With a column ``sample`` rows are moments of signals: ``time`` or ``timestamp`` orders them, ``y`` is a channel.
 
     Args:
         names: of the columns, in order.
         options: ``label_column`` and ``drop_columns`` are the user's.
         where: the file, for messages.
         indices: columns that the file itself marks as an index.
+        moments: rows are moments of a recording even without a column ``sample``.
 
     Raises:
         DataError: if two columns have one name, or a column that the user names is not there.
@@ -91,9 +99,10 @@ def read_roles(names: Sequence[str], options: DataOptions, *, where: str, indice
     left = [name for name in left if not is_index(name) and name not in indices]
     plain = {name: plain_name(name) for name in left}
     sample = next((name for name in left if plain[name] == SAMPLE), None)
-    time = next((name for name in left if sample is not None and plain[name] == TIME), None)
+    moments = moments or sample is not None
+    time = next((name for name in left if moments and plain[name] in TIME), None)
     part = next((name for known in (IS_TEST, *PARTS) for name in left if plain[name] == known), None)
-    words = [word for word in LABELS if sample is None or word != "y"]  # beside x and z, a signal's y is a channel
+    words = [word for word in LABELS if not moments or word != "y"]  # beside x and z, a signal's y is a channel
     labels = [name for word in words for name in left if plain[name] == word]
     if label is None and labels:
         label = labels[0]

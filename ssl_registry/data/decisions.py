@@ -39,6 +39,7 @@ class Decisions:
     more: list[str] = field(default_factory=list)
     _parts: list[str] = field(default_factory=list)
     _held_out: int | None = None
+    _whole: bool = False
 
     def add_part(self, name: str, samples: int, *, files: int = 0, unlabeled: int = 0) -> None:
         """Tell a part.
@@ -53,14 +54,16 @@ class Decisions:
         words = [_counted(files, "file")] if files and not drawn else []
         words.append(_counted(samples, "sample"))
         if unlabeled:
-            words.append(f"{unlabeled} of them without a label")
+            measured = "" if name == "train" else ", which nothing measures"
+            words.append(f"{unlabeled} of them without a label{measured}")
         if drawn:
-            words.append(f"held out of the train part with seed {self._held_out}")
+            whole = "whole recordings " if self._whole else ""
+            words.append(f"{whole}held out of the train part with seed {self._held_out}")
         self._parts.append(f"{name}: {', '.join(words)}")
 
-    def hold_out(self, seed: int) -> None:
-        """Tell that the test part was drawn from the train part."""
-        self._held_out = seed
+    def hold_out(self, seed: int, *, recordings: bool = False) -> None:
+        """Tell that the test part was drawn from the train part, by samples or by whole recordings."""
+        self._held_out, self._whole = seed, recordings
 
     def line(self) -> str:
         """Return all of it as one line."""

@@ -39,8 +39,9 @@ class SourceKind:
         extra: the extra of this package that it needs.
         local: whether it only reads files of this machine, for the core's kinds: of others, a run that names one asks
             for ``--trust`` before it is opened again.
-        takes: those of the options ``modality``, ``label_column``, ``drop_columns`` and ``test_data`` that mean
-            something to it; the others are refused before it is opened. Default: all of them.
+        takes: those of the options ``modality``, ``label_column``, ``drop_columns``, ``test_data``,
+            ``window_length`` and ``window_stride`` that mean something to it; the others are refused before it is
+            opened. Default: all of them.
 
     Example:
         >>> kind = SourceKind("hdf5", "signals in HDF5", open=print, matches=lambda spec: spec.endswith(".h5"))
@@ -56,7 +57,9 @@ class SourceKind:
     names: Callable[[], Iterable[str]] = tuple
     extra: str = ""
     local: bool = False
-    takes: tuple[str, ...] = ("modality", "label_column", "drop_columns", "test_data")
+    takes: tuple[str, ...] = (
+        *("modality", "label_column", "drop_columns", "test_data", "window_length", "window_stride"),
+    )
 
     @property
     def described(self) -> str:

@@ -23,6 +23,8 @@ NOT_FOR_ALL = {
     "label_column": ("--data.label", "names a column of a table or an array; {what} has none"),
     "drop_columns": ("--data.drop", "names columns of a table; {what} has none"),
     "test_data": ("--data.test", "names a test part of one's own; {what} has its own"),
+    "window_length": ("--data.window", "cuts signals; {what} has none"),
+    "window_stride": ("--data.stride", "cuts signals; {what} has none"),
 }
 
 
@@ -74,6 +76,24 @@ class DataOptions(BaseModel):
         (),
         description="Columns of a table that are no features, with commas.",
         json_schema_extra={"flags": ["--data.drop"]},
+    )
+    window_length: int | None = Field(
+        None,
+        ge=2,
+        le=2**24,
+        strict=True,
+        description="Cut signals into windows of so many moments (time steps); needed where recordings have several "
+        "lengths.",
+        json_schema_extra={"flags": ["--data.window"]},
+    )
+    window_stride: int | None = Field(
+        None,
+        ge=1,
+        le=2**24,
+        strict=True,
+        description="Moments from the start of one window to that of the next (default: those of a window, which do "
+        "not overlap then).",
+        json_schema_extra={"flags": ["--data.stride"]},
     )
     seed: int = Field(0, ge=0, strict=True, description="Which samples are held out; a run gives its own seed.")
 
@@ -132,11 +152,13 @@ class DataOptions(BaseModel):
 
         Args:
             what: the user opens.
-            taken: those of ``modality``, ``label_column``, ``drop_columns`` and ``test_data`` that mean something.
+            taken: those of ``modality`` and of the options in `NOT_FOR_ALL` that mean something.
 
         Raises:
             ConfigError: naming the option.
         """
+        if self.window_stride is not None and self.window_length is None:
+            raise ConfigError("--data.stride goes with --data.window: how long is a window?")
         if "modality" not in taken:
             self.require_images(what)
         for name, (flag, reason) in NOT_FOR_ALL.items():

@@ -70,6 +70,10 @@ class SampleSet(Dataset[Any]):
         """Return the sample's place in the file that all parts were read from; None where its own place will do."""
         return None
 
+    def window(self, index: int) -> dict[str, Any]:
+        """Return where a window lies: ``recording``, its name, and ``start``, its first moment; empty for others."""
+        return {}
+
     def holds_bytes(self) -> bool:
         """Whether samples are uint8; the default looks at the first one."""
         sample = self[0]
@@ -155,6 +159,9 @@ class _Chosen(_Adapted):
     def row(self, index: int) -> int | None:
         return self.whole.row(self.indices[index])
 
+    def window(self, index: int) -> dict[str, Any]:
+        return self.whole.window(self.indices[index])
+
     def fingerprint(self) -> str | None:
         whole = self.whole.fingerprint()
         return None if whole is None else content_hash([whole, torch.as_tensor(self.indices)])
@@ -173,6 +180,6 @@ def content_hash(parts: Sequence[str | Tensor | None]) -> str:
             if part.numel():
                 digest.update(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         else:
-            digest.update(f"{part}\0".encode())
+            digest.update(f"{part}\0".encode(errors="surrogateescape"))  # names of files may be no UTF-8
     found: str = digest.hexdigest()
     return found

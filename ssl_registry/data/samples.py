@@ -22,15 +22,26 @@ class Origin(NamedTuple):
         files: that were read.
         file: of each sample, the number of its file, [N].
         row: of each sample, its number among the rows of all files, [N].
+        start: of windows that were cut from recordings, the first moment of each, [N]; None of other samples.
+        recording: the name of the recording of each window, [N], where a file holds several.
     """
 
     files: tuple[str, ...]
     file: NDArray[np.int64]
     row: NDArray[np.int64]
+    start: NDArray[np.int64] | None = None
+    recording: NDArray[np.str_] | None = None
 
     def chosen(self, rows: NDArray[Any]) -> Origin:
         """Return the origin of some of the samples, by number or mask."""
-        return Origin(self.files, self.file[rows], self.row[rows])
+        start, recording = self.start, self.recording
+        return Origin(
+            self.files,
+            self.file[rows],
+            self.row[rows],
+            None if start is None else start[rows],
+            None if recording is None else recording[rows],
+        )
 
 
 class Batch(NamedTuple):
@@ -92,6 +103,15 @@ class Samples(SampleSet):
     def row(self, index: int) -> int | None:
         """Return its number among the rows of all files."""
         return None if self.origin is None else int(self.origin.row[index])
+
+    def window(self, index: int) -> dict[str, Any]:
+        """Return recording and first moment of a window."""
+        found: dict[str, Any] = {}
+        if self.origin is not None and self.origin.recording is not None:
+            found["recording"] = str(self.origin.recording[index])
+        if self.origin is not None and self.origin.start is not None:
+            found["start"] = int(self.origin.start[index])
+        return found
 
     @property
     def nbytes(self) -> int:

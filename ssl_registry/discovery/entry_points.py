@@ -110,7 +110,9 @@ def _installed(kinds: Sequence[str]) -> Iterator[EntryInfo]:
             # The text alone: to parse every distribution's entry points and metadata takes ten times as long.
             kind = _first_kind(kinds, distribution.read_text("entry_points.txt") or "")
             if kind is not None:
-                providers.setdefault(distribution.metadata["Name"] or "", kind)
+                name = distribution.metadata.get("Name") or ""
+                # A stale egg-info spells it with underscores: it is the same distribution.
+                providers.setdefault(canonicalize_name(name), kind)
         except Exception as error:  # a foreign distribution's files may hold anything
             yield from _unreadable(distribution, kinds, error)
     for name, kind in providers.items():
@@ -134,8 +136,8 @@ def _entries_of(distribution: Any, kinds: Sequence[str]) -> list[EntryInfo]:
             _class_of(kind)(
                 name=normalized(entry_point.name),
                 distribution=metadata["Name"],
-                version=_one_line(metadata["Version"]),
-                summary=_one_line(metadata["Summary"]),
+                version=_one_line(metadata.get("Version")),
+                summary=_one_line(metadata.get("Summary")),
                 target=entry_point.value,
                 requires=_core_requirement(metadata.get_all("Requires-Dist") or []),
                 kind=kind,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ssl_registry.errors import ConfigError, DataError
+from ssl_registry.errors import ConfigError, DataError, FeaturesNotFiniteError
 from ssl_registry.model.batches import describe
 
 __all__ = ["knn_accuracy", "knn_predict"]
@@ -204,7 +204,7 @@ def _check_features(name: str, features: Tensor) -> None:
     # The extremes show every NaN and infinity, and need no copy of the features.
     if not all(bool(extreme.isfinite()) for extreme in features.aminmax()):
         bad = (~features.isfinite()).any(1).nonzero()[:, 0]
-        raise DataError(
+        raise FeaturesNotFiniteError(
             f"{name} has NaN or infinite values in {len(bad)} of {len(features)} rows, first in row "
             f"{int(bad[0])}; look at the input there, or for a training that diverged"
         )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_registry.data.source import Task
-from ssl_registry.errors import DataError
+from ssl_registry.errors import DataError, FeaturesNotFiniteError
 from ssl_registry.model.batches import describe
 
 __all__ = ["Task", "check_targets", "encode", "labeled_only", "task_of"]
@@ -50,7 +50,7 @@ def check_targets(features: Tensor, targets: Tensor | None, *, part: str) -> tup
     if features.ndim != 2 or 0 in features.shape:
         raise DataError(f"the {part} features are {describe(features)}; they must be [samples, features], not empty")
     if not bool(features.isfinite().all()):
-        raise DataError(f"the {part} features hold NaN or infinity; look for a training that diverged")
+        raise FeaturesNotFiniteError(f"the {part} features hold NaN or infinity; look for a training that diverged")
     if targets is None:
         raise DataError(f"the {part} part has no labels; a probe needs data with labels, such as class folders")
     if len(targets) != len(features):

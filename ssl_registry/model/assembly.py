@@ -47,7 +47,7 @@ def assemble(
         if seed is not None:
             torch.manual_seed(seed)
         built = spec.build()
-        if needs_of(method).tokens:
+        if needs_of(method).tokens in (True, "keep"):
             _check_tokens(info, built)
         token_dim, token_grid = _measured_tokens(method, hooks, info, built)
         measured = {"token_dim": token_dim, "token_grid": token_grid, "num_samples": num_samples}
@@ -55,6 +55,9 @@ def assemble(
     if view_policy is None:
         size = built.input_shape[-1] if len(built.input_shape) == 3 else None
         view_policy = hooks.build_views(image_size=size) or ViewPolicy.plain()
+        if len(built.input_shape) == 3 and built.input_shape[1] != size:
+            # Images that are not square keep their shape.
+            view_policy = view_policy.model_copy(update={"image_size": None})
     view_policy = view_policy.adapted(built.input_shape)
     check_view_shapes(built.module, built.input_shape, view_policy.own_shapes(built.input_shape))
     for note in view_policy.notes(built.input_shape):
@@ -83,7 +86,8 @@ def _check_tokens(info: MethodInfo, built: Backbone) -> None:
         return
     name = built.record.name or built.record.class_name
     instead = {
-        3: "a vision transformer, such as backbone='vit_small_patch16_224' (ssl-registry backbones 'vit*' lists more)",
+        3: "a vision transformer, such as backbone='vit_small_patch16_224', 'eva02_small_patch14_224' or "
+        "'vit_small_patch16_dinov3' (ssl-registry backbones 'vit*' lists more)",
         2: "backbone='signal_encoder'",
     }.get(len(built.input_shape), "images or signals")
     raise BackboneError(
@@ -97,13 +101,14 @@ def _measured_tokens(
 ) -> tuple[int | None, tuple[int, ...] | None]:
     """Measure the backbone's tokens for a method that works on them or whose `build_heads` asks for them."""
     asked = {name for implementation in hooks.build_heads.get_hookimpls() for name in implementation.argnames}
-    if not needs_of(method).tokens and asked.isdisjoint({"token_dim", "token_grid"}):
+    needed = needs_of(method).tokens
+    if not needed and asked.isdisjoint({"token_dim", "token_grid"}):
         return None, None
     try:
-        width, grid = measure_tokens(built.module, built.input_shape)
+        width, grid = measure_tokens(built.module, built.input_shape, needed if isinstance(needed, str) else None)
     except BackboneError as error:
         raise BackboneError(f"{info.name} works on the backbone's tokens: {error}") from error
-    if needs_of(method).tokens and grid == (1, 1):
+    if needed and grid == (1, 1):
         raise BackboneError(
             f"{info.name} works on the backbone's tokens: samples of {' x '.join(map(str, built.input_shape))} are a "
             f"single patch of {built.record.title}; give a larger --image-size, or a backbone with smaller patches"
@@ -115,13 +120,21 @@ def _build_heads(
     hooks: Any, info: MethodInfo, built: Backbone, overrides: dict[str, nn.Module], **measured: Any
 ) -> dict[str, nn.Module]:
     given = Overrides(overrides)
-    heads = hooks.build_heads(
-        backbone=built.module,
-        feature_dim=built.feature_dim,
-        input_shape=built.input_shape,
-        overrides=given,
-        **measured,
-    )
+    try:
+        heads = hooks.build_heads(
+            backbone=built.module,
+            feature_dim=built.feature_dim,
+            input_shape=built.input_shape,
+            overrides=given,
+            **measured,
+        )
+    except RuntimeError as error:
+        if "alloc" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise BackboneError(
+            f"{info.name}: the heads do not fit into memory: they grow with the backbone's {built.feature_dim:,} "
+            "features, often with the square; give a backbone that pools its output"
+        ) from error
     if not isinstance(heads, dict) or not all(isinstance(head, nn.Module) for head in heads.values()):
         raise ContractError(
             f"{info.name}: build_heads must return a dict of nn.Modules by name, it returned {describe(heads)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -346,6 +347,12 @@ def list_backbones(pattern: str = "*") -> dict[str, str]:
     return {name: origins[name] for name in sorted(fnmatch.filter(origins, pattern))}
 
 
+def _where(error: BaseException) -> str:
+    """Return an error of somebody else's code with the line that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})"
+
+
 def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Module:
     """Build what ``file.py:name`` gives, with weights that repeat with the seed."""
     factory = load_object(name)
@@ -353,7 +360,10 @@ def own_backbone(name: str, kwargs: dict[str, Any] | None, seed: int) -> nn.Modu
         return factory
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = factory(**(kwargs or {}))
+        try:
+            module = factory(**(kwargs or {}))
+        except Exception as error:  # it is the user's, who must hear where it went wrong
+            raise BackboneError(f"{name} cannot be built: {_where(error)}") from error
     if not isinstance(module, nn.Module):
         raise BackboneError(f"{name} gives a {type(module).__name__}, not an nn.Module")
     return module

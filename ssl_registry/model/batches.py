@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ssl_registry.errors import BatchError
 
-__all__ = ["check_finite", "read_batch"]
+__all__ = ["check_finite", "check_range", "read_batch"]
 
 MOST_NUMBERS = 5  # of samples, in a message
 
@@ -64,6 +65,27 @@ def check_finite(x: Tensor, indices: Sequence[int] | None = None) -> None:
         f"samples hold NaN or infinity: number {', '.join(map(str, numbers[:MOST_NUMBERS]))}{more} of "
         f"{'the batch' if indices is None else 'the source'}; mend or remove them"
     )
+
+
+def check_range(images: Tensor) -> None:
+    """Refuse images that are neither floats in [0, 1] nor integers from 0 to 255; waits for the device.
+
+    Args:
+        images: [batch, channels, height, width].
+
+    Raises:
+        BatchError: with their range.
+    """
+    if images.dtype == torch.bool:
+        return
+    low, high = (float(value) for value in torch.aminmax(images))
+    most = 1 if images.is_floating_point() else 255
+    if low < 0 or high > most:
+        raise BatchError(
+            "expected images in [0, 1], or integers from 0 to 255, and got "
+            f"{str(images.dtype).removeprefix('torch.')} from {low:.3g} to {high:.3g}; give uint8 or floats in [0, 1], "
+            "and the normalisation to the view policy: ViewPolicy(..., mean=..., std=...)"
+        )
 
 
 def _inputs(batch: Any, input_shape: tuple[int, ...]) -> list[Tensor]:

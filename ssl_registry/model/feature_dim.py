@@ -12,7 +12,7 @@ import copy
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.nn import Tokens, evaluating, tokens
+from ssl_registry.nn import Tokens, embedding_dim, evaluating, tokens
 
 __all__ = ["FeaturePool", "measure", "measure_tokens"]
 
@@ -54,6 +54,11 @@ class FeaturePool(nn.Module):
     def tokens(self, x: Tensor, **request: Any) -> Tokens:
         """Return the tokens of the module inside; arguments as `ssl_registry.nn.tokens`, which calls it."""
         return tokens(self.module, x, **request)
+
+    @property
+    def embedding_dim(self) -> int | None:
+        """The width of a mask token for the module inside, where it is not that of the tokens."""
+        return embedding_dim(self.module, 0) or None
 
     def pool(self, out: Any) -> Tensor:
         """Make a vector of each sample's output.
@@ -99,22 +104,25 @@ def measure(module: nn.Module, shape: tuple[int, ...], pooling: str) -> tuple[nn
     return FeaturePool(module, channels_last=len(shape) == 3, pooling=pooling) if dense else module, found[1]
 
 
-def measure_tokens(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+def measure_tokens(
+    module: nn.Module, shape: tuple[int, ...], hiding: Literal["keep", "mask"] | None = None
+) -> tuple[int, tuple[int, ...]]:
     """Return the width of a backbone's patch tokens, and their grid.
 
     Args:
         module: a backbone.
         shape: of one sample.
+        hiding: how patches will be hidden from it.
 
     Raises:
-        BackboneError: if it has no tokens.
+        BackboneError: if it has no tokens, or its patches cannot be hidden so.
 
     Example:
         >>> from ssl_registry.nn import SignalEncoder
         >>> measure_tokens(SignalEncoder(9), (9, 128))
         (128, (18,))
     """
-    return _measured(module, shape, _token_shape)
+    return _measured(module, shape, partial(_token_shape, hiding=hiding))
 
 
 def _measured(module: nn.Module, shape: tuple[int, ...], ask: Callable[[nn.Module, Tensor], Measured]) -> Measured:
@@ -166,9 +174,15 @@ def _features(module: nn.Module, sample: Tensor, pooling: str) -> tuple[bool, tu
     return True, tuple(FeaturePool(module, channels_last=sample.ndim == 4, pooling=pooling).pool(out).shape)
 
 
-def _token_shape(module: nn.Module, sample: Tensor) -> tuple[int, tuple[int, ...]]:
+def _token_shape(module: nn.Module, sample: Tensor, hiding: str | None) -> tuple[int, tuple[int, ...]]:
     out = tokens(module, sample)
-    return out.patches.shape[-1], out.grid
+    batch, patches, width = out.patches.shape
+    if hiding == "keep":
+        tokens(module, sample, keep=torch.zeros(batch, 1, dtype=torch.int64, device=sample.device))
+    if hiding == "mask":
+        mask = torch.ones(batch, patches, dtype=torch.bool, device=sample.device)
+        tokens(module, sample, mask=mask, mask_token=sample.new_zeros(embedding_dim(module, width)))
+    return width, out.grid
 
 
 def _copy_without_numbers(module: nn.Module) -> nn.Module:

@@ -32,8 +32,8 @@ class FrozenParts:
         """Freeze what is named, and nothing else.
 
         Args:
-            named: ``"backbone"``, keys of ``heads``, or parts of a head as ``"head.part"``; or these with their modes,
-                ``"eval"`` or ``"train"``. A name alone means ``"eval"``.
+            named: ``"backbone"``, keys of ``heads``, or parts of either as ``"backbone.part"`` and ``"head.part"``; or
+                these with their modes, ``"eval"`` or ``"train"``. A name alone means ``"eval"``.
             backbone, heads: where they are looked up.
             owner: the method's name, for messages.
 
@@ -46,18 +46,19 @@ class FrozenParts:
             raise ContractError(
                 f"{owner}: frozen_modules says {modes[wrong[0]]!r} of {wrong[0]!r}; modes are 'eval' and 'train'"
             )
-        parts = {name for name, _ in heads.named_modules() if name} | {"backbone"}
-        if unknown := sorted(names - parts):
+        # The backbone first: a head of that name is known by it no longer.
+        parts = dict(heads.named_modules()) | dict(backbone.named_modules(prefix="backbone"))
+        parts.pop("", None)
+        if unknown := sorted(names - parts.keys()):
             raise ContractError(
                 f"{owner}: frozen_modules names {unknown[0]!r}.{did_you_mean(unknown[0], parts)} "
-                f"There are: {', '.join(sorted({'backbone', *heads}))}, and what is inside of heads: head.part"
+                f"There are: {', '.join(sorted({'backbone', *heads}))}, and what is inside of them: head.part"
             )
         if modes == {name: mode for name, (_, mode, _) in self._held.items()}:
             return
         self.release()
         for name, mode in sorted(modes.items()):
-            part = backbone if name == "backbone" else heads.get_submodule(name)
-            self._held[name] = part, mode, freeze(part, mode)
+            self._held[name] = parts[name], mode, freeze(parts[name], mode)
 
     def rest(self) -> None:
         """Put what rests in evaluation mode back into it, after the whole model was set to train."""

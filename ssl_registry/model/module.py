@@ -16,11 +16,13 @@ import copy
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -30,10 +32,11 @@ from ssl_registry.contract.context import Context
 from ssl_registry.contract.validation import bind
 from ssl_registry.data.loading.loader import ResumableLoader
 from ssl_registry.discovery.entry_points import MethodInfo
-from ssl_registry.errors import BatchError, ContractError
-from ssl_registry.model.batches import check_finite, describe, read_batch
+from ssl_registry.errors import BatchError, ConfigError, ContractError
+from ssl_registry.model.batches import check_finite, check_range, describe, read_batch
 from ssl_registry.model.drawing import BatchPlace, NoIndices, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
+from ssl_registry.model.micro_batches import in_micro_batches, twins
 from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
 from ssl_registry.model.product import NetworkName, check_network, find_product
 from ssl_registry.model.step_values import StepValues
@@ -77,6 +80,10 @@ class SSLModule(LightningModule):
         num_samples: of the training source; None where it is not known.
         observers: objects whose hooks are called beside the method's.
         seed: of every random draw of training.
+
+    Attributes:
+        micro_batch: the most samples that backbone and target see at once; a larger batch goes through them in parts,
+            twice, with the loss and the gradient of the whole. None: all of them.
     """
 
     def __init__(
@@ -112,11 +119,13 @@ class SSLModule(LightningModule):
         self.num_samples = num_samples
         self.observers = list(observers)
         self.seed = seed
+        self.micro_batch: int | None = None
         self._hooks = bind(method, self.observers)
         self._frozen = FrozenParts()
         self._values: StepValues | None = None
         self._product_name = "backbone"
         self._max_steps: int | None = None
+        self._batches: float = 0  # of the first epoch
         self._generator: torch.Generator | None = None
         self._checked_range = False
 
@@ -182,15 +191,21 @@ class SSLModule(LightningModule):
         """Map raw inputs to features, in evaluation mode and without gradient.
 
         Args:
-            x: [batch, *input_shape] or one sample of input_shape; images as uint8 or as floats in [0, 1], which
-                the view policy resizes and normalises as in training.
+            x: [batch, *input_shape] or one sample of input_shape; images as integers from 0 to 255 or as floats in
+                [0, 1], which the view policy resizes and normalises as in training.
             network: ``product``, or ``backbone`` where that is another.
 
         Returns:
             [batch, feature_dim], or [feature_dim] for one sample, in float32.
+
+        Raises:
+            BatchError: for samples of another shape, or images that are neither.
         """
         single = x.ndim == len(self.input_shape)
         (batch,) = read_batch(x.unsqueeze(0) if single else x, self.input_shape)
+        if batch.ndim == 4 and not (self.view_policy.is_plain and self.view_policy.mean is None):
+            check_finite(batch)
+            check_range(batch)
         chosen = self.network(network)
         with evaluating(chosen), torch.compiler.set_stance("force_eager"):
             features: Tensor = chosen(self._cast(self.view_policy.prepare(batch.to(self.device)))).float()
@@ -217,7 +232,7 @@ class SSLModule(LightningModule):
                 "or is everything frozen in this epoch?"
             )
         # Lightning writes every n steps and spends a millisecond on each call: call only when it writes.
-        if self.logs_this_step:
+        if self._trainer is not None and self.logs_this_step:
             self.log_dict({**values, **self._rates(), **self._data_wait()})
             self.log("train_loss", loss.detach(), prog_bar=True)
         return loss
@@ -284,7 +299,8 @@ class SSLModule(LightningModule):
 
     def _loss(self, views: list[Tensor], ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         try:
-            result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
+            with self._parts_of(views):
+                result = self.hook.compute_loss(model=self, views=views, ctx=ctx)
         except ValueError as error:
             if len(views[0]) == 1 and "more than 1 value per channel" in str(error):
                 raise BatchError(
@@ -301,6 +317,12 @@ class SSLModule(LightningModule):
                 f"it returned {came}"
             )
         return loss, {name: value.detach() if isinstance(value, Tensor) else value for name, value in values.items()}
+
+    def _parts_of(self, views: list[Tensor]) -> AbstractContextManager[None]:
+        """Let the networks take a batch in parts, where it is larger than they are to see at once."""
+        if self.micro_batch is None or len(views[0]) <= self.micro_batch:
+            return nullcontext()
+        return in_micro_batches(twins(self.backbone, self.heads), self.micro_batch)
 
     # Keys and parameters of views are numpy's numbers, which dynamo cannot trace where the whole module is compiled.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -328,14 +350,8 @@ class SSLModule(LightningModule):
             return
         self._checked_range = True
         images = batch.given[0]
-        if images.is_floating_point():
-            check_finite(images, batch.fields.get("indices"))
-            low, high = torch.aminmax(images)
-            if low < 0 or high > 1:
-                raise BatchError(
-                    f"views are drawn from images in [0, 1], these reach from {low:.3g} to {high:.3g}; give uint8 or "
-                    "floats in [0, 1], and the normalisation to the view policy: ViewPolicy(..., mean=..., std=...)"
-                )
+        check_finite(images, batch.fields.get("indices"))
+        check_range(images)
 
     # --- where the run stands -----------------------------------------------------------------------------
 
@@ -452,15 +468,25 @@ class SSLModule(LightningModule):
             BatchError: for several loaders, whose batches would be taken for views of each other.
         """
         _check_one_loader(self.trainer)
-        steps = self.trainer.estimated_stepping_batches
-        self._max_steps = None if math.isinf(steps) else int(steps)
+        self._max_steps = _run_length(self.trainer)
+        self._batches = self.trainer.num_training_batches
         check_schedule(self.config, self._max_steps)
         self.hook.on_fit_start(model=self, sample=self._sample, ctx=self._context(FIT_START))
         # An epoch that is resumed in its midst has no `on_train_epoch_start`.
         self._freeze_for_epoch()
 
     def on_train_epoch_start(self) -> None:
-        """Call the method's `on_epoch_start`, and freeze what it wants frozen in this epoch."""
+        """Call the method's `on_epoch_start`, and freeze what it wants frozen in this epoch.
+
+        Raises:
+            BatchError: if loaders are made anew and have another length: schedules count on the first one's.
+        """
+        counted = self._max_steps is not None and self.trainer.max_steps == -1
+        if counted and self.trainer.num_training_batches != self._batches:
+            raise BatchError(
+                f"epoch {self.current_epoch} has {self.trainer.num_training_batches} batches, the first one had "
+                f"{self._batches}; the schedules need the number of steps beforehand: give the Trainer max_steps"
+            )
         self.hook.on_epoch_start(model=self, sample=self._sample, ctx=self._context(EPOCH_START))
         self._freeze_for_epoch()
 
@@ -534,6 +560,17 @@ class SSLModule(LightningModule):
 
     # --- saving -------------------------------------------------------------------------------------------
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Lightning's way to build a module, which needs the method that this one is given.
+
+        Raises:
+            ConfigError: naming `Registry.load`, which builds it.
+        """
+        raise ConfigError(
+            f"{cls.__name__} is opened by its record: ssl_registry.registry.load({str(checkpoint_path)!r})"
+        )
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record where the model comes from, in plain values."""
         checkpoint[RECORD_KEY] = make_record(self).model_dump()
@@ -563,6 +600,22 @@ def _check_one_loader(trainer: Trainer) -> None:
             f"fit was given {len(loaders)} loaders, whose batches would be taken for views of each other; give one, "
             "over torch.utils.data.ConcatDataset([...]) of the data sets"
         )
+
+
+def _run_length(trainer: Trainer) -> int | None:
+    """Return the optimizer steps of a run; None where its end is not known: no limit, or a loader without length."""
+    steps = trainer.estimated_stepping_batches
+    callbacks = getattr(trainer, "callbacks", ())  # set in a helper: mypy does not see it
+    scheduler = next((one for one in callbacks if isinstance(one, GradientAccumulationScheduler)), None)
+    if math.isinf(steps) or steps < 0:  # Lightning says -1 of loaders without length
+        return None
+    if scheduler is None or not trainer.max_epochs or trainer.max_epochs < 0:
+        return int(steps)
+    # Lightning counts as if the first epoch's accumulation held.
+    batches = trainer.num_training_batches
+    epochs = range(trainer.max_epochs)
+    counted = sum(math.ceil(batches / scheduler.get_accumulate_grad_batches(epoch)) for epoch in epochs)
+    return counted if trainer.max_steps == -1 else min(counted, trainer.max_steps)
 
 
 def _apart(loader: Any) -> Any:

@@ -159,9 +159,15 @@ def check_schedule(config: MethodConfig, max_steps: int | None) -> None:
         ConfigError: saying what to give.
     """
     if config.lr_schedule == "cosine" and max_steps is None:
-        raise ConfigError("lr_schedule=cosine needs a run with an end: give the Trainer max_epochs or max_steps")
+        raise ConfigError(
+            "lr_schedule=cosine needs a run with an end: give the Trainer max_epochs or max_steps, max_steps where the "
+            "loader has no length"
+        )
     if config.final_weight_decay is not None and max_steps is None:
-        raise ConfigError("final_weight_decay needs a run with an end: give the Trainer max_epochs or max_steps")
+        raise ConfigError(
+            "final_weight_decay needs a run with an end: give the Trainer max_epochs or max_steps, max_steps where the "
+            "loader has no length"
+        )
 
 
 def lr_factor(step: int, schedule: str, warmup_steps: int, max_steps: int | None, *, floor: float = 0.0) -> float:

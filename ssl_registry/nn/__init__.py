@@ -14,11 +14,14 @@
 - `sinkhorn`: `sinkhorn`, assignments that use all prototypes equally
 - `similarity`: `NegativeCosineSimilarity`, the loss of BYOL and SimSiam
 - `koleo`: `koleo_loss`, features spread evenly over the sphere
+- `contrast`: `info_nce`, each query finds its key among others
+- `crops`: `forward_crops`, views of several sizes through a network
+- `cross_views`: `cross_view_entropy`, one view's assignment predicted from the other views
 - `repeated`: `RepeatedModuleList`
 - `functions`: `as_module`, a function made a module
-- `tokens`: `tokens`, what a network computes before it pools, of all patches or some; `MaskToken`
+- `tokens`: `tokens`, what a network computes before it pools, of all patches or some; `MaskToken`, `embedding_dim`
 - `masks`: `random_mask`, `block_mask`, `multi_block_masks`
-- `patches`: `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
+- `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
 - `decoder`: `TokenDecoder`, `sine_cosine_positions`
 
 Nothing here knows a method, Lightning or the registry.
@@ -28,7 +31,10 @@ from __future__ import annotations
 
 from ssl_registry.nn.center import Center
 from ssl_registry.nn.collect import StepCollector, not_collecting
+from ssl_registry.nn.contrast import info_nce
 from ssl_registry.nn.covariance import off_diagonal_squares
+from ssl_registry.nn.crops import forward_crops
+from ssl_registry.nn.cross_views import cross_view_entropy
 from ssl_registry.nn.decoder import TokenDecoder, sine_cosine_positions
 from ssl_registry.nn.encoders import SignalEncoder, TableEncoder
 from ssl_registry.nn.freezing import Frozen, FrozenModuleList, evaluating, freeze
@@ -38,14 +44,14 @@ from ssl_registry.nn.heads import MLP
 from ssl_registry.nn.koleo import koleo_loss
 from ssl_registry.nn.masks import BlockMasks, PatchMask, block_mask, multi_block_masks, random_mask
 from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
-from ssl_registry.nn.patches import normalize_patches, patchify, select_patches, unpatchify
+from ssl_registry.nn.patches import normalize_patches, patch_sides, patchify, select_patches, unpatchify
 from ssl_registry.nn.prototypes import Prototypes
 from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
 from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
 from ssl_registry.nn.similarity import NegativeCosineSimilarity
 from ssl_registry.nn.sinkhorn import sinkhorn
-from ssl_registry.nn.tokens import MaskToken, Tokens, tokens
+from ssl_registry.nn.tokens import MaskToken, Tokens, embedding_dim, tokens
 
 __all__ = [
     "MLP",
@@ -71,16 +77,21 @@ __all__ = [
     "as_module",
     "block_mask",
     "cosine_schedule",
+    "cross_view_entropy",
     "deactivate_requires_grad",
+    "embedding_dim",
     "evaluating",
+    "forward_crops",
     "freeze",
     "gather",
+    "info_nce",
     "koleo_loss",
     "linear_schedule",
     "multi_block_masks",
     "normalize_patches",
     "not_collecting",
     "off_diagonal_squares",
+    "patch_sides",
     "patchify",
     "random_mask",
     "rank",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ssl_registry.errors import BackboneError
 from ssl_registry.nn.heads import MLP
@@ -27,13 +28,17 @@ class SignalEncoder(nn.Module):
         channels: output channels of each block.
         kernel_size: of every convolution; padded by half of it, so any length from 1 on can be encoded.
         dropout: probability after the first block.
+        max_steps: features stand for so many steps in time at most: of longer signals, as many neighboring steps as
+            needed are averaged. Published lengths, 128 and 178, have 18 and 24. None flattens whatever there is, and
+            heads grow with the square of a signal's length.
         length: samples in time of the signals to come, only to know ``out_features`` beforehand; signals of
             another length are encoded all the same.
 
     Attributes:
         out_features: width of the output for signals of ``length``, or None if that was not given.
 
-    Input and output: [batch, in_chans, time] to [batch, channels[-1] * steps]; `features_at` tells the width.
+    Input and output: [batch, in_chans, time] to [batch, channels[-1] * steps]; `features_at` tells the width. Tokens
+    are those before the averaging.
 
     Raises:
         BackboneError: for arguments out of range, or an input of another shape.
@@ -52,17 +57,19 @@ class SignalEncoder(nn.Module):
         channels: Sequence[int] = (32, 64, 128),
         kernel_size: int = 8,
         dropout: float = 0.35,
+        max_steps: int | None = 32,
         length: int | None = None,
     ) -> None:
         super().__init__()
-        if not channels or min(in_chans, kernel_size, *channels) < 1:
+        if not channels or min(in_chans, kernel_size, *channels, 1 if max_steps is None else max_steps) < 1:
             raise BackboneError(
-                f"in_chans={in_chans}, channels={tuple(channels)}, kernel_size={kernel_size} will not do; "
-                "each number must be at least 1, and there must be one block or more"
+                f"in_chans={in_chans}, channels={tuple(channels)}, kernel_size={kernel_size}, max_steps={max_steps} "
+                "will not do; each number must be at least 1, and there must be one block or more"
             )
         self.in_chans = in_chans
         self.channels = tuple(channels)
         self.kernel_size = kernel_size
+        self.max_steps = max_steps
         layers: list[nn.Module] = []
         width = in_chans
         for block, out in enumerate(channels):
@@ -89,11 +96,18 @@ class SignalEncoder(nn.Module):
         for _ in self.channels:
             convolved = length + 2 * (self.kernel_size // 2) - self.kernel_size + 1
             length = convolved // 2 + 1
-        return self.channels[-1] * length
+        return self.channels[-1] * -(-length // self._averaged(length))
+
+    def _averaged(self, steps: int) -> int:
+        """Return how many neighboring steps become one."""
+        return 1 if self.max_steps is None else -(-steps // self.max_steps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, in_chans, time] to [batch, features]."""
-        return self._behind_blocks(x)[-1].flatten(1)
+        out = self._behind_blocks(x)[-1]
+        if (averaged := self._averaged(out.shape[-1])) > 1:
+            out = F.avg_pool1d(out, averaged, ceil_mode=True)
+        return out.flatten(1)
 
     def tokens(
         self,

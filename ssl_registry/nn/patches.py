@@ -7,7 +7,35 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-__all__ = ["normalize_patches", "patchify", "select_patches", "unpatchify"]
+from ssl_registry.errors import BackboneError
+
+__all__ = ["normalize_patches", "patch_sides", "patchify", "select_patches", "unpatchify"]
+
+
+def patch_sides(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
+    """Return the size of the patches that a backbone has on a grid.
+
+    Args:
+        shape: of one sample, (channels, height, width) or (channels, time): ``input_shape`` of `build_heads`.
+        grid: patches along each axis: ``token_grid`` of `build_heads`.
+
+    Returns:
+        (height, width) or (steps,) of a patch, as `patchify` takes it.
+
+    Raises:
+        BackboneError: if such patches do not fill the sample.
+
+    Example:
+        >>> patch_sides((3, 224, 320), (14, 20))
+        (16, 16)
+    """
+    sides = tuple(shape[1:])
+    if len(sides) != len(grid) or any(side % steps for side, steps in zip(sides, grid, strict=True)):
+        raise BackboneError(
+            f"a grid of {' x '.join(map(str, grid))} tokens does not fill samples of {' x '.join(map(str, sides))}; "
+            "give an image_size that is a multiple of the backbone's patches"
+        )
+    return tuple(side // steps for side, steps in zip(sides, grid, strict=True))
 
 
 def patchify(x: Tensor, patch_size: int | Sequence[int]) -> Tensor:

@@ -97,9 +97,11 @@ def read_feature_map(
 
     Arguments, result and errors are those of `ssl_registry.nn.tokens`.
     """
-    # A mask token behind the stem, as SimMIM puts it into Swin, would be taken from here.
-    refuse_hiding(network, keep, mask)
-    final, maps = network.forward_intermediates(x, indices=None if layers else 1)
+    if keep is None and mask is not None and is_staged(network):
+        final, maps = _masked_stages(network, x, mask, mask_token)
+    else:
+        refuse_hiding(network, keep, mask)
+        final, maps = network.forward_intermediates(x, indices=None if layers else 1)
     rows, columns = maps[-1].shape[-2:]
     if not isinstance(final, Tensor) or (final.ndim == 3 and final.shape[1] < rows * columns):
         raise BackboneError(
@@ -118,6 +120,50 @@ def read_feature_map(
     return Tokens(final[:, :prefix], final[:, prefix:], (rows, columns), behind)
 
 
+def is_staged(network: nn.Module) -> bool:
+    """Whether a mask token can be put behind its stem: Swin and ConvNeXt of timm, whose stems cut patches apart."""
+    from timm.layers import PatchEmbed
+    from timm.models.convnext import ConvNeXt
+    from timm.models.swin_transformer import SwinTransformer
+    from timm.models.swin_transformer_v2 import SwinTransformerV2
+
+    computed = getattr(type(network), "forward_features", None)
+    if computed is ConvNeXt.forward_features:
+        first: Any = network.stem[0]  # type: ignore[index]  # a Sequential
+        return isinstance(first, nn.Conv2d) and first.kernel_size == first.stride
+    swins = (SwinTransformer.forward_features, SwinTransformerV2.forward_features)
+    return computed in swins and isinstance(network.patch_embed, PatchEmbed)
+
+
+def _masked_stages(network: Any, x: Tensor, mask: Tensor, mask_token: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+    """Compute what ``forward_intermediates`` returns, with the mask token in place of what the stem gives.
+
+    Source: SimMIM (Xie et al., 2021, arXiv:2111.09886, section 3.2), whose unit of masking is the stride of the last
+    stage, 32 pixels.
+    """
+    swin = hasattr(network, "patch_embed")
+    stem, stages = (network.patch_embed, network.layers) if swin else (network.stem, network.stages)
+    stride = network.feature_info[-1]["reduction"]
+    if any(side % stride for side in x.shape[-2:]):
+        raise BackboneError(
+            f"images of {x.shape[-2]} x {x.shape[-1]} pixels cannot be masked in {type(network).__name__}, whose last "
+            f"stage has a stride of {stride}; give an image_size that is a multiple of it"
+        )
+    rows, columns = (side // stride for side in x.shape[-2:])
+    x = stem(x) if swin else stem(x).permute(0, 2, 3, 1)  # [B, H, W, D]
+    _check_choice(None, mask, mask_token, batch=len(x), patches=rows * columns, dim=x.shape[-1])
+    if mask_token is not None:
+        unit = x.shape[1] // rows
+        here = mask.view(-1, rows, columns).repeat_interleave(unit, 1).repeat_interleave(unit, 2)
+        x = torch.where(here.unsqueeze(-1), mask_token.flatten().to(x.dtype), x)
+    x = x if swin else x.permute(0, 3, 1, 2)
+    maps = []
+    for stage in stages:
+        x = stage(x)
+        maps.append(x.permute(0, 3, 1, 2) if swin else x)
+    return (network.norm if swin else network.norm_pre)(x), maps
+
+
 def refuse_hiding(network: nn.Module, keep: Tensor | None, mask: Tensor | None) -> None:
     """Refuse to drop or mask patches in a network that computes neighbors together.
 
@@ -128,7 +174,7 @@ def refuse_hiding(network: nn.Module, keep: Tensor | None, mask: Tensor | None) 
         raise BackboneError(
             f"{type(network).__name__} cannot {'drop' if keep is not None else 'mask'} patches, because it computes "
             "neighboring positions together; use a vision transformer of timm with plain patches, such as "
-            "vit_small_patch16_224, or a module of your own with a method `tokens`"
+            "vit_small_patch16_224, or a module of your own with a method `tokens`; a Swin or ConvNeXt takes mask"
         )
 
 

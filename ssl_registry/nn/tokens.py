@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.nn.token_readers import Tokens, read_feature_map, read_transformer
+from ssl_registry.nn.token_readers import Tokens, is_staged, read_feature_map, read_transformer
 
-__all__ = ["MaskToken", "Tokens", "tokens"]
+__all__ = ["MaskToken", "Tokens", "embedding_dim", "tokens"]
 
 
 def tokens(
@@ -31,8 +31,8 @@ def tokens(
     - A ``VisionTransformer`` or ``Eva`` of timm, with learned, fixed or rotary positions, registers, or neither
       class token nor registers: its tokens behind the last norm. Where timm puts that norm behind the pooling
       (``fc_norm``), each token goes through it.
-    - Another network of timm (ResNet, ConvNeXt, Swin): the positions of its last feature map. It refuses ``keep``
-      and ``mask``.
+    - Another network of timm (ResNet, ConvNeXt, Swin): the positions of its last feature map. It refuses ``keep``, and
+      but for Swin and ConvNeXt ``mask``.
     - `SignalEncoder`: its steps in time; it refuses them too.
     - A module with a method ``tokens(x, *, keep, mask, mask_token, layers)`` that returns `Tokens`: what that returns.
 
@@ -48,8 +48,10 @@ def tokens(
             the first block, so they cost nothing there: MAE (He et al., 2021, arXiv:2111.06377, section 3). Prefix
             tokens always stay.
         mask: True where an embedded patch is replaced by ``mask_token``, [batch, N] bool. It happens before positions
-            are added, so the network knows where a masked patch is: BEiT (Bao et al., 2021, arXiv:2106.08254).
-        mask_token: the learned vector, [dim]; see `MaskToken`.
+            are added, so the network knows where a masked patch is: BEiT (Bao et al., 2021, arXiv:2106.08254). In a
+            Swin or a ConvNeXt it happens behind the stem, to all that is under a position of the last feature map:
+            SimMIM (Xie et al., 2021, arXiv:2111.09886).
+        mask_token: the learned vector, [`embedding_dim`]; see `MaskToken`.
         layers: numbers of blocks (of a convolutional network: stages) whose patch tokens are returned too; -1 is the
             last one. They are as the block leaves them, without the last norm.
 
@@ -81,7 +83,7 @@ class MaskToken(nn.Module):
     A module rather than a parameter, so that it can be a head, and that FSDP2 can shard it.
 
     Args:
-        dim: width of the network's tokens.
+        dim: width of the network's embedded patches, `embedding_dim`.
 
     Returns the vector [dim] when it is called. It starts from a normal distribution of standard deviation 0.02,
     as in MAE (He et al., 2021, arXiv:2111.06377, the authors' code).
@@ -99,6 +101,25 @@ class MaskToken(nn.Module):
         """Return the vector."""
         # A copy: FSDP2 frees the parameter itself when this returns.
         return self.weight.clone()
+
+
+def embedding_dim(network: nn.Module, token_dim: int) -> int:
+    """Return the width that a mask token needs: that of the embedded patches, which may be less than the tokens'.
+
+    Args:
+        network: a backbone. One of yours tells its width in an attribute ``embedding_dim``.
+        token_dim: the width of its tokens, which is returned where it has no other.
+
+    Example:
+        >>> import timm
+        >>> embedding_dim(timm.create_model("swin_tiny_patch4_window7_224", depths=(1, 1, 1, 1)), 768)
+        96
+    """
+    told: Any = getattr(network, "embedding_dim", None)
+    if isinstance(told, int):
+        return told
+    stages: Any = network.feature_info if is_staged(network) else None
+    return token_dim if stages is None else int(stages[0]["num_chs"])
 
 
 def _reader(network: nn.Module) -> Callable[..., Tokens]:

@@ -14,6 +14,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.checkpoint.weights import WEIGHT_FILES, find_weights, is_foreign
 from ssl_registry.data import DataOptions, Source, open_source
+from ssl_registry.data.images.in_color import in_color
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.errors import CheckpointError, ConfigError, DataError
 from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
@@ -120,6 +121,8 @@ class OpenedRun:
         label_column: str | None = None,
         test_data: str | None = None,
         drop_columns: Sequence[str] = (),
+        window_length: int | None = None,
+        window_stride: int | None = None,
         holdout: float | None = None,
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
@@ -132,6 +135,7 @@ class OpenedRun:
             image_size: side of the images; default: what the model was trained with.
             data_root, modality: see `open_source`; default: as the run was told.
             label_column, test_data, drop_columns: see `DataOptions`; default: as the run was told, for its own data.
+            window_length, window_stride: see `DataOptions`; default: as the run was told, for other data too.
             holdout: see `open_source`; default: as the run was told.
 
         Raises:
@@ -140,7 +144,12 @@ class OpenedRun:
             TrustError: if the run's settings name a command or an address, without ``data`` or trust.
         """
         if isinstance(data, Source):
-            asked = {"label_column": label_column, "test_data": test_data, "drop_columns": tuple(drop_columns)}
+            asked: dict[str, Any] = {
+                "label_column": label_column,
+                "test_data": test_data,
+                "drop_columns": tuple(drop_columns),
+            }
+            asked |= {"window_length": window_length, "window_stride": window_stride}
             data.check_options({"image_size": image_size, "data_root": data_root, "modality": modality, **asked})
             return self._fitting(data)
         settings = RunOptions(data=None) if self.settings is None else self.settings.run
@@ -159,6 +168,7 @@ class OpenedRun:
             label_column=of_run.label_column if label_column is None else label_column,
             test_data=of_run.test_data if test_data is None else test_data,
             drop_columns=drop_columns or of_run.drop_columns,
+            **_windows(settings if len(self.model.input_shape) == 2 else DataOptions(), window_length, window_stride),
             image_size=image_size if image_size is not None else square,
             data_root=data_root if data_root is not None else settings.data_root,
             modality=modality if modality is not None else (settings.modality if own else None),
@@ -171,10 +181,16 @@ class OpenedRun:
     def _fitting(self, source: Source) -> Source:
         """Return a source if the model takes its samples."""
         # Images are resized to what is taken; of signals and tables the length matters too.
+        if source.modality == "image" and (source.input_shape[0], self.model.input_shape[0]) == (1, 3):
+            source = in_color(source)
         taken, given = self.model.input_shape, source.input_shape
         if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.modality != "image" and taken != given):
             words = [" x ".join(map(str, shape)) for shape in (taken, given)]
-            raise DataError(f"{self.checkpoint} takes samples of {words[0]}; {source.name} has samples of {words[1]}")
+            cut = source.modality == "signal" and taken[:1] == given[:1]
+            raise DataError(
+                f"{self.checkpoint} takes samples of {words[0]}; {source.name} has samples of {words[1]}"
+                + (f"; windows of that length are cut by --data.window {taken[-1]}" if cut else "")
+            )
         return source
 
     def _raw(self, backbone: nn.Module) -> RawNetwork:
@@ -256,6 +272,13 @@ def given_size(data: str | Source | None, told: int | None) -> int | None:
     if told is not None or not isinstance(data, Source) or data.modality != "image":
         return told
     return data.input_shape[-1]
+
+
+def _windows(of_run: DataOptions, length: int | None, stride: int | None) -> dict[str, int | None]:
+    """Return how signals are cut: as asked, else as in training; a stride of the run's goes with its own windows."""
+    if length is None or length == of_run.window_length:
+        return {"window_length": of_run.window_length, "window_stride": stride or of_run.window_stride}
+    return {"window_length": length, "window_stride": stride}
 
 
 def loading_workers(source: Source, told: int | None) -> int:

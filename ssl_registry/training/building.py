@@ -7,6 +7,7 @@ from typing import Any
 
 from ssl_registry._registry import Registry
 from ssl_registry._system.options import parse_options
+from ssl_registry._system.yaml_files import flatten
 from ssl_registry.checkpoint.weights import load_backbone_weights
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source, open_source
@@ -72,7 +73,7 @@ def decide(
 
     def fill(run: RunOptions, decider: str, **values: Any) -> RunOptions:
         taken = {key: value for key, value in values.items() if value is not None and getattr(run, key) is None}
-        deciders.update(dict.fromkeys(taken, decider))
+        deciders.update((option, decider) for option, _ in flatten(taken))
         return run.model_copy(update=taken)
 
     needs = needs_of(registry.method_class(method))
@@ -84,8 +85,12 @@ def decide(
         origin.check_trust(trust=run.trust)
         found = {"backbone_kwargs": dict(origin.kwargs or {}), "low_resolution": origin.low_resolution}
         run = fill(run, "weights", backbone=origin.backbone, **found)
-    name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs)
+    shape = source.input_shape if source.modality == "image" else None
+    name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs, image_shape=shape)
+    is_default = run.backbone is None
     run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
+    if is_default and "patch_size" in (kwargs or {}) and "patch_size" not in needs.backbone_kwargs:
+        deciders["backbone_kwargs.patch_size"] = "source"  # it follows the size of the images
     if origin is not None and PLAIN_RESNET.match(name):
         run = fill(run, "weights", low_resolution=origin.has_small_stem)
     run = fill(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.plugins.io import CheckpointIO
@@ -88,6 +90,8 @@ def make_trainer(
         ConfigError: if ``logger`` is given here and among Lightning's arguments.
     """
     given = {key: value for key, value in arguments.items() if value is not None}
+    if given.get("accumulate_grad_batches", 1) < 1:  # Lightning divides by it later
+        raise ConfigError("--trainer.accumulate_grad_batches must be at least 1")
     callbacks = [*given.pop("callbacks", []), *callbacks, NameBroken(run.broken)]
     guard = next((one for one in callbacks if isinstance(one, DivergenceGuard)), None)
     if guard is None:
@@ -120,11 +124,28 @@ def make_trainer(
     given.setdefault("enable_model_summary", False)
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
     given.setdefault("limit_val_batches", 0)
-    return RunTrainer(callbacks=callbacks, **given)
+    with told_refusals():
+        return RunTrainer(callbacks=callbacks, **given)
+
+
+@contextmanager
+def told_refusals() -> Iterator[None]:
+    """Tell what Lightning does not accept as a mistake in its arguments, which are the user's.
+
+    Raises:
+        ConfigError: in Lightning's words.
+    """
+    try:
+        yield
+    # Lightning raises these for a wrong value, a strategy or accelerator that there is not, a library that is missing.
+    except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"Lightning's Trainer does not accept its arguments (--trainer.NAME): {reason}") from error
 
 
 def count_processes(arguments: Mapping[str, Any]) -> int:
     """Tell in how many processes, over all nodes, a Trainer with these arguments trains here."""
     deciding = ("accelerator", "strategy", "devices", "num_nodes")
     given = {key: arguments[key] for key in deciding if arguments.get(key) is not None}
-    return Trainer(**given, logger=False, enable_checkpointing=False, enable_progress_bar=False).world_size
+    with told_refusals():
+        return Trainer(**given, logger=False, enable_checkpointing=False, enable_progress_bar=False).world_size

@@ -19,6 +19,7 @@ class Column(BaseModel):
         has_missing: whether the training part missed values, so that a feature of 0 and 1 tells of them.
         categories: each is a feature of 0 and 1; a value that is none of them is 0 in all.
         has_others: whether rarer categories of the training part share one further feature.
+        unit: of numbers that are written as words: the sign of a currency, "%", or "" for separated thousands alone.
         day_first: of dates such as 03/04/2024, whether the day stands first.
 
     Example:
@@ -35,6 +36,7 @@ class Column(BaseModel):
     categories: tuple[str, ...] = ()
     has_others: bool = False
     day_first: bool = False
+    unit: str | None = None
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -203,11 +203,11 @@ class ViewPolicy(BaseModel):
             return self.draw(batch["x"], keys=keys, batch_key=batch.get("batch_key", 0))
         if keys is not None and not batch.get("finished"):
             return self.finish(batch["views"], keys)
-        # uint8 is scaled and normalized; floats were given as the network takes them.
-        return [self._normalized(_scaled(view)) if view.dtype == torch.uint8 else view for view in batch["views"]]
+        # Integers are scaled and normalized; floats were given as the network takes them.
+        return [view if view.is_floating_point() else self._normalized(_scaled(view)) for view in batch["views"]]
 
     def _draw_images(self, x: Tensor, keys: Keys) -> list[Tensor]:
-        drawn_views = []
+        x, drawn_views = _as_bytes(x), []
         for number, view in enumerate(self.image_views()):
             drawn = draw_image_parameters(view, keys, number, x.shape[2], x.shape[3])
             placed = place(x, view, drawn, view.size or self.image_size)
@@ -288,4 +288,13 @@ def _drawn_keys(count: int, generator: torch.Generator | None) -> Keys:
 
 
 def _scaled(x: Tensor) -> Tensor:
-    return x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    """Return floats; integers of images, whatever their type, are 8-bit values."""
+    of_image = x.ndim == 4 and x.dtype != torch.bool and not x.is_floating_point()
+    return x.float() / 255 if of_image or x.dtype == torch.uint8 else x.float()
+
+
+def _as_bytes(x: Tensor) -> Tensor:
+    """Return images of integers as uint8, from which views are cut exactly."""
+    if x.dtype == torch.bool:
+        return x.float()
+    return x if x.is_floating_point() or x.dtype == torch.uint8 else x.clamp(0, 255).to(torch.uint8)

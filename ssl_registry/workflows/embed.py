@@ -18,6 +18,7 @@ from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_text
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data import Source
 from ssl_registry.data.sample_set import SampleSet, content_hash
 from ssl_registry.errors import ConfigError
@@ -29,6 +30,7 @@ __all__ = ["EmbedResult", "embed"]
 
 # Rows a piece: what a stop can lose, and what is held in memory at a time.
 PIECE = 8192
+PLACES = ("recording", "start")  # of a window
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class EmbedResult:
     Args:
         file: Parquet, with columns ``id`` (int64, the sample's row in the file, counted on where there are several;
             elsewhere its place in the source), ``path`` (of the file, or null), ``label`` (the class's name, or null)
-            and ``vector`` (a list of ``width`` float32).
+            and ``vector`` (a list of ``width`` float32). Of windows also ``start`` (int64, the first moment) and, where
+            a file holds several recordings, ``recording`` (its name).
         rows: how many.
         width: of a vector.
         resumed: rows that an earlier call had made.
@@ -63,6 +66,8 @@ def embed(
     label_column: str | None = None,
     test_data: str | None = None,
     drop_columns: Sequence[str] = (),
+    window_length: int | None = None,
+    window_stride: int | None = None,
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
@@ -81,7 +86,8 @@ def embed(
         path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         out: the file to write.
         data: a source, labelled or not, by name or a `Source`; default: the run's.
-        image_size, data_root, modality, label_column, test_data, drop_columns: see `open_source`.
+        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
+            `DataOptions`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
@@ -104,6 +110,8 @@ def embed(
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
     if target.suffix not in (".parquet", ".pq"):
         raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
+    if batch_size < 1 or (workers or 0) < 0:
+        raise ConfigError(f"batch_size={batch_size} must be at least 1, and workers={workers} at least 0")
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(
@@ -114,6 +122,8 @@ def embed(
         label_column=label_column,
         test_data=test_data,
         drop_columns=drop_columns,
+        window_length=window_length,
+        window_stride=window_stride,
         holdout=0.0,
     )
     trained = pretrained.trained()
@@ -157,6 +167,10 @@ class _FileOrder(SampleSet):
 
     def row(self, index: int) -> int | None:
         return self.order[index][0]
+
+    def window(self, index: int) -> dict[str, Any]:
+        _, part, place = self.order[index]
+        return self.parts[part].window(place)
 
     def fingerprint(self) -> str | None:
         found = [part.fingerprint() for part in self.parts]
@@ -233,10 +247,16 @@ def _rows(
         rows = [dataset.row(place) for place in places]
         yield {
             "id": [first + places[i] - start if rows[i] is None else rows[i] for i in kept],
-            "path": [names[i] for i in kept],
+            "path": [None if (name := names[i]) is None else in_unicode(name) for i in kept],
             "label": [None] * len(kept) if labels is None else labels,
             "vector": vectors[kept],
+            **_places([dataset.window(places[i]) for i in kept]),
         }
+
+
+def _places(found: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return recording and first moment of windows as columns."""
+    return {name: [one[name] for one in found] for name in PLACES if found and name in found[0]}
 
 
 def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
@@ -244,6 +264,7 @@ def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    kinds = dict(zip(PLACES, (pa.string(), pa.int64()), strict=True))
     # Everything is computed before the file is opened: only what goes wrong in writing speaks of the file.
     tables = [
         pa.Table.from_arrays(
@@ -251,9 +272,10 @@ def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
                 pa.array(columns["id"], pa.int64()),
                 pa.array(columns["path"], pa.string()),
                 pa.array(columns["label"], pa.string()),
+                *(pa.array(columns[name], kind) for name, kind in kinds.items() if name in columns),
                 pa.FixedSizeListArray.from_arrays(pa.array(columns["vector"].flatten().numpy()), width),
             ],
-            names=["id", "path", "label", "vector"],
+            names=["id", "path", "label", *(name for name in kinds if name in columns), "vector"],
         )
         for columns in batches
     ]

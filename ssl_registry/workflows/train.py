@@ -19,6 +19,7 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.options import takes_options
 from ssl_registry.checkpoint.io import read_checkpoint
+from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source
 from ssl_registry.data.loading.drawn import choose_view_plan
 from ssl_registry.errors import ConfigError, SSLRegistryError
@@ -106,8 +107,7 @@ def train(
     asked, source = read_options(run, owner="train")
     settled, deciders = decide(method, asked, source, trainer, registry=registry)
     model = build_model(method, source, _without_weights(settled, resume), options=options, registry=registry)
-    if settled.compile:
-        model.compile_networks()
+    _fit_device(model, settled)
     folder = Run.choose(settled.out, method, str(settled.backbone))
     watch, sitting = Watch(settled), Sitting()
     lightning = make_trainer(
@@ -217,6 +217,29 @@ def _last_checkpoint(folder: Run, model: SSLModule, settings: Mapping[str, Any])
     return folder.last_checkpoint
 
 
+def _fit_device(model: SSLModule, run: RunOptions) -> None:
+    """Compile the networks, or let them take a large batch in parts.
+
+    Raises:
+        ConfigError: for a large batch that is none, with compiled networks, or of a method that works on tokens.
+    """
+    if run.large_batch is not None:
+        if run.large_batch < run.batch_size:
+            raise ConfigError(f"large_batch={run.large_batch} must be at least batch_size={run.batch_size}")
+        if run.compile:
+            raise ConfigError(
+                "large_batch goes through the networks in parts, which compile=true does not take; give one"
+            )
+        if needs_of(model.method).tokens:
+            raise ConfigError(
+                f"{model.info.name} works on tokens, sample by sample: give --trainer.accumulate_grad_batches instead "
+                "of large_batch"
+            )
+        model.micro_batch = run.batch_size
+    if run.compile:
+        model.compile_networks()
+
+
 def _load(source: Source, model: SSLModule, run: RunOptions, device: torch.device) -> SSLDataModule:
     """Return the loaders of the run, and log what is to be known of samples and views."""
     plan = choose_view_plan(source, model.view_policy, asked=run.engine, accelerator=device.type != "cpu")
@@ -224,7 +247,8 @@ def _load(source: Source, model: SSLModule, run: RunOptions, device: torch.devic
         log.info(note)
     if plan.engine is not None:
         log.info(str(plan.engine))
-    return SSLDataModule(source, batch_size=run.batch_size, num_workers=run.workers or 0, seed=run.seed, draw=plan)
+    size = run.large_batch or run.batch_size
+    return SSLDataModule(source, batch_size=size, num_workers=run.workers or 0, seed=run.seed, draw=plan)
 
 
 def _write_report(folder: Run, model: SSLModule, source: Source) -> None:

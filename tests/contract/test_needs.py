@@ -46,6 +46,7 @@ def registered(**needs):
         ({"modalities": ()}, "with at least one"),
         ({"modalities": ("images",)}, "'images'. Did you mean 'image'"),
         ({"tokens": 1}, "tokens=1 must be True or False"),
+        ({"tokens": "drop"}, "tokens='drop' must be True or False, or 'keep' or 'mask'"),
         ({"backbone": nn.Identity}, "must be the name of a backbone"),
         ({"backbone": "resnet18", "backbone_kwargs": [1]}, "must be a dict"),
         ({"backbone": "resnet18", "backbone_kwargs": {"act_layer": nn.GELU}}, "plain values"),
@@ -84,6 +85,58 @@ def test_default_backbone(modality, told, expected):
     """It is for the first modality, with its arguments unless the user gives some; others get the core's."""
     needs = Needs(("image", "signal"), backbone="vit_tiny_patch16_224", backbone_kwargs={"drop_path_rate": 0.1})
     assert needs.choose_backbone(modality, *told) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch"),
+    [
+        ((3, 224, 224), None),
+        ((3, 128, 128), None),
+        ((3, 96, 96), 8),
+        ((1, 64, 256), 8),
+        ((3, 32, 32), 4),
+        ((1, 28, 28), 4),
+        ((1, 16, 16), 4),
+        ((3, 30, 30), None),  # nothing fits: the error about the image's size is timm's
+        (None, None),
+    ],
+)
+def test_small_images_get_small_patches(shape, patch):
+    """Where neither names a backbone, or the method names a vision transformer; what was asked for is left alone."""
+    size = {} if patch is None else {"patch_size": patch}
+    for backbone in (None, "vit_tiny_patch16_224"):
+        needs = Needs(("image",), tokens=True, backbone=backbone)
+        name = backbone or "vit_small_patch16_224"
+        assert needs.choose_backbone("image", None, None, image_shape=shape) == (name, size)
+        assert needs.choose_backbone("image", name, None, image_shape=shape) == (name, {})
+        assert needs.choose_backbone("image", None, {}, image_shape=shape) == (name, {})
+    own = Needs(("image",), tokens=True, backbone="vit_tiny_patch16_224", backbone_kwargs={"patch_size": 2})
+    assert own.choose_backbone("image", None, None, image_shape=shape)[1] == {"patch_size": 2}
+    assert Needs().choose_backbone("image", None, None, image_shape=shape) == ("resnet18", {})
+
+
+def test_create_gives_small_images_small_patches():
+    """By their size or their shape; the record has it, so that reopening builds the same."""
+    for arguments in ({"image_size": 32}, {"input_shape": (3, 32, 32)}):
+        model = registered(tokens=True).create("needy", **arguments)
+        assert (model.backbone_record.name, model.backbone_record.kwargs) == (
+            "vit_small_patch16_224",
+            {"patch_size": 4},
+        )
+        assert model.token_grid == (8, 8)
+
+
+@pytest.mark.parametrize("hiding", ["keep", "mask"])
+def test_backbones_that_cannot_hide_patches_are_refused(hiding):
+    """At creation, in words that name what works; those that have tokens alone suit a method that hides none."""
+    registry, anyone = registered(tokens=hiding), registered(tokens=True)
+    registry.create("needy", backbone="vit_tiny_patch16_224", image_size=32)
+    hybrid = {"backbone": "vit_tiny_r_s16_p8_224", "image_size": 64}
+    for other in (hybrid, {"input_shape": (2, 64)}, {"backbone": "resnet10t", "image_size": 64}):
+        with pytest.raises(BackboneError, match="vit_small_patch16_224"):
+            registry.create("needy", **other)
+    anyone.create("needy", **hybrid)
+    anyone.create("needy", input_shape=(2, 64))
 
 
 @pytest.mark.parametrize(("shape", "expected"), [(None, "ResNet"), ((2, 40), "SignalEncoder"), ((7,), "TableEncoder")])

@@ -65,7 +65,7 @@ def test_rows_that_are_signals(tmp_path: Path) -> None:
         ("a,b\n1,2\n3,red\n", "column 'b', row 3: 'red': no number"),
         ("a\n", "has no rows"),
         ("label\ncat\n", "has no column to train on"),
-        ("sample,x\n0,1\n0,2\n1,3\n", "from 1 to 2 rows; expected one length"),
+        ("sample,x\n0,1\n0,2\n1,3\n", "from 1 moments .1. to 2 .0., .* cut windows"),
         ("sample,x,label\n0,1,a\n0,2,b\n", "rows of sample '0' differ in their label"),
     ],
 )

@@ -105,10 +105,30 @@ def test_known_method_that_is_not_installed_answers_with_pip(monkeypatch):
     with pytest.raises(MethodNotFoundError, match="pip install ssl-registry-byol"):
         registry.info("byol")
     with pytest.raises(MethodNotFoundError, match="No method is installed"):
-        registry.info("moco")
+        registry.info("no-such-method")
 
 
 def test_wrong_name_answers_with_the_nearest():
     """A typing error is answered with the right name."""
     with pytest.raises(MethodNotFoundError, match="Did you mean 'simclr'"):
         registry.info("simclrr")
+
+
+def test_metadata_without_a_description(make_plugin):
+    """A `pyproject.toml` need not have one; importlib-metadata 10 raises for what is missing."""
+    site = make_plugin("terse-plugin", {"terse": "terse_plugin:Terse"})
+    (path,) = site.glob("*.dist-info/METADATA")
+    path.write_text("Metadata-Version: 2.1\nName: terse-plugin\nVersion: 1.0\n")
+    (found,) = [info for info in discover_methods() if info.name == "terse"]
+    assert (found.status, found.summary, found.version) == ("ok", "", "1.0")
+
+
+def test_two_spellings_of_one_distribution(make_plugin):
+    """A stale egg-info with underscores beside the installed one is no second plugin."""
+    site = make_plugin("twice-plugin", {"twice": "twice_plugin:Twice"})
+    stale = site / "twice_plugin.egg-info"
+    stale.mkdir()
+    (stale / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: twice_plugin\nVersion: 0.9\n")
+    (stale / "entry_points.txt").write_text("[ssl_registry.methods]\ntwice = twice_plugin:Twice\n")
+    found = [info for info in discover_methods() if info.name == "twice"]
+    assert [info.status for info in found] == ["ok"]

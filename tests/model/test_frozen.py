@@ -68,6 +68,23 @@ def test_a_part_of_it_may_rest_in_eval_mode():
     assert modes[-1] == (1, [True, False, True])
 
 
+def test_a_part_of_the_backbone_may_rest():
+    """What the name leads to alone, in epoch 1, and not in epoch 0."""
+    before, moved = {}, {}
+
+    class Watch:
+        @hookimpl
+        def on_step_end(self, model, ctx):
+            now = {name: p.detach().clone() for name, p in model.backbone.named_parameters()}
+            changed = {name for name in now if name in before and not torch.equal(now[name], before[name])}
+            moved.setdefault(ctx.epoch, set()).update(changed)
+            before.update(now)
+
+    network = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 4))
+    fit(make(freezing({"backbone.0"}), backbone=network, observers=[Watch()]))
+    assert moved == {0: {"0.weight", "0.bias", "2.weight", "2.bias"}, 1: {"2.weight", "2.bias"}}
+
+
 def test_the_mode_may_change_between_epochs():
     """What was held in one mode is held in the other."""
 

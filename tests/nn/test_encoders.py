@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from ssl_registry import registry
 from ssl_registry.errors import BackboneError
 from ssl_registry.nn import SignalEncoder, TableEncoder
 
@@ -40,6 +41,28 @@ def test_any_length_has_the_width_it_tells(length, kernel_size, channels, in_cha
     assert out.shape == (2, encoder.out_features) == (2, encoder.features_at(length))
 
 
+@pytest.mark.parametrize("length", [128, 178, 239, 240, 1024, 5000, 100_000])
+def test_features_do_not_grow_with_the_length(length):
+    """Above 32 steps neighbors are averaged, the last ones too; below, nothing changes."""
+    encoder = SignalEncoder(2, channels=(3, 5, 4), length=length).eval()
+    x = torch.randn(1, 2, length)
+    steps = encoder.blocks(x)  # [1, 4, steps]
+    size = -(-steps.shape[2] // 32)
+    means = torch.stack([part.mean(2) for part in steps.split(size, 2)], 2)
+    torch.testing.assert_close(encoder(x), means.flatten(1))
+    assert encoder.out_features == encoder(x).shape[1] <= 4 * 32
+    whole = SignalEncoder(2, channels=(3, 5, 4), max_steps=None).eval()
+    whole.load_state_dict(encoder.state_dict())
+    assert torch.equal(whole(x), steps.flatten(1))
+
+
+def test_heads_of_long_signals_fit_into_memory():
+    """SimCLR's on 5,000 samples in time took 26 GB: its width is that of the features."""
+    model = registry.create("simclr", backbone="signal_encoder", input_shape=(12, 5000))
+    assert model.feature_dim <= 4096
+    assert sum(p.numel() for p in model.parameters()) < 2e7
+
+
 def test_flattening_keeps_channel_order():
     """Features are channels first, then time, as torch.flatten gives them."""
     encoder = SignalEncoder(2, channels=(3,)).eval()
@@ -55,7 +78,8 @@ def test_other_signals_are_refused(shape):
 
 
 @pytest.mark.parametrize(
-    "options", [{"in_chans": 0}, {"channels": ()}, {"channels": (4, 0)}, {"kernel_size": 0}, {"length": 0}]
+    "options",
+    [{"in_chans": 0}, {"max_steps": 0}, {"channels": ()}, {"channels": (4, 0)}, {"kernel_size": 0}, {"length": 0}],
 )
 def test_signal_encoder_refuses_empty_sizes(options):
     """A size of zero is named."""

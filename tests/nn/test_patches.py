@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssl_registry.nn import normalize_patches, patchify, select_patches, unpatchify
+from ssl_registry.errors import BackboneError
+from ssl_registry.nn import normalize_patches, patch_sides, patchify, select_patches, unpatchify
 
 
 @pytest.mark.parametrize(
@@ -69,3 +70,20 @@ def test_sizes_that_do_not_fit_are_refused(call, words):
     """The message says what would fit."""
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("shape", "grid", "sides"),
+    [((3, 32, 48), (4, 3), (8, 16)), ((9, 128), (16,), (8,)), ((3, 14, 14), (14, 14), (1, 1))],
+)
+def test_sides_of_patches(shape, grid, sides):
+    """Each axis by itself; what they give is what `patchify` cuts into this grid."""
+    assert patch_sides(shape, grid) == sides
+    assert patchify(torch.zeros(1, *shape), sides).shape[1] == torch.Size(grid).numel()
+
+
+@pytest.mark.parametrize(("shape", "grid"), [((3, 30, 32), (4, 4)), ((3, 32, 32), (4,))])
+def test_patches_that_do_not_fill_the_sample_are_refused(shape, grid):
+    """A padded border has no pixels to predict."""
+    with pytest.raises(BackboneError, match="does not fill samples of"):
+        patch_sides(shape, grid)

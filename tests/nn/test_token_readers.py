@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.nn import SignalEncoder, tokens
+from ssl_registry.nn import SignalEncoder, embedding_dim, tokens
 
 # Without and with registers, with rotary positions of three kinds, a norm before the blocks, and one behind pooling.
 NETWORKS = {
@@ -373,3 +373,63 @@ def test_a_request_that_does_not_fit_is_refused(request_of, words):
     network = build("vit_tiny_patch16_224")
     with pytest.raises(ValueError, match=words):
         tokens(network, images(network), **request_of())
+
+
+STAGED = {
+    "swin_tiny_patch4_window7_224": {"window_size": 2, "embed_dim": 16, "num_heads": (1, 1, 1, 1)},
+    "swinv2_tiny_window8_256": {"window_size": 2, "embed_dim": 16, "num_heads": (1, 1, 1, 1)},
+    "convnext_atto": {"dims": (16, 32, 64, 128)},
+}
+
+
+def staged(name: str) -> nn.Module:
+    """A hierarchical network of one block a stage, for images of 64 x 96 pixels: 2 x 3 positions in the end."""
+    torch.manual_seed(0)
+    size = {} if "convnext" in name else {"img_size": (64, 96)}
+    network = timm.create_model(name, depths=(1, 1, 1, 1), num_classes=0, **size, **STAGED[name])
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.05)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_mask_token_stands_behind_the_stem_of_hierarchical_networks(name):
+    """Masked pixels cannot be seen, visible ones can; the token gets a gradient, and has the stem's width."""
+    network, x, other = staged(name), *torch.randn(2, 2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    mask = torch.tensor([[True, False, False, True, True, False], [False, False, True, True, True, False]])
+    where = mask.view(2, 1, 2, 3).repeat_interleave(32, 2).repeat_interleave(32, 3)
+    token = torch.randn(embedding_dim(network, 128), requires_grad=True)
+    found = tokens(network, x, mask=mask, mask_token=token, layers=(0, -1))
+    assert (token.shape, found.patches.shape, found.grid) == ((16,), (2, 6, 128), (2, 3))
+    hidden = tokens(network, torch.where(where, other, x), mask=mask, mask_token=token)
+    assert torch.equal(hidden.patches, found.patches)
+    assert not torch.equal(
+        tokens(network, torch.where(where, x, other), mask=mask, mask_token=token).patches, hidden[1]
+    )
+    found.patches.square().sum().backward()
+    assert token.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_nothing_masked_is_the_plain_pass_of_hierarchical_networks(name):
+    """Bit for bit, the stages too."""
+    network, x = staged(name), torch.randn(2, 3, 64, 96)
+    nothing = torch.zeros(2, 6, dtype=torch.bool)
+    masked = tokens(network, x, mask=nothing, mask_token=torch.zeros(16), layers=(0, 1, -1))
+    plain = tokens(network, x, layers=(0, 1, -1))
+    assert torch.equal(masked.patches, plain.patches)
+    assert all(torch.equal(a, b) for a, b in zip(masked.layers, plain.layers, strict=True))
+
+
+def test_hierarchical_networks_refuse_what_cannot_be_hidden():
+    """Dropped patches, overlapping ones, images that the strides do not divide, a token of another width."""
+    network, nothing = staged("convnext_atto"), torch.zeros(1, 6, dtype=torch.bool)
+    with pytest.raises(BackboneError, match="ConvNeXt cannot drop patches"):
+        tokens(network, torch.zeros(1, 3, 64, 96), keep=torch.zeros(1, 1, dtype=torch.int64))
+    with pytest.raises(BackboneError, match="64 x 90 pixels cannot be masked"):
+        tokens(network, torch.zeros(1, 3, 64, 90), mask=nothing, mask_token=torch.zeros(16))
+    with pytest.raises(ValueError, match=r"mask_token of shape \[16\]"):
+        tokens(network, torch.zeros(1, 3, 64, 96), mask=nothing, mask_token=torch.zeros(128))
+    overlapping = timm.create_model("convnext_atto_ols", num_classes=0)
+    with pytest.raises(BackboneError, match="ConvNeXt cannot mask patches"):
+        tokens(overlapping, torch.zeros(1, 3, 64, 96), mask=nothing, mask_token=torch.zeros(40))

@@ -21,7 +21,15 @@ SHIPPED = {
     "diet": {"small"},
     "distill": {"small"},
     "lejepa": {"imagenette", "small"},
+    "dino": {"imagenet", "cifar10", "imagenette"},
     "lfr": {"har", "income", "small"},
+    "moco": {"imagenet", "imagenet-v3", "imagenet-v3-vit", "cifar10", "imagenette", "small"},
+    "nnclr": {"imagenet", "cifar10", "imagenette", "small"},
+    "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette"},
+    "mae": {"imagenet", "cifar10", "small"},
+    "data2vec": {"imagenet", "small"},
+    "ijepa": {"imagenet", "small"},
+    "simmim": {"imagenet", "small"},
 }
 
 

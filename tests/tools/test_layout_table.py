@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TOOL = runpy.run_path(str(Path(__file__).parents[2] / "tools/layout_table.py"))
-LAYOUTS = [*TOOL["FOLDERS"], *TOOL["TABLES"], *TOOL["OTHERS"]]
+LAYOUTS = [layout for layouts in TOOL["SECTIONS"].values() for layout in layouts]
 
 
 def test_the_page_is_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,6 +149,22 @@ def test_the_method_names_the_backbone(digits):
         settle(replace(digits, modality="table", forbids=()), "needy", registry=mine)
 
 
+def test_the_samples_decide_the_patches_of_a_default_transformer(digits):
+    """Of a method that works on tokens; the method decides what else it names."""
+    mine = Registry(entry_points=False)
+    mine.register("patches", type("Patches", (Needy,), {"needs": Needs(tokens=True)}))
+    run, deciders = settle(digits, "patches", registry=mine)
+    assert (run.backbone, run.backbone_kwargs) == ("vit_small_patch16_224", {"patch_size": 4})
+    assert deciders["backbone"] == deciders["backbone_kwargs.patch_size"] == "source"
+    own = Needs(tokens=True, backbone="vit_tiny_patch16_224", backbone_kwargs={"global_pool": "avg"})
+    mine.register("pooled", type("Pooled", (Needy,), {"needs": own}))
+    run, deciders = settle(digits, "pooled", registry=mine)
+    assert run.backbone_kwargs == {"patch_size": 4, "global_pool": "avg"}
+    assert deciders["backbone_kwargs.patch_size"] == "source"
+    assert deciders["backbone"] == deciders["backbone_kwargs.global_pool"] == "method"
+    assert settle(digits, "patches", registry=mine, backbone="vit_tiny_patch16_224")[0].backbone_kwargs is None
+
+
 @pytest.mark.parametrize("kernel", [3, 7])
 def test_stem_is_that_of_the_weights(digits, tmp_path, kernel):
     """Of a ResNet's weights the first convolution decides, not the size of the images."""

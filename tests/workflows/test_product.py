@@ -6,7 +6,6 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from ssl_registry_dino import DINO
 
 import ssl_registry
 from ssl_registry import Registry, errors
@@ -28,9 +27,7 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def methods():
-    registry = Registry()
-    registry.register("dino", DINO)
-    return registry
+    return Registry()
 
 
 @pytest.fixture(scope="module")

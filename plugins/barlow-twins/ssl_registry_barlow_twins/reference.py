@@ -18,4 +18,5 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
     identity = torch.eye(c.shape[0], dtype=c.dtype)
     differences = (c - identity).square()
     weights = identity + model.config.lambd * (1 - identity)
-    return (weights * differences).sum() * model.config.loss_scale
+    total: Tensor = (weights * differences).sum() * model.config.loss_scale
+    return total

@@ -80,7 +80,6 @@ def test_views_are_byols():
     assert all(view.blur == 0 for view in BarlowTwins(BarlowTwins.Config()).build_views(32).views)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("barlow-twins", options=SMALL, slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""

@@ -151,7 +151,6 @@ def test_one_view():
     assert (view.color_jitter, view.brightness, view.contrast, view.saturation, view.hue) == (0.3, 0.4, 0.4, 0.4, 0.2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("diet", slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""

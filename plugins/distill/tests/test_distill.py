@@ -257,7 +257,6 @@ EXPECTED = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("distill", options=SMALL, slow=True, expected_failures=EXPECTED))
 def test_conformance(check):
     """Every check of the kit that applies."""

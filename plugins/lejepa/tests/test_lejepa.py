@@ -13,7 +13,7 @@ from ssl_registry import registry
 from ssl_registry.errors import BackboneError
 from ssl_registry.testing import method_checks
 
-SMALL = {"hidden_dim": 16, "projection_dim": 8, "directions": 16, "local_views": 2}
+SMALL = {"hidden_dim": 16, "projection_dim": 8, "directions": 16, "knots": 5, "local_views": 2}
 
 
 def make(**options):
@@ -95,7 +95,6 @@ def test_vision_transformer_takes_small_views():
     assert loss_of(model, views)["loss"].isfinite()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("lejepa", options=SMALL, slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""

@@ -31,7 +31,8 @@ def contrastive_loss(
 
     and the loss is its mean over the queries that have a positive; 0 if none has. By the labels it is
 
-    - MoCo's loss: sample numbers for queries and their keys, -1 for the queue (He et al., 2020, arXiv:1911.05722);
+    - a loss with a queue: sample numbers for queries and their keys, -1 for the queue. The keys of a batch's other
+      samples are negatives here too; in MoCo's (He et al., 2020, arXiv:1911.05722) the queue alone has negatives;
     - the supervised contrastive loss: classes, with ``first=0`` for a batch against itself (Khosla et al., 2020,
       arXiv:2004.11362, equation 2);
     - one direction of CLIP's: pair numbers on both sides.

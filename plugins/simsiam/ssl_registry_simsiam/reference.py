@@ -13,7 +13,7 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
     """Equations 1 and 2 of arXiv:2011.10566, the gradient of each z stopped."""
     z = [model.heads["projection_head"](model.backbone(view)) for view in views]
     p = [model.heads["prediction_head"](each) for each in z]
-    terms = []
+    terms: list[Tensor] = []
     for prediction, target in ((p[0], z[1].detach()), (p[1], z[0].detach())):
         lengths = prediction.norm(dim=1) * target.norm(dim=1)
         terms.append(-((prediction * target).sum(1) / lengths).mean())

@@ -161,7 +161,6 @@ def test_views_are_alike():
     assert (view.copies, view.crop_scale, view.saturation, view.hue, view.blur) == (2, (0.2, 1.0), 0.4, 0.1, 0.5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("simsiam", options=SMALL, slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""

@@ -14,7 +14,7 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
     """Equation 6 of arXiv:2105.04906, from equations 1, 4 and 5."""
     config, n = model.config, len(views[0])
     embeddings = [model.heads["projection_head"](model.backbone(view)) for view in views]
-    total = config.invariance * (embeddings[0] - embeddings[1]).square().mean()
+    total: Tensor = config.invariance * (embeddings[0] - embeddings[1]).square().mean()
     for z in embeddings:
         centered = z - z.mean(0)
         covariances = centered.T @ centered / (n - 1)

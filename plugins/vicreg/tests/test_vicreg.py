@@ -45,7 +45,6 @@ def test_views_are_alike():
     assert (view.copies, view.blur, view.solarize, view.saturation) == (2, 0.5, 0.1, 0.2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("check", method_checks("vicreg", options=SMALL, slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""

@@ -1,4 +1,4 @@
-"""Rows that are moments become signals: those with one number or name in the column ``sample`` belong together."""
+"""Rows that are moments become recordings: those with one name in the column ``sample``, or of one file."""
 
 from __future__ import annotations
 
@@ -12,51 +12,54 @@ from ssl_registry.data.arrays.encoding import encode_columns, fit_column
 from ssl_registry.errors import DataError
 from ssl_registry.views.columns import Column, TableColumns
 
-__all__ = ["Signals", "read_signals"]
+__all__ = ["Recordings", "read_recordings"]
 
 
 @dataclass(frozen=True)
-class Signals:
-    """Signals of one length.
+class Recordings:
+    """What the rows of a table hold.
 
     Args:
-        x: [N, channels, time] in float32; samples in the order in which the rows first name them.
-        first: the first row of each sample, [N].
-        rows: of each sample in order of time, [N, time].
+        x: each [channels, time] in float32; in the order in which the rows first name them.
+        names: of them.
+        first: the first row of each, [N].
+        rows: all rows, recording by recording and each in order of time, [rows].
+        offsets: where in ``rows`` each begins, [N].
+        of_rows: the number of the recording of each row of the table, [rows].
         left_out: columns that are no channels, and why.
     """
 
-    x: NDArray[np.float32]
+    x: list[NDArray[np.float32]]
+    names: list[str]
     first: NDArray[np.int64]
     rows: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    of_rows: NDArray[np.int64]
     left_out: list[tuple[str, str]]
 
 
-def read_signals(frame: Any, channels: tuple[str, ...], *, sample: str, time: str | None, where: str) -> Signals:
-    """Put the rows of each sample together.
+def read_recordings(
+    frame: Any, channels: tuple[str, ...], *, samples: Any, time: str | None, where: str, first_row: int = 2
+) -> Recordings:
+    """Put the rows of each recording together.
 
     Args:
         frame: a ``pandas.DataFrame``.
         channels: columns; those that hold no numbers are left out.
-        sample: the column that tells the sample.
+        samples: of each row, the name of its recording.
         time: the column by which a sample's rows are ordered, where it holds numbers or dates.
         where: the file, for messages.
+        first_row: number of the first row, for messages.
 
     Raises:
-        DataError: if samples have several lengths, or a channel misses values.
+        DataError: if a channel misses values, or there is none.
     """
     import pandas as pd
 
-    codes, names = pd.factorize(frame[sample].astype(str), sort=False)
-    lengths = np.bincount(codes)
-    if lengths.min() != lengths.max():
-        raise DataError(
-            f"{where}: samples have from {lengths.min()} to {lengths.max()} rows; expected one length: cut the signals "
-            "into windows"
-        )
+    codes, names = pd.factorize(samples.astype(str), sort=False)
+    offsets = np.cumsum([0, *np.bincount(codes)])[:-1]
     moments = None if time is None else _moments(frame[time])
-    order = np.argsort(codes, kind="stable") if moments is None else np.lexsort((moments, codes))
-    rows = order.reshape(len(names), -1)
+    rows = np.argsort(codes, kind="stable") if moments is None else np.lexsort((moments, codes))
     columns, left_out = [], []
     for name in channels:
         if not len(values := frame[name].dropna()):
@@ -66,20 +69,22 @@ def read_signals(frame: Any, channels: tuple[str, ...], *, sample: str, time: st
             first = int(np.flatnonzero(frame[name].isna())[0])
             raise DataError(
                 f"{where}: column {name!r} misses {len(frame) - len(values)} values, the first in sample "
-                f"{names[codes[first]]!r}; fill them, or leave the column out: --data.drop {name}"
+                f"{names[codes[first]]!r} (row {first + first_row}); fill them, or leave the column out: "
+                f"--data.drop {name}"
             )
-        column = fit_column(name, frame[name], where=where, first_row=2)
+        column = fit_column(name, frame[name], where=where, first_row=first_row)
         if isinstance(column, Column) and column.kind == "number":
             columns.append(column)
         else:
             left_out.append((name, "words or dates are no channel"))
     if not columns:
-        raise DataError(f"{where} has no columns of numbers beside {sample!r}; expected one for each channel")
+        why = "".join(f"; left out: {name} ({reason})" for name, reason in left_out)
+        raise DataError(f"{where} has no column of numbers to be a channel; expected one for each channel{why}")
     values = encode_columns(TableColumns(columns=tuple(columns)), frame, where=where)
-    x = values[rows].transpose(0, 2, 1).astype(np.float32)  # [N, channels, time]
+    x = np.split(values[rows].astype(np.float32), offsets[1:])  # each [time, channels]
     first_rows = np.full(len(names), len(frame), np.int64)
     np.minimum.at(first_rows, codes, np.arange(len(frame)))
-    return Signals(x, first_rows, rows, left_out)
+    return Recordings([one.T for one in x], list(map(str, names)), first_rows, rows, offsets, codes, left_out)
 
 
 def _moments(times: Any) -> NDArray[np.float64] | None:

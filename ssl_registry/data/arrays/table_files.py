@@ -16,8 +16,19 @@ from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.samples import Origin
 from ssl_registry.errors import DataError
 
-__all__ = ["TEST", "TRAIN", "UNLABELED", "File", "labels_of_rows", "origin_of_rows", "parts_of_rows", "select_columns"]
+__all__ = [
+    "FOLDERS",
+    "TEST",
+    "TRAIN",
+    "UNLABELED",
+    "File",
+    "labels_of_rows",
+    "origin_of_rows",
+    "parts_of_rows",
+    "select_columns",
+]
 
+FOLDERS = "folders"  # instead of a column, where the classes are the names of folders
 TRAIN, TEST, UNLABELED, UNUSED = "train", "test", "unlabeled", "unused"
 
 
@@ -31,6 +42,7 @@ class File:
         part: ``train``, ``test`` or ``unlabeled``.
         indices: columns that the file itself marks as an index.
         first_row: number of the first row, for messages.
+        label: the class of all of its rows, where a folder tells it.
     """
 
     frame: Any
@@ -38,6 +50,7 @@ class File:
     part: str = TRAIN
     indices: tuple[str, ...] = ()
     first_row: int = 0
+    label: str | None = None
 
 
 def select_columns(file: File, names: Sequence[str], roles: Roles, told: Decisions) -> File:
@@ -53,7 +66,7 @@ def select_columns(file: File, names: Sequence[str], roles: Roles, told: Decisio
             f"{file.path} has no column {missing[0]!r}, which the training part has; it has: "
             f"{', '.join(map(str, file.frame.columns[:30]))}"
         )
-    if roles.label is not None and str(roles.label).strip() in by_name:
+    if roles.label not in (None, FOLDERS) and str(roles.label).strip() in by_name:
         wanted.append(roles.label)
     frame = file.frame.rename(columns={by_name[str(name).strip()]: name for name in wanted})
     known = {*map(str, (*wanted, *roles.features)), *(str(name) for name, _ in roles.left_out)}
@@ -101,6 +114,10 @@ def labels_of_rows(
     import pandas as pd
 
     known = parts != UNLABELED
+    if roles.label == FOLDERS:
+        names = [file.label or "" for file in files]
+        words = np.repeat(np.array(names), [len(file.frame) for file in files])
+        return words, known & (np.char.str_len(words) > 0)
     if roles.label is None or all(roles.label not in file.frame.columns for file in files):
         return None, known
     values = joined(files, roles.label)

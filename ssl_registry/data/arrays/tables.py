@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.encoding import encode_columns, fit_column
 from ssl_registry.data.arrays.memory import Part, choose_held_out, source_in_memory
-from ssl_registry.data.arrays.moments import read_signals
+from ssl_registry.data.arrays.moments import Recordings, read_recordings
+from ssl_registry.data.arrays.recordings import Windows, cut_windows
 from ssl_registry.data.arrays.table_files import (
+    FOLDERS,
     TEST,
     TRAIN,
     UNLABELED,
@@ -23,12 +25,13 @@ from ssl_registry.data.arrays.table_files import (
     parts_of_rows,
     select_columns,
 )
+from ssl_registry.data.arrays.written_numbers import begins_with_digit
 from ssl_registry.data.columns import Roles, read_roles
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
 from ssl_registry.data.source import Source
-from ssl_registry.errors import DataError
+from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.views.columns import TableColumns
 
 __all__ = ["source_from_files"]
@@ -41,6 +44,7 @@ def source_from_files(
     *,
     class_names: Sequence[str] | None = None,
     told: Decisions | None = None,
+    recordings: bool = False,
 ) -> Source:
     """Open tables.
 
@@ -48,22 +52,32 @@ def source_from_files(
     (categories, medians) is the source's `columns`. Where the options bring that of a run it is applied, and nothing is
     fitted.
 
+    Rows are samples; or moments of recordings, which a column ``sample`` tells apart, or else the files.
+
     Args:
         name: of the source.
         files: all of them, in order.
         options: how they are read.
         class_names: names of the classes by number, where the data have them.
         told: what was decided before.
+        recordings: each file is a recording; so it is where windows are asked for.
 
     Raises:
         DataError: naming file and column.
     """
     told = told or Decisions()
+    recordings = recordings or options.window_length is not None
+    if recordings and options.modality not in (None, "signal"):
+        raise ConfigError(f"modality={options.modality!r}: only signals have several lengths or are cut into windows")
     recorded: TableColumns | None = options.columns
     first = next(file for file in files if file.part != TEST)
     if recorded is not None and options.label_column is None and recorded.label in first.frame.columns:
         options = options.model_copy(update={"label_column": recorded.label})
-    roles = read_roles(list(first.frame.columns), options, where=first.path, indices=first.indices)
+    roles = read_roles(list(first.frame.columns), options, where=first.path, indices=first.indices, moments=recordings)
+    if options.label_column is None and any(file.label is not None for file in files):
+        if roles.label is not None:
+            told.left_out.append((roles.label, "beside the class folders"))
+        roles = replace(roles, label=FOLDERS)
     told.left_out += roles.left_out
     if recorded is not None:
         roles = _as_recorded(roles, recorded, told)
@@ -92,11 +106,11 @@ def source_from_files(
     if test.any() and known[train].any() and not known[test].any() and y is not None:
         told.left_out.append((files[-1].path, f"a test part of {test.sum()} samples without labels"))
         test[:] = False
-    if roles.sample is not None:
-        whole, train, test = _signals(files, roles, whole, train, test, told)
+    if roles.sample is not None or recordings:
+        whole, train, test = _signals(files, roles, whole, train, test, options, told)
     else:
         if not test.any():
-            held = np.flatnonzero(train)[choose_held_out(_rows(whole, train), options, names)]
+            held = np.flatnonzero(train)[choose_held_out(whole.chosen(train), options, names)]
             if len(held):
                 train[held], test[held] = False, True
                 told.hold_out(options.seed)
@@ -111,8 +125,8 @@ def source_from_files(
             told.more.append(f"{len(table.columns)} columns become {len(table.features)} features")
     return source_in_memory(
         name,
-        _rows(whole, train),
-        _rows(whole, test) if test.any() else None,
+        whole.chosen(train),
+        whole.chosen(test) if test.any() else None,
         options=options,
         class_names=names,
         told=told,
@@ -139,8 +153,12 @@ def _fitted(files: Sequence[File], roles: Roles, train: NDArray[np.bool_], told:
         column = fit_column(name, values, where=where, first_row=first.first_row)
         if isinstance(column, str):
             told.left_out.append((name, column))
-        else:
-            columns.append(column)
+            continue
+        columns.append(column)
+        if column.unit is not None:
+            told.more.append(f"{name!r} is read as numbers" + (f" of {column.unit}" if column.unit else ""))
+        elif column.kind == "category" and begins_with_digit(column.categories):
+            told.more.append(f"{name!r} is read as words, such as {column.categories[0]!r}")
     if not columns:
         why = ", ".join(f"{name} ({reason})" for name, reason in told.left_out)
         raise DataError(f"{first.path} has no column to train on; left out: {why}")
@@ -153,54 +171,76 @@ def _signals(
     rows: Part,
     train: NDArray[np.bool_],
     test: NDArray[np.bool_],
+    options: DataOptions,
     told: Decisions,
 ) -> tuple[Part, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Put the rows of a sample together; return all samples, and which of them are trained and tested on."""
+    """Make signals of moments; return all of them, and which are trained and tested on."""
     import pandas as pd
 
-    assert roles.sample is not None
-    where = files[0].path
-    needed = [roles.sample, *([roles.time] if roles.time else []), *roles.features]
-    frame = pd.DataFrame({name: joined(files, name) for name in needed})
-    if len(files) > 1:  # samples are counted anew in every file
-        assert rows.origin is not None
-        frame[roles.sample] = rows.origin.file.astype(str) + "/" + frame[roles.sample].astype(str)
-    found = read_signals(frame, roles.features, sample=roles.sample, time=roles.time, where=where)
-    told.left_out += found.left_out
-    told.more.append(f"signals by {roles.sample!r}" + (f", in order of {roles.time!r}" if roles.time else ""))
-    _check_alike(found.rows, train, frame[roles.sample], where, str(roles.part))
-    known = rows.known if rows.known is not None else np.ones(len(train), bool)
-    if rows.y is not None:
-        _check_alike(found.rows, rows.y, frame[roles.sample], where, str(roles.label))
-    origin = rows.origin
+    origin, where = rows.origin, files[0].path
     assert origin is not None
-    samples = Part(
-        found.x,
-        None if rows.y is None else rows.y[found.first],
+    needed = [*([roles.sample] if roles.sample else []), *([roles.time] if roles.time else []), *roles.features]
+    frame = pd.DataFrame({name: joined(files, name) for name in needed})
+    if roles.sample is None:
+        samples = pd.Series([file.path for file in files])[origin.file]
+    elif len(files) > 1:  # samples are counted anew in every file
+        samples = origin.file.astype(str) + "/" + frame[roles.sample].astype(str)
+    else:
+        samples = frame[roles.sample]
+    samples = pd.Series(samples.to_numpy())
+    first_row = files[0].first_row
+    found = read_recordings(frame, roles.features, samples=samples, time=roles.time, where=where, first_row=first_row)
+    told.left_out += found.left_out
+    by = f"signals by {roles.sample!r}" if roles.sample else "signals by file"
+    told.more.append(by + (f", in order of {roles.time!r}" if roles.time else ""))
+    cut = cut_windows(found.x, found.names, options, told)
+    _check_alike(found, train, where, str(roles.part))
+    known = rows.known if rows.known is not None else np.ones(len(train), bool)
+    begins, alike = _begins(found, cut, [known] if rows.y is None else [known, rows.y])
+    if rows.y is not None and not cut.are_cut:
+        _check_alike(found, rows.y, where, str(roles.label), "; or cut windows: --data.window N")
+    if not alike.all():
+        told.more.append(f"{int((~alike).sum()):,} windows in which {roles.label!r} changes have no label")
+    several = roles.sample is not None and cut.are_cut
+    name = np.array(samples)[found.first].astype(str) if several else None
+    signals = Part(
+        cut.x,
+        None if rows.y is None else rows.y[begins],
         rows.x_name,
         rows.y_name,
-        known=known[found.first],
-        origin=Origin(origin.files, origin.file[found.first], np.arange(len(found.first))),
+        known=known[begins] & alike,
+        origin=Origin(
+            origin.files,
+            origin.file[begins],
+            np.arange(len(cut.x)),
+            cut.start if cut.are_cut else None,
+            None if name is None else name[cut.recording],
+        ),
+        recording=cut.recording,
     )
-    return samples, train[found.first], test[found.first]
+    return signals, train[begins], test[begins]
 
 
-def _check_alike(rows: NDArray[np.int64], values: NDArray[Any], samples: Any, where: str, what: str) -> None:
-    """Refuse rows of one sample that differ in what is told once a sample."""
-    of_rows = values[rows]
-    differ = (of_rows != of_rows[:, :1]).any(1)
+def _begins(
+    found: Recordings, cut: Windows, told_by_row: Sequence[NDArray[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the row in which each window begins, and whether what rows tell is the same in all of its rows."""
+    start = found.offsets[cut.recording] + cut.start  # among ``found.rows``
+    ends = np.append(found.offsets[1:], len(found.rows))[cut.recording]
+    changes = np.zeros(len(found.rows), np.int64)
+    for values in told_by_row:
+        ordered = values[found.rows]
+        changes[1:] += (ordered[1:] != ordered[:-1]).reshape(len(ordered) - 1, -1).any(1)
+    total = np.cumsum(changes)
+    alike = total[np.minimum(start + cut.x.shape[2], ends) - 1] == total[start]
+    return found.rows[start], alike
+
+
+def _check_alike(found: Recordings, values: NDArray[Any], where: str, what: str, more: str = "") -> None:
+    """Refuse rows of one recording that differ in what is told once a recording."""
+    differ = (values != values[found.first[found.of_rows]]).reshape(len(values), -1).any(1)
     if differ.any():
-        sample = samples.iloc[int(rows[int(differ.argmax()), 0])]
+        sample = found.names[int(found.of_rows[int(differ.argmax())])]
         raise DataError(
-            f"{where}: the rows of sample {str(sample)!r} differ in their {what}; expected one value a sample"
+            f"{where}: the rows of sample {sample!r} differ in their {what}; expected one value a sample{more}"
         )
-
-
-def _rows(whole: Part, rows: NDArray[np.bool_]) -> Part:
-    return replace(
-        whole,
-        x=whole.x[rows],
-        y=None if whole.y is None else whole.y[rows],
-        known=None if whole.known is None else whole.known[rows],
-        origin=None if whole.origin is None else whole.origin.chosen(rows),
-    )

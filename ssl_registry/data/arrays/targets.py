@@ -30,14 +30,29 @@ class Part:
         x_name, y_name: their places.
         known: which samples have a label, [N]; default: those whose label is not missing (see `known_labels`).
         origin: file and row of each sample, for `ssl_registry.embed`.
+        recording: of windows, the number of the recording that each was cut from, [N]: all windows of one stay in one
+            part.
     """
 
-    x: NDArray[Any]
+    x: NDArray[Any] | list[NDArray[Any]]  # a list of recordings of several lengths, until windows are cut
     y: NDArray[Any] | None
     x_name: str
     y_name: str = ""
     known: NDArray[np.bool_] | None = None
     origin: Origin | None = None
+    recording: NDArray[np.int64] | None = None
+
+    def chosen(self, rows: NDArray[Any]) -> Part:
+        """Return some of the samples, by number or mask."""
+        places = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return replace(
+            self,
+            x=[self.x[place] for place in places] if isinstance(self.x, list) else self.x[rows],
+            y=None if self.y is None else self.y[rows],
+            known=None if self.known is None else self.known[rows],
+            origin=None if self.origin is None else self.origin.chosen(rows),
+            recording=None if self.recording is None else self.recording[rows],
+        )
 
     @property
     def files(self) -> int:
@@ -54,6 +69,7 @@ class Targets:
     task: Task = "classification"
     classes: tuple[str, ...] | None = None
     unlabeled: int = field(default=0)  # in the train part
+    unlabeled_test: int = field(default=0)
 
     def strata(self) -> NDArray[np.int64]:
         """Return what the held-out part is stratified by."""
@@ -122,7 +138,8 @@ def read_targets(
         if len({part.shape[1:] for part in values}) > 1:
             raise DataError(f"{train.x_name} and {parts[1].x_name} need targets of one shape, or neither any")
     whole = [_spread(value, mask) for value, mask in zip(values, known, strict=True)]
-    return train, test, Targets(whole[0], whole[1] if test else None, task, classes, int((~known[0]).sum()))
+    without = [int((~mask).sum()) for mask in known]
+    return train, test, Targets(whole[0], whole[1] if test else None, task, classes, without[0], sum(without[1:]))
 
 
 def _with_known(train: Part, test: Part | None, *, named: bool) -> tuple[Part, Part | None]:

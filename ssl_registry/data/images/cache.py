@@ -174,7 +174,7 @@ def _labels_today(images: EncodedImages, broken: Mapping[str, str]) -> torch.Ten
 def _key(images: EncodedImages) -> str:
     key = hashlib.sha256(f"2 {images.size} {images.pixels}".encode())
     for index in range(len(images)):
-        key.update(images.name(index).encode() + b"\0")
+        key.update(images.name(index).encode(errors="surrogateescape") + b"\0")
     return key.hexdigest()[:24]
 
 

@@ -81,6 +81,9 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow cuts what exceeds 255 instead of scaling, which turns a 16-bit image white.
         image = Image.fromarray((np.clip(np.asarray(image), 0, 65535) / 257).round().astype(np.uint8))
+    elif image.mode == "F":
+        # Pillow takes [0, 1] for the lowest two of 256 values.
+        image = Image.fromarray(fit(np.asarray(image)[:, :, None], Pixels(1))[:, :, 0])
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image if image.mode == mode else image.convert(mode)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -53,13 +53,17 @@ def probe(read: Callable[[int], bytes], count: int, where: str) -> tuple[Pixels,
     if pixels.usual:
         return pixels, RGB_STATISTICS if pixels.channels == 3 else GRAY_STATISTICS
     return pixels, channel_statistics(
-        torch.stack(list(_small(read, count, pixels))), scale=255.0 if pixels.depth == 8 else 1.0
+        torch.stack(_small(read, count, pixels, where)), scale=255.0 if pixels.depth == 8 else 1.0
     )
 
 
-def _small(read: Callable[[int], bytes], count: int, pixels: Pixels) -> Iterator[torch.Tensor]:
+def _small(read: Callable[[int], bytes], count: int, pixels: Pixels, where: str) -> list[torch.Tensor]:
+    found, wrong = [], ""
     for index in np.linspace(0, count - 1, min(count, MEASURED)).astype(int).tolist():
         try:
-            yield decode(read(index), size=MEASURED_SIZE, pixels=pixels)
-        except Exception:  # as above
-            continue
+            found.append(decode(read(index), size=MEASURED_SIZE, pixels=pixels))
+        except Exception as error:  # as above
+            wrong = wrong or " ".join(str(error).split())
+    if not found:
+        raise DataError(f"none of the images in {where} can be used: {wrong}")
+    return found

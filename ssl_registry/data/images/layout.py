@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.listing import Found, find_images
 from ssl_registry.data.parts import Split, folder_part, part_level, split_names
 from ssl_registry.errors import DataError
 
-__all__ = ["Layout", "Listing", "read_layout"]
+__all__ = ["Layout", "Listing", "fit_test", "read_layout"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def read_layout(root: Path) -> Layout:
+def read_layout(root: Path, found: Found | None = None) -> Layout:
     """Look through a folder and tell its parts and classes by the names of its folders.
 
     A train part beside another decides, wherever it lies: ``set/Train``, ``images/{train,val}``, or below every
@@ -59,11 +60,15 @@ def read_layout(root: Path) -> Layout:
     parts, two or more folders with images are classes, and what is nested deeper belongs to its class; a folder that
     holds one folder alone is looked through.
 
+    Args:
+        root: the folder.
+        found: the files; default: its images.
+
     Raises:
         DataError: if classes are named like parts.
         OSError: if a folder cannot be read.
     """
-    found = find_images(root)
+    found = found or find_images(root)
     files = found.files
     paths = [tuple(name.split(os.sep)) for name in found.names]
     level = part_level(path[:-1] for path in paths)
@@ -92,6 +97,30 @@ def read_layout(root: Path) -> Layout:
         count = len(listing(split.validation).files)
         left_out.append((", ".join(split.validation), f"{count} images of a second held-out part"))
     return Layout(train, test, left_out)
+
+
+def fit_test(train: Listing, test: Listing, told: Decisions, notes: list[str]) -> Listing | None:
+    """Give the test part the train part's classes; None where it has no class folders and they have.
+
+    Raises:
+        DataError: if it has a class that the train part has not.
+    """
+    if train.labels is None:
+        if test.labels is not None:
+            notes.append(f"{train.where} has no class folders: the classes of {test.where} are not used")
+        return Listing(test.files, None, test.where)
+    if test.labels is None:
+        # One class folder alone does not look like classes; but here their names are known.
+        alone: list[str | None] = [Path(path).relative_to(test.where).parts[0] for path in test.files]
+        if set(alone) <= set(train.classes):
+            return Listing(test.files, alone, test.where)
+        told.left_out.append((str(test.where), f"{len(test.files)} images of a test part that has no class folders"))
+        return None
+    if unknown := sorted(set(test.classes) - set(train.classes)):
+        raise DataError(
+            f"{test.where} has the class {unknown[0]!r}, {train.where} has not; it has: {', '.join(train.classes[:20])}"
+        )
+    return test
 
 
 def _split(names: list[str], found: Found, level: int) -> tuple[Split, list[tuple[str, str]]]:

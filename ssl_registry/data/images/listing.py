@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["IMAGE_SUFFIXES", "Found", "find_images"]
+__all__ = ["IMAGE_SUFFIXES", "Found", "find_files", "find_images"]
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".jfif"}
@@ -103,6 +103,18 @@ class Found:
         return told
 
 
+def find_files(root: Path, suffixes: Collection[str]) -> Found:
+    """List the files below a folder whose names end with one of ``suffixes``.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    found = Found(root)
+    found.names = list(_walk(root, "", found, {}, suffixes=suffixes))
+    found.skipped = Counter({name: count for name, count in found.skipped.items() if not name.startswith(".")})
+    return found
+
+
 def find_images(root: Path) -> Found:
     """List the images below a folder. Where nothing else is an image, two or more ``.npy`` files are, one array each.
 
@@ -121,7 +133,13 @@ def find_images(root: Path) -> Found:
 
 
 def _walk(
-    folder: Path, below: str, found: Found, seen: dict[tuple[int, int], Path], above: tuple[tuple[int, int], ...] = ()
+    folder: Path,
+    below: str,
+    found: Found,
+    seen: dict[tuple[int, int], Path],
+    above: tuple[tuple[int, int], ...] = (),
+    *,
+    suffixes: Collection[str] = IMAGE_SUFFIXES | {".npy"},
 ) -> Iterator[str]:
     """Yield names, sorted, each folder once: a link to a folder above would never end.
 
@@ -131,6 +149,7 @@ def _walk(
         found: where what is left out is noted.
         seen: the folders that were read, by device and number.
         above: those that this one lies in.
+        suffixes: of the files.
     """
     status = folder.stat()
     this = (status.st_dev, status.st_ino)
@@ -158,10 +177,12 @@ def _walk(
             if entry.name.lower() in SYSTEM_FOLDERS:
                 found.skipped[entry.name] += 1
                 continue
-            yield from _walk(Path(entry.path), f"{below}{entry.name}{os.sep}", found, seen, (*above, this))
+            yield from _walk(
+                Path(entry.path), f"{below}{entry.name}{os.sep}", found, seen, (*above, this), suffixes=suffixes
+            )
         elif is_file and not entry.name.startswith("__MACOSX"):
             suffix = os.path.splitext(entry.name)[1].lower()
-            if suffix in IMAGE_SUFFIXES or suffix == ".npy":
+            if suffix in suffixes:
                 yield below + entry.name
             elif suffix in OTHER_FORMATS:
                 found.skipped[suffix] += 1

@@ -55,7 +55,10 @@ def is_array(data: bytes) -> bool:
             # Pillow opens the first band, or the first three, of more, and 8 bits of 16 in three bands. Grey pages
             # are bands; pages of colour are an album.
             deep = len(bands) > 1 and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8
-            return bool(deep or tags.get(SAMPLES_PER_PIXEL, 1) != len(bands) or (pages > 1 and len(bands) == 1))
+            signed = image.mode == "I"  # whose range Pillow does not tell: bytes in 32 bits, or more
+            return bool(
+                deep or signed or tags.get(SAMPLES_PER_PIXEL, 1) != len(bands) or (pages > 1 and len(bands) == 1)
+            )
     except UnidentifiedImageError:
         return True
 
@@ -68,9 +71,14 @@ def pixels_of(data: bytes) -> Pixels:
     """
     if is_array(data):
         array = read_array(data)
-        return Pixels(array.shape[2], 8 if array.dtype in (np.uint8, np.bool_) else 16)
+        return Pixels(array.shape[2], 8 if array.dtype in (np.uint8, np.bool_) or _holds_bytes(array) else 16)
     with Image.open(BytesIO(data)) as image:
         return Pixels(1 if image.mode in GRAY_MODES else 3, 16 if image.mode in DEEP_MODES else 8)
+
+
+def _holds_bytes(array: NDArray[Any]) -> bool:
+    """Whether whole numbers of a wider type than 16 bits need are 8-bit values, as NumPy writes them by default."""
+    return array.dtype.kind in "ui" and array.dtype != np.uint16 and bool(array.min() >= 0 and array.max() <= 255)
 
 
 def read_array(data: bytes) -> NDArray[Any]:
@@ -132,7 +140,8 @@ def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
 def fit(array: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
     """Bring an image of any type to what its set has in common.
 
-    16-bit integers count to 65,535 and floats reach from 0 to 1; both are scaled, never cut off.
+    uint8 counts to 255, and so do wider integers than uint16 in a set of 8-bit images; other integers count to 65,535
+    and floats reach from 0 to 1. All are scaled, never cut off.
 
     Args:
         array: [height, width, channels].
@@ -150,7 +159,10 @@ def fit(array: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
     if array.dtype == np.bool_:
         scale = 1.0
     elif array.dtype.kind in "ui":
-        scale = 255.0 if array.dtype == np.uint8 else 65535.0
+        wide = array.dtype != np.uint16 and pixels.depth == 8
+        scale = 255.0 if array.dtype == np.uint8 or wide else 65535.0
+    elif array.dtype.kind != "f":
+        raise DataError(f"{array.dtype} is no type of images; expected integers, or floats in [0, 1]")
     else:
         scale = 1.0
     share = array.astype(np.float32) / np.float32(scale)

@@ -78,7 +78,7 @@ SOURCES = SourceTable(
             matches=_is_array_file,
             written=tuple(f"x{suffix}" for suffix in ARRAY_SUFFIXES),
             local=True,
-            takes=("modality", "label_column", "test_data"),
+            takes=("modality", "label_column", "test_data", "window_length", "window_stride"),
         ),
         SourceKind(
             "csv",
@@ -90,13 +90,12 @@ SOURCES = SourceTable(
         ),
         SourceKind(
             "folder",
-            "a folder of images",
+            "a folder of images, or of recordings, a file each",
             open=lazily(f"{FILES}.folder:folder"),
             matches=lambda spec: Path(spec).expanduser().is_dir(),
-            written=("photos/",),
+            written=("photos/", "recordings/"),
             extra="tiff",
             local=True,
-            takes=("test_data",),
         ),
         SourceKind(
             "torchvision",

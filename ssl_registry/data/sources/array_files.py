@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ssl_registry.data.arrays.labels import as_text
 from ssl_registry.data.arrays.marks import parts_by_mark
 from ssl_registry.data.arrays.memory import Part, source_in_memory
+from ssl_registry.data.arrays.recordings import without_padding
 from ssl_registry.data.columns import IS_TEST, LABELS, plain_name
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
@@ -31,9 +32,11 @@ TRAIN_LABELS = (*LABELS, "y_train", "train_y")
 HELD_OUT = (("x_test", "test_x"), ("x_val", "x_valid", "x_validation", "val_x"))
 HELD_OUT_LABELS = (("y_test", "test_y"), ("y_val", "y_valid", "y_validation", "val_y"))
 CLASSES = ("classes", "class_names")
-KEYS = frozenset({*SAMPLES, *TRAIN_LABELS, *sum((*HELD_OUT, *HELD_OUT_LABELS), ()), IS_TEST, *CLASSES})
+LENGTHS = "lengths"
+UNNAMED = re.compile(r"arr_\d+")  # what numpy.savez calls arrays without names
+KEYS = frozenset({LENGTHS, *SAMPLES, *TRAIN_LABELS, *sum((*HELD_OUT, *HELD_OUT_LABELS), ()), IS_TEST, *CLASSES})
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]  # an array; of signals of several lengths a list of arrays
 
 
 def array_file(spec: str, options: DataOptions) -> Source:
@@ -44,6 +47,10 @@ def array_file(spec: str, options: DataOptions) -> Source:
     ``class`` or ``y_train``; a test part under ``X_test`` (or ``X_val``) and ``y_test``, or marked by ``is_test``; and
     the names of the classes under ``classes``. Upper and lower case are alike. Other keys are left alone, and told. An
     ``.npy``, or a single tensor, holds samples; a pair of tensors holds samples and labels.
+
+    Signals of several lengths lie in an ``.npz`` as `numpy.savez` ``(path, *signals, y=labels)`` writes them, in a
+    ``.pt`` as a list of tensors, or filled up at their ends: with NaN, or with anything where ``lengths`` tells how
+    long each is.
 
     Samples are tables [N, D], signals [N, C, T] of floats, grey images [N, H, W] of uint8, or images
     [N, C, H, W] or [N, H, W, C].
@@ -93,13 +100,14 @@ def _read(path: Path, label: str | None) -> tuple[Arrays, list[str]]:
                     for key in (key for key in loaded.files if _is_looked_for(key, label)):
                         where = f"{path}: {key}"
                         arrays[key] = loaded[key]
-                    return arrays, list(loaded.files)
+                    return _named(arrays), list(loaded.files)
     except Exception as error:  # the readers raise nearly anything for a broken file
         reason = str(error).strip().split("\n")[0]
         raise DataError(
             f"{where} cannot be read as arrays ({type(error).__name__}: {reason}); expected a {path.suffix} "
             "of numeric arrays without pickled objects (these can run code), as numpy.savez(path, X=..., "
-            "y=...) or torch.save({'X': ...}, path) write it"
+            "y=...), for signals of several lengths numpy.savez(path, *signals, y=...), or torch.save({'X': ...}, "
+            "path) write it"
         ) from error
     if isinstance(loaded, tuple | list) and len(loaded) == 2 and isinstance(loaded[0], torch.Tensor):
         loaded = dict(zip(("X", "y"), loaded, strict=True))
@@ -115,11 +123,22 @@ def _read(path: Path, label: str | None) -> tuple[Arrays, list[str]]:
 
 
 def _is_looked_for(key: object, label: str | None) -> bool:
-    return plain_name(key) in KEYS or key == label
+    return plain_name(key) in KEYS or key == label or UNNAMED.fullmatch(str(key)) is not None
 
 
-def _as_numpy(value: Any, where: str) -> NDArray[Any]:
+def _named(arrays: Arrays) -> Arrays:
+    """Call the arrays that `numpy.savez` was given without names samples: one array, or one for each."""
+    found = sorted((key for key in arrays if UNNAMED.fullmatch(key)), key=lambda key: int(key.partition("_")[2]))
+    if not found or any(plain_name(key) in SAMPLES for key in arrays):
+        return arrays
+    x = arrays[found[0]] if len(found) == 1 else [arrays[key] for key in found]
+    return {"X": x, **{key: value for key, value in arrays.items() if key not in found}}
+
+
+def _as_numpy(value: Any, where: str) -> Any:
     if not isinstance(value, torch.Tensor):
+        if isinstance(value, list | tuple) and len({getattr(one, "shape", None) for one in value}) > 1:
+            return [_as_numpy(one, where) for one in value]
         try:
             return np.asarray(value)
         except ValueError as error:
@@ -147,7 +166,8 @@ def _parts(path: Path, arrays: Arrays, keys: list[str], label: str | None, told:
         )
     labels = label or _one(path, arrays, TRAIN_LABELS)
     whole = _part(path, arrays, samples, labels)
-    told.left_out += [(key, "no key that is looked for") for key in keys if key not in arrays]
+    unused = [key for key in keys if key not in arrays and not UNNAMED.fullmatch(key)]
+    told.left_out += [(key, "no key that is looked for") for key in unused]
     found = [(_one(path, arrays, x), _one(path, arrays, y)) for x, y in zip(HELD_OUT, HELD_OUT_LABELS, strict=True)]
     for (x, y), names in zip(found, HELD_OUT, strict=True):
         if x is None and y is not None:
@@ -174,16 +194,7 @@ def _parts(path: Path, arrays: Arrays, keys: list[str], label: str | None, told:
     if marked.all() or not marked.any():
         told.more.append(f"{mark} is the same for all samples: read as one part")
         return whole, None
-    train, test = (
-        replace(
-            whole,
-            x=whole.x[chosen],
-            y=None if whole.y is None else whole.y[chosen],
-            origin=None if whole.origin is None else whole.origin.chosen(chosen),
-        )
-        for chosen in (~marked, marked)
-    )
-    return train, test
+    return whole.chosen(~marked), whole.chosen(marked)
 
 
 def _one(path: Path, arrays: Arrays, names: tuple[str, ...]) -> str | None:
@@ -199,9 +210,32 @@ def _one(path: Path, arrays: Arrays, names: tuple[str, ...]) -> str | None:
 
 def _part(path: Path, arrays: Arrays, samples: str, labels: str | None, start: int = 0) -> Part:
     y = arrays[labels] if labels is not None else None
+    if isinstance(y, list):
+        raise DataError(f"{path}: {labels} holds lists of several lengths; expected one label a sample")
     x = arrays[samples]
-    if x.ndim == 0:
+    lengths = _one(path, arrays, (LENGTHS,))
+    if isinstance(x, list):
+        x = [np.asarray(one) for one in x]
+    elif x.ndim == 0:
         raise DataError(f"{path}: {samples} is a single value of type {x.dtype}; expected an array of samples")
+    elif lengths is not None:
+        if start:
+            raise DataError(f"{path} has {lengths} and {samples}; expected one array of samples, and is_test")
+        x = _of_lengths(x, arrays[lengths], f"{path}: {lengths}")
+    elif x.ndim == 3 and x.dtype.kind == "f":
+        x = without_padding(x)
     rows = np.arange(len(x))
     origin = Origin((str(path),), np.zeros(len(x), np.int64), start + rows)
     return Part(x, y, f"{path}: {samples}", f"{path}: {labels}" if labels else "", origin=origin)
+
+
+def _of_lengths(x: NDArray[Any], lengths: NDArray[Any], where: str) -> list[NDArray[Any]]:
+    """Return signals [N, channels, time] or [N, time] without what fills them up."""
+    if lengths.shape != (len(x),) or lengths.dtype.kind not in "iu" or x.ndim not in (2, 3):
+        raise DataError(
+            f"{where} has shape {lengths.shape} and dtype {lengths.dtype}, for samples of shape {x.shape}; expected "
+            "one whole number a signal, [N], for signals [N, channels, time]"
+        )
+    if lengths.min() < 1 or lengths.max() > x.shape[-1]:
+        raise DataError(f"{where} reaches from {lengths.min()} to {lengths.max()}; expected 1 to {x.shape[-1]}")
+    return [one[..., :length] for one, length in zip(x, lengths.tolist(), strict=True)]

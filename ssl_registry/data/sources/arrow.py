@@ -20,7 +20,7 @@ from ssl_registry.data.sources.arrow_labels import ArrowFile, class_names, read_
 from ssl_registry.data.sources.image_column import holds_images, source_of_images
 from ssl_registry.errors import DataError
 
-__all__ = ["source_from_tables"]
+__all__ = ["as_frame", "source_from_tables"]
 
 
 def source_from_tables(name: str, files: Sequence[ArrowFile], options: DataOptions, told: Decisions) -> Source:
@@ -45,7 +45,7 @@ def source_from_tables(name: str, files: Sequence[ArrowFile], options: DataOptio
     image = next((column for column in roles.features if holds_images(schema.field(column).type)), None)
     lists = [column for column in roles.features if _is_list(schema.field(column).type)]
     if image is None and not lists:
-        tables = [File(_as_frame(file), file.path, file.part, file.indices) for file in files]
+        tables = [File(as_frame(file), file.path, file.part, file.indices) for file in files]
         return source_from_files(name, renumbered(tables, files, roles, names), options, class_names=names, told=told)
     if image is None and len(lists) > 1:
         raise DataError(
@@ -84,35 +84,35 @@ def _lists(
     told: Decisions,
 ) -> Source:
     parts, y, known = read_labels(files, roles, names, told)
+    rows = [row for file in files for row in file.table[column].to_pylist()]
+    x: NDArray[Any] | list[NDArray[Any]]
     try:
         # Lists of floats in lists are signals, channels first, in float32 as everywhere.
-        x = np.array([row for file in files for row in file.table[column].to_pylist()])
-    except ValueError as error:
-        raise DataError(f"{files[0].path}: column {column!r} has rows of several lengths; expected one") from error
+        x = np.array(rows)
+    except ValueError:  # recordings of several lengths
+        x = _recordings(rows, f"{files[0].path}: column {column!r}")
     origin = origin_of_rows([File(file.table, file.path) for file in files])
-
-    def part(rows: NDArray[np.bool_]) -> Part:
-        return Part(
-            x[rows],
-            None if y is None else y[rows],
-            f"{files[0].path}: {column}",
-            f"{files[0].path}: {roles.label}",
-            known=known[rows],
-            origin=origin.chosen(rows),
-        )
+    whole = Part(x, y, f"{files[0].path}: {column}", f"{files[0].path}: {roles.label}", known=known, origin=origin)
 
     test = parts == TEST
     return source_in_memory(
         name,
-        part(np.isin(parts, (TRAIN, UNLABELED))),
-        part(test) if test.any() else None,
+        whole.chosen(np.isin(parts, (TRAIN, UNLABELED))),
+        whole.chosen(test) if test.any() else None,
         options=options,
         class_names=names if y is not None else None,
         told=told,
     )
 
 
-def _as_frame(file: ArrowFile) -> Any:
+def _recordings(rows: list[Any], where: str) -> list[NDArray[Any]]:
+    try:
+        return [np.array(row, np.float32) for row in rows]
+    except (TypeError, ValueError) as error:  # an empty cell, or channels of several lengths
+        raise DataError(f"{where} has rows that are no recording ({error}); expected lists of numbers") from error
+
+
+def as_frame(file: ArrowFile) -> Any:
     """Return a table as pandas has it, with its index as columns, and decimal numbers as floats."""
     import pyarrow as pa
 

@@ -46,6 +46,7 @@ def csv_files(spec: str, options: DataOptions) -> Source:
         DataError: if there is no such file, or it cannot be read or used.
     """
     paths = sorted(glob(str(Path(spec).expanduser()))) or [str(Path(spec).expanduser())]
+    moments = options.window_length is not None  # a recording that a device wrote often has no header
     split, told = split_paths(paths), Decisions()
     test: Sequence[str] = split.test
     if options.test_data is not None:
@@ -53,7 +54,7 @@ def csv_files(spec: str, options: DataOptions) -> Source:
         test = sorted(glob(str(Path(options.test_data).expanduser()))) or [options.test_data]
     told.left_out += [(path, "a second held-out part") for path in split.validation]
     files = [
-        read_csv(Path(path), part, told)
+        read_csv(Path(path), part, told, header=not moments)
         for part, chosen in ((TRAIN, split.train), (UNLABELED, split.unlabeled), (TEST, test))
         for path in chosen
     ]
@@ -61,7 +62,7 @@ def csv_files(spec: str, options: DataOptions) -> Source:
     return source_from_files(first.stem if len(paths) == 1 else first.resolve().parent.name, files, options, told=told)
 
 
-def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None) -> File:
+def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None, *, header: bool = True) -> File:
     """Read a file with a header.
 
     Separator (comma, semicolon, tab, bar or spaces), decimal sign and encoding (UTF-8 with or without its mark, UTF-16
@@ -71,6 +72,8 @@ def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None) -> Fi
         path: the file.
         part: of its rows.
         told: takes what is unusual about it.
+        header: whether there must be one; otherwise columns are called by their numbers where the first row holds
+            numbers.
 
     Raises:
         DataError: if it is no table with a header, naming the first row that does not fit.
@@ -78,7 +81,7 @@ def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None) -> Fi
     if path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
         raise DataError(f"{path} is no regular file")
     try:
-        form = _form(path)
+        form = _form(path, header=header)
         frame = _read(path, form)
         if len(frame) and frame.iloc[:, -1].isna().any():  # pandas fills short rows
             _check_rows(path, form)
@@ -87,7 +90,10 @@ def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None) -> Fi
         raise DataError(f"{path} cannot be read as a table ({reason}); expected text with a header") from error
     if told is not None and form.encoding == "cp1252":
         told.more.append(f"{path.name} is read as Windows-1252, since it is no UTF-8")
-    return File(frame, str(path), part, first_row=2)
+    numbered = form.header == tuple(map(str, range(len(form.header)))) and form.header_lines > form.comments
+    if told is not None and not header and numbered:
+        told.more.append(f"{path.name}: the first row, 0 to {len(form.header) - 1}, is read as a header")
+    return File(frame, str(path), part, first_row=form.header_lines + 1)
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def _read(path: Path, form: _Form) -> Any:
         raise ValueError(str(error)) from error
 
 
-def _form(path: Path) -> _Form:
+def _form(path: Path, *, header: bool) -> _Form:
     with path.open("rb") as stream:
         start = stream.read(4)
     encoding = next((name for mark, name in BYTE_ORDER_MARKS if start.startswith(mark)), "utf-8")
@@ -151,21 +157,26 @@ def _form(path: Path) -> _Form:
         encoding = "cp1252"
         first = _first_rows(path, encoding)
     separator, rows, lines, comments = first
-    if not rows or all(NUMBER.fullmatch(cell.strip()) for cell in rows[0]):
+    nameless = not rows or all(NUMBER.fullmatch(cell.strip()) for cell in rows[0])
+    if nameless and (header or not rows):
         raise DataError(f"{path} has no header; expected a first line with the columns' names")
-    header, width = [name.strip() for name in rows[0]], Counter(map(len, rows[1:])).most_common(1)
+    numbers = [str(number) for number in range(len(rows[0]))]
+    if nameless and rows[0] != numbers:  # which pandas writes for columns without names
+        decimal, thousands = _decimal([cell.strip() for row in rows for cell in row], separator)
+        return _Form(encoding, separator, decimal, thousands, tuple(numbers), comments, comments, trailing=False)
+    names, width = [name.strip() for name in rows[0]], Counter(map(len, rows[1:])).most_common(1)
     trailing = False
-    if width and width[0][0] == len(header) + 1:
+    if width and width[0][0] == len(names) + 1:
         # R writes row names without a name for them; others end every row with a separator.
-        trailing = all(len(row) == len(header) + 1 and not row[-1].strip() for row in rows[1:])
-        header = header if trailing else ["", *header]
-    if twice := [name for name, count in Counter(header).items() if name and count > 1]:
+        trailing = all(len(row) == len(names) + 1 and not row[-1].strip() for row in rows[1:])
+        names = names if trailing else ["", *names]
+    if twice := [name for name, count in Counter(names).items() if name and count > 1]:
         raise DataError(f"{path} has two columns of one name, {twice[0]!r}; expected each name once")
-    unnamed = iter(f"Unnamed: {number}" for number, name in enumerate(header) if not name)
-    header = [name or next(unnamed) for name in header]
+    unnamed = iter(f"Unnamed: {number}" for number, name in enumerate(names) if not name)
+    names = [name or next(unnamed) for name in names]
     cells = [cell.strip() for row in rows[1:] for cell in row]
     decimal, thousands = _decimal(cells, separator)
-    return _Form(encoding, separator, decimal, thousands, tuple(header), lines, comments, trailing)
+    return _Form(encoding, separator, decimal, thousands, tuple(names), lines, comments, trailing)
 
 
 def _first_rows(path: Path, encoding: str) -> tuple[str, list[list[str]], int, int]:

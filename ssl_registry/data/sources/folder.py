@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data.arrays.labels import UNLABELED, stratified_holdout
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
-from ssl_registry.data.images.layout import Layout, Listing, read_layout
-from ssl_registry.data.images.listing import IMAGE_SUFFIXES
+from ssl_registry.data.images.layout import Layout, Listing, fit_test, read_layout
+from ssl_registry.data.images.listing import IMAGE_SUFFIXES, Found, find_images
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources import ARRAY_SUFFIXES, TEXT_SUFFIXES
+from ssl_registry.data.sources.recordings import OTHER_SOUND, find_recordings, recordings
 from ssl_registry.errors import DataError
 
 __all__ = ["folder"]
@@ -23,6 +25,8 @@ __all__ = ["folder"]
 
 def folder(spec: str, options: DataOptions) -> Source:
     """Open a folder of images.
+
+    A folder of recordings is opened by `ssl_registry.data.sources.recordings.recordings`.
 
     Parts and classes are told by the names of its folders: see `ssl_registry.data.images.layout.read_layout`. Files are
     decoded when they are asked for.
@@ -35,7 +39,11 @@ def folder(spec: str, options: DataOptions) -> Source:
         DataError: if it holds no readable image, or its parts do not fit together.
     """
     path, image_size = Path(spec).expanduser(), options.image_size or 224
-    layout = _looked_through(path)
+    images, found = _files(path, options)
+    if found is not None:
+        return recordings(path, found, options)
+    options.check_taken(spec, ("test_data",))
+    layout = _looked_through(path, images)
     train, test, notes = layout.train, layout.test, layout.notes
     if options.test_data is not None:
         other = _looked_through(Path(options.test_data).expanduser())
@@ -51,16 +59,18 @@ def folder(spec: str, options: DataOptions) -> Source:
     told = Decisions(left_out=layout.left_out, label="folders" if classes else None, classes=classes)
     kept, held = train, test
     if test is not None:
-        held = _fit_test(train, test, told, notes)
+        held = fit_test(train, test, told, notes)
     elif train.labels is not None:
         kept, held = _hold_out(train, options, told)
     elif options.holdout:
         notes.append("no class folders: nothing is held out")
     if layout.test is None and options.test_data is None and train.labels is None:
         told.no_label = "no class folders"
+    if pixels.channels not in (1, 3):
+        told.more.append(f"images of {pixels.channels} channels; the shortest axis of an array is that of the channels")
     told.add_part("train", len(kept.files), unlabeled=(kept.labels or []).count(None))
     if held is not None:
-        told.add_part("test", len(held.files))
+        told.add_part("test", len(held.files), unlabeled=(held.labels or []).count(None))
     codes = {name: code for code, name in enumerate(classes or ())}
 
     def dataset(part: Listing) -> ImageFiles:
@@ -68,12 +78,12 @@ def folder(spec: str, options: DataOptions) -> Source:
         return ImageFiles(part.files, labels, size=image_size, pixels=pixels)
 
     return Source(
-        name=path.resolve().name,
+        name=in_unicode(path.resolve().name),
         modality="image",
         input_shape=(pixels.channels, image_size, image_size),
         train=dataset(kept),
         test=None if held is None else dataset(held),
-        classes=classes,
+        classes=None if classes is None else tuple(map(in_unicode, classes)),
         mean=mean,
         std=std,
         notes=tuple(notes),
@@ -81,31 +91,20 @@ def folder(spec: str, options: DataOptions) -> Source:
     )
 
 
-def _looked_through(path: Path) -> Layout:
+def _files(path: Path, options: DataOptions) -> tuple[Found, Found | None]:
+    """Return the images of a folder, and its recordings where it is a folder of these."""
     try:
-        return read_layout(path)
+        images = find_images(path)
+        return images, find_recordings(path, images, options)
     except OSError as error:
         raise DataError(f"{path} cannot be looked through ({error}); expected a folder that you may read") from error
 
 
-def _fit_test(train: Listing, test: Listing, told: Decisions, notes: list[str]) -> Listing | None:
-    """Give the test part the train part's classes."""
-    if train.labels is None:
-        if test.labels is not None:
-            notes.append(f"{train.where} has no class folders: the classes of {test.where} are not used")
-        return Listing(test.files, None, test.where)
-    if test.labels is None:
-        # One class folder alone does not look like classes; but here their names are known.
-        alone: list[str | None] = [Path(path).relative_to(test.where).parts[0] for path in test.files]
-        if set(alone) <= set(train.classes):
-            return Listing(test.files, alone, test.where)
-        told.left_out.append((str(test.where), f"{len(test.files)} images of a test part that has no class folders"))
-        return None
-    if unknown := sorted(set(test.classes) - set(train.classes)):
-        raise DataError(
-            f"{test.where} has the class {unknown[0]!r}, {train.where} has not; it has: {', '.join(train.classes[:20])}"
-        )
-    return test
+def _looked_through(path: Path, images: Found | None = None) -> Layout:
+    try:
+        return read_layout(path, images)
+    except OSError as error:
+        raise DataError(f"{path} cannot be looked through ({error}); expected a folder that you may read") from error
 
 
 def _hold_out(whole: Listing, options: DataOptions, told: Decisions) -> tuple[Listing, Listing | None]:
@@ -131,5 +130,10 @@ def _empty(root: Path, layout: Layout) -> str:
             return f"{root} holds no images; for its {word} give {root / '*'!s}{suffix}"
     arrays = sorted(path for path in root.iterdir() if path.suffix.lower() in ARRAY_SUFFIXES + TEXT_SUFFIXES)
     hint = f"; for its arrays give the file itself: {arrays[0]}" if arrays else ""
+    if len(texts := [path.suffix for path in arrays if path.suffix.lower() in TEXT_SUFFIXES]) > 1:
+        hint = f"; for tables whose rows are samples give {str(root / '*') + texts[0]!r}, for recordings, a file each, "
+        hint += "--modality signal"
+    if sounds := [suffix for suffix in suffixes if suffix in OTHER_SOUND]:
+        hint += f"; sound is read from .wav: convert {sounds[0]}"
     skipped = "".join(f"; left out: {what} ({why})" for what, why in layout.left_out)
     return f"{root} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}); directly in it: {there}{hint}{skipped}"

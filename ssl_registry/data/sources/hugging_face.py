@@ -97,6 +97,13 @@ def _offline(library: Any) -> Iterator[None]:
 
 def _table(part: Any) -> Any:
     """Return the Arrow table below a part, which the library maps from the disk."""
+    import pyarrow as pa
+
     if part._indices is not None:  # rows were chosen or shuffled without moving them
         part = part.flatten_indices()
-    return part.data.table
+    table = part.data.table
+    for number, field in enumerate(table.schema):
+        if hasattr(field.type, "storage_type"):  # Array2D to Array5D: lists within lists
+            chunks = [chunk.storage for chunk in table.column(number).chunks]
+            table = table.set_column(number, field.name, pa.chunked_array(chunks, field.type.storage_type))
+    return table

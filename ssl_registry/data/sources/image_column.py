@@ -124,7 +124,8 @@ def source_of_images(
         unlabeled=0 if codes is None else int((codes[train] == UNLABELED).sum()),
     )
     if len(test):
-        told.add_part("test", len(test), files=sum(file.part == TEST for file in files))
+        without = 0 if codes is None else int((codes[test] == UNLABELED).sum())
+        told.add_part("test", len(test), files=sum(file.part == TEST for file in files), unlabeled=without)
     before = sum(len(file.table) for file in files if file.part != TEST)
     size = options.image_size or 224
     rows = [int(row) for row in train]

@@ -17,7 +17,7 @@ from ssl_registry.data.sources.arrow import source_from_tables
 from ssl_registry.data.sources.arrow_labels import ArrowFile
 from ssl_registry.errors import DataError
 
-__all__ = ["parquet"]
+__all__ = ["parquet", "read_parquet"]
 
 
 def parquet(spec: str, options: DataOptions) -> Source:
@@ -42,7 +42,7 @@ def parquet(spec: str, options: DataOptions) -> Source:
         test = tuple(_found(options.test_data))
     told.left_out += [(path, "a second held-out part") for path in split.validation]
     files = [
-        _read(path, part)
+        read_parquet(path, part)
         for part, chosen in ((TRAIN, split.train), (UNLABELED, split.unlabeled), (TEST, test))
         for path in chosen
     ]
@@ -63,7 +63,12 @@ def _shared_folder(paths: list[str]) -> str:
     return next(folder.name for folder in first if all(folder in other for other in others))
 
 
-def _read(path: str, part: str) -> ArrowFile:
+def read_parquet(path: str, part: str) -> ArrowFile:
+    """Read a file into memory.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
     reader = require("pyarrow.parquet", "parquet", "a Parquet file")
     if not Path(path).is_file():  # a pipe would keep its reader waiting for ever
         raise DataError(f"{path} is no regular file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -130,8 +129,11 @@ def _contexts(
     for name in names:
         annotation = cls.model_fields[name].annotation
         arms = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-        if any(arm is bool or get_origin(arm) is Literal for arm in arms) or getattr(config, name) is None:
-            found += [{name: value} for value in moves(annotation, getattr(config, name))]
+        choices = list(moves(annotation, getattr(config, name)))
+        if any(arm is bool or get_origin(arm) is Literal for arm in arms):
+            found += [{name: value} for value in choices]
+        elif getattr(config, name) is None:
+            found += [{name: value} for value in choices[:1]]
     return found
 
 
@@ -148,8 +150,7 @@ def _acts(
     for place, context in enumerate(contexts):
         if name in context:
             continue
-        # Beside another choice two values must do: there are many such choices.
-        for value in islice(moves(cls.model_fields[name].annotation, getattr(config, name)), 2 if context else None):
+        for value in moves(cls.model_fields[name].annotation, getattr(config, name)):
             try:
                 if place not in bases:
                     bases[place] = _Run(subject, context)

@@ -68,6 +68,8 @@ class BestEpoch(Callback):
         x, y = labeled_only(x, y)
         if y is None:
             return 0.0
+        if not bool(x.isfinite().all()):  # of weights that are finite still
+            return -1.0
         bank, held = stratified_holdout(np.asarray(y), HELD_OUT_SHARE, seed=0)
         return knn_accuracy(x[bank], y[bank], x[held], y[held])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data import broken_samples
 
 __all__ = ["NameBroken"]
@@ -43,7 +44,8 @@ class NameBroken(Callback):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
         known = {line.partition("\t")[0] for line in text.splitlines()}
-        new = "".join(f"{name}\t{why}\n" for name, why in found.items() if name not in known)
+        told = {in_unicode(name): in_unicode(why) for name, why in found.items()}
+        new = "".join(f"{name}\t{why}\n" for name, why in told.items() if name not in known)
         if new:
             # One write at the file's end: lines of several ranks do not mix.
             with open(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), "wb", buffering=0) as file:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
+from ssl_registry.model.supervised import SupervisedModule
 from ssl_registry.run_options import GuardMode, check_guard
 from ssl_registry.training.callbacks.divergence_causes import causes_of_divergence, how_to_go_on
 from ssl_registry.training.callbacks.finite import find_not_finite, not_finite_buffers, sums_of_samples
@@ -24,6 +25,7 @@ __all__ = ["DivergenceGuard", "weights_are_finite"]
 
 log = logging.getLogger(__name__)
 
+WATCHED = (SSLModule, SupervisedModule)
 # Optimizer steps between two looks at the losses, where Lightning logs more rarely.
 MOST_STEPS = 100
 # What explains weights that were never finite.
@@ -96,13 +98,13 @@ class DivergenceGuard(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Add up the samples, on the device; look at the weights before the first step."""
-        if not isinstance(pl_module, SSLModule):
+        if not isinstance(pl_module, WATCHED):
             return
         started = time.perf_counter()
         if self._meant is None:
             self.weights_are_finite(trainer)
         self._sums = None
-        if self.mode != "off" and not self.lost:
+        if self.mode != "off" and not self.lost and isinstance(pl_module, SSLModule):
             self._sums = sums_of_samples(read_batch(batch, pl_module.input_shape))
         self.seconds += time.perf_counter() - started
 
@@ -110,7 +112,7 @@ class DivergenceGuard(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss on the device, and look at the losses when it is time."""
-        if self.mode == "off" or self.lost or not isinstance(pl_module, SSLModule):
+        if self.mode == "off" or self.lost or not isinstance(pl_module, WATCHED):
             return
         started = time.perf_counter()
         accumulates = trainer.fit_loop._should_accumulate()
@@ -118,19 +120,20 @@ class DivergenceGuard(Callback):
         if isinstance(outputs, dict) and isinstance(outputs.get("loss"), Tensor):
             indices = batch.get("indices") if isinstance(batch, dict) else None
             self._seen.append(_Batch(step, outputs["loss"].detach(), self._sums, indices))
-        if not accumulates and step % min(pl_module.log_interval, MOST_STEPS) == 0:
+        interval = pl_module.log_interval if isinstance(pl_module, SSLModule) else MOST_STEPS
+        if not accumulates and step % min(interval, MOST_STEPS) == 0:
             self._look(trainer)
         self.seconds += time.perf_counter() - started
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at losses and weights, before anything else measures or saves them."""
-        if self.mode != "off" and isinstance(pl_module, SSLModule):
+        if self.mode != "off" and isinstance(pl_module, WATCHED):
             self._look(trainer)
             self.weights_are_finite(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at the weights once more, whatever the mode."""
-        if isinstance(pl_module, SSLModule):
+        if isinstance(pl_module, WATCHED):
             self.weights_are_finite(trainer)
 
     def weights_are_finite(self, trainer: Trainer, loss: _Loss | None = None) -> bool:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from ssl_registry._system.atomic import write_beside
 from ssl_registry._system.plain import first_problem
 from ssl_registry._system.small_files import read_json
-from ssl_registry.errors import ConfigError
+from ssl_registry.errors import ConfigError, FeaturesNotFiniteError
 from ssl_registry.runs.folder import Run
 from ssl_registry.training.callbacks import BestEpoch
 from ssl_registry.workflows.evaluate.evaluate import evaluate
@@ -44,6 +44,7 @@ class Cell:
         best_epoch: that epoch, counted from 1.
         steps: optimizer steps.
         seconds: of training alone; None where the run was resumed.
+        diverged: whether its weights or features were not finite at the end; there are no figures then.
         memory_mib: peak, of the device where it is CUDA, else of the process since it began.
     """
 
@@ -56,6 +57,7 @@ class Cell:
     steps: int
     seconds: float | None
     memory_mib: float
+    diverged: bool = False
 
 
 def run_cell(
@@ -98,16 +100,24 @@ def run_cell(
     trainer = {**arguments.get("trainer", {}), "callbacks": [best]}
     fixed = {"out": folder, "resume": begun, "knn": False, "report": False}
     done = train(method, **{**arguments, **fixed, "trainer": trainer})
+    accuracy: dict[str, dict[str, float]] = {"last": {}}
+    diverged = done.diverged
+    if not diverged:
+        try:
+            accuracy = _accuracy(folder, best, protocols)
+        except FeaturesNotFiniteError:  # of weights that are finite still
+            diverged = True
     cell = Cell(
         method=method,
         data=str(arguments["data"]),
         seed=int(arguments["seed"]),
         settings=settings,
-        accuracy=_accuracy(folder, best, protocols),
-        best_epoch=best.epoch,
+        accuracy=accuracy,
+        best_epoch=0 if diverged else best.epoch,
         steps=done.steps,
         seconds=None if begun else round(done.seconds - best.seconds, 1),
         memory_mib=round(peak_memory() / 2**20, 1),
+        diverged=diverged,
     )
     write_beside(record, json.dumps(asdict(cell), indent=2))
     return cell, False

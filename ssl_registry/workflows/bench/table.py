@@ -23,6 +23,7 @@ class Row:
         untrained, last, best: accuracies in [0, 1]; None where not measured.
         seconds: mean of training; None where every run was resumed.
         memory_mib: the highest.
+        diverged: seeds whose training diverged; the figures are over the others.
     """
 
     method: str
@@ -34,12 +35,15 @@ class Row:
     best: Score | None
     seconds: float | None
     memory_mib: float
+    diverged: tuple[int, ...] = ()
 
     @property
     def words(self) -> tuple[str, ...]:
         """The row as `COLUMNS` has it."""
         figures = [_text(figure) for figure in (self.untrained, self.last, self.best)]
         seconds = "" if self.seconds is None else f"{self.seconds:.0f}"
+        if self.diverged:
+            figures[1] = f"{figures[1]} (diverged: seed {', '.join(map(str, self.diverged))})".strip()
         return (
             self.method,
             self.data,
@@ -70,8 +74,10 @@ def summarize(cells: Sequence[Cell]) -> list[Row]:
                 best=_score(members, "best", protocol),
                 seconds=sum(known) / len(known) if known else None,
                 memory_mib=max(cell.memory_mib for cell in members),
+                diverged=tuple(cell.seed for cell in members if cell.diverged),
             )
-            for protocol in members[0].accuracy["last"]
+            # In the order of the first cell that has figures; without any there is a row that says why.
+            for protocol in next((cell.accuracy["last"] for cell in members if cell.accuracy["last"]), [""])
         ]
     return rows
 

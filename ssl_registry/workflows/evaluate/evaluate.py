@@ -47,6 +47,8 @@ def evaluate(
     label_column: str | None = None,
     test_data: str | None = None,
     drop_columns: Sequence[str] = (),
+    window_length: int | None = None,
+    window_stride: int | None = None,
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
@@ -69,7 +71,8 @@ def evaluate(
             evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
         k, temperature: of k-NN.
         seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
-        image_size, data_root, modality, label_column, test_data, drop_columns: see `open_source`.
+        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
+            `DataOptions`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
@@ -98,6 +101,8 @@ def evaluate(
         label_column=label_column,
         test_data=test_data,
         drop_columns=drop_columns,
+        window_length=window_length,
+        window_stride=window_stride,
     )
     if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")

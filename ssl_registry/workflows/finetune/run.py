@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import Subset
@@ -20,13 +20,15 @@ from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry.data import Source, SSLDataModule
-from ssl_registry.data.sample_set import as_sample_set
+from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.targets import labeled_only
 from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
+from ssl_registry.training.callbacks import DivergenceGuard
+from ssl_registry.training.trainer import RunTrainer, told_refusals
 from ssl_registry.views import ImageView
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
@@ -59,6 +61,8 @@ def finetune(
     label_column: str | None = None,
     test_data: str | None = None,
     drop_columns: Sequence[str] = (),
+    window_length: int | None = None,
+    window_stride: int | None = None,
     workers: int | None = None,
     backbone: str | nn.Module | None = None,
     network: str = "product",
@@ -81,7 +85,8 @@ def finetune(
         seeds: how many times, each with other labels, another head and another order.
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
-        image_size, data_root, modality, label_column, test_data, drop_columns: see `open_source`.
+        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
+            `DataOptions`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
@@ -100,6 +105,11 @@ def finetune(
     """
     if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
         raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
+    if not (0 < learning_rate < math.inf and 0 < layer_decay <= 1 and 0 <= weight_decay < math.inf):
+        raise ConfigError(
+            f"learning_rate={learning_rate} must be above 0, layer_decay={layer_decay} above 0 and at most 1, "
+            f"weight_decay={weight_decay} at least 0"
+        )
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source = pretrained.open_data(
@@ -110,6 +120,8 @@ def finetune(
         label_column=label_column,
         test_data=test_data,
         drop_columns=drop_columns,
+        window_length=window_length,
+        window_stride=window_stride,
     )
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
@@ -135,7 +147,9 @@ def finetune(
             seed=seed,
         )
         for name, start in networks.items():
-            model, figures = _fit(start, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})})
+            model, figures = _fit(
+                name, start, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})}
+            )
             measured[name].append(figures)
             log.info(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
             if file is not None and (name, seed) == ("trained", 0):
@@ -145,9 +159,15 @@ def finetune(
         EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for name, values in measured.items()
     )
-    test = len(source.test or ())
+    test = _labeled(source.test)
     result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds)
     return record_evaluation(result, pretrained.run)
+
+
+def _labeled(part: SampleSet | None) -> int:
+    """Return how many samples of a part have a label."""
+    labels = None if part is None else part.labels
+    return len(part or ()) if labels is None else int((labels >= 0).sum())
 
 
 def _classes(source: Source) -> tuple[str, ...]:
@@ -159,7 +179,12 @@ def _classes(source: Source) -> tuple[str, ...]:
 
 
 def _fit(
-    network: RawNetwork, classes: int, loaders: SSLDataModule, options: Mapping[str, Any], trainer: Mapping[str, Any]
+    name: str,
+    network: RawNetwork,
+    classes: int,
+    loaders: SSLDataModule,
+    options: Mapping[str, Any],
+    trainer: Mapping[str, Any],
 ) -> tuple[FineTuning, dict[str, float]]:
     """Train a copy of the network, and return it with its figures on the test part."""
     quiet = {
@@ -172,8 +197,14 @@ def _fit(
     with torch.random.fork_rng():
         torch.manual_seed(loaders.seed)
         model = FineTuning(copy.deepcopy(network), nn.Linear(network.feature_dim, classes), **options)
-        fitted = Trainer(**{**quiet, **trainer})
+        guard = DivergenceGuard()
+        callbacks = trainer.get("callbacks") or []
+        callbacks = [*(callbacks if isinstance(callbacks, list | tuple) else [callbacks]), guard]
+        with told_refusals():
+            fitted = RunTrainer(**{**quiet, **trainer, "callbacks": callbacks})
         fitted.fit(model, loaders.train_dataloader())
+    if guard.lost:
+        raise DataError(f"fine-tuning the {name} network: {guard.message}; give a lower --learning-rate")
     device = fitted.strategy.root_device
     model.to(device).eval()
 

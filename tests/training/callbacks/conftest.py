@@ -10,7 +10,6 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
-from ssl_registry_moco import MoCo
 from torch import nn
 
 from ssl_registry import Registry, SSLModule
@@ -22,7 +21,7 @@ HEADS = {
     "byol": {"hidden_dim": 64, "projection_dim": 32},
     "simclr": {"projection_dim": 16},
     "lfr": {"num_candidates": 4, "num_targets": 2},
-    "moco": {"hidden_dim": 32, "projection_dim": 16, "queue_size": 128},
+    "moco": {"hidden_dim": 32, "projection_dim": 16, "queue_size": 128},  # collects keys for its queue
 }
 
 NETWORK = """
@@ -64,9 +63,7 @@ def fit(network, source) -> Callable[..., tuple[SSLModule, Trainer]]:
         **options,
     ):
         settings = RunOptions(backbone=network, seed=seed)
-        methods = Registry()
-        methods.register("moco", MoCo)  # an example, which collects keys for its queue
-        model = build_model(method, source, settings, options=HEADS[method] | options, registry=methods)
+        model = build_model(method, source, settings, options=HEADS[method] | options, registry=Registry())
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         arguments = quiet | (trainer or {})
         lightning = Trainer(

@@ -1,0 +1,84 @@
+"""The method: an encoder that sees a quarter of the patches, and a light decoder that predicts the others."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
+from ssl_registry.errors import ConfigError
+from ssl_registry.nn import TokenDecoder, patch_sides, patchify, random_mask
+from ssl_registry.views import ImageView, ViewPolicy
+from ssl_registry_mae.loss import reconstruction_loss
+
+if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
+    from ssl_registry import SSLModule
+
+
+class MAE:
+    """Masked autoencoder (He et al., 2021), arXiv:2111.06377.
+
+    Three quarters of an image's patches are dropped before the first block of the backbone. A light decoder gets what
+    the backbone makes of the others, a mask token for each dropped patch, and all positions, and predicts the dropped
+    patches' pixels, normalized in each patch. The loss is their squared distance.
+
+    Each image has a mask of its own, with as many patches as those of the others. The backbone is a vision transformer
+    of timm (ViT, DeiT, DINOv2, EVA, DINOv3, ...) or a module of yours whose method ``tokens`` can drop patches.
+
+    Heads: ``decoder``, called with tokens of the visible patches, their indices, the indices of the masked patches and
+    ``prefix``, as `ssl_registry.nn.TokenDecoder`.
+    """
+
+    needs = Needs(modalities=("image",), tokens="keep")
+
+    class Config(MethodConfig):
+        """Options of MAE."""
+
+        learning_rate: float = Field(1.5e-4, gt=0, description="Peak learning rate; the paper's for 256 samples.")
+        weight_decay: float = Field(0.05, ge=0, description="Weight decay; biases, norms and tokens are excluded.")
+        optimizer_kwargs: dict[str, Any] = Field({"betas": [0.9, 0.95]}, description="Further optimizer arguments.")
+        mask_ratio: float = Field(0.75, gt=0, lt=1, description="Share of the patches that is dropped and predicted.")
+        normalize_pixels: bool = Field(True, description="Predict pixels that are normalized in each patch.")
+        decoder_dim: int = Field(512, ge=4, multiple_of=4, description="Width of the decoder.")
+        decoder_depth: int = Field(8, ge=1, description="Transformer blocks of the decoder.")
+        decoder_heads: int = Field(16, ge=1, description="Attention heads of the decoder; they divide its width.")
+
+    declares = Declares(reference="ssl_registry_mae.reference:loss")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @hookimpl
+    def build_heads(
+        self, input_shape: tuple[int, ...], token_dim: int, token_grid: tuple[int, ...], overrides: Overrides
+    ) -> dict[str, nn.Module]:
+        """Build the decoder, from tokens to the pixels of a patch."""
+        config, patches = self.config, math.prod(token_grid)
+        if not 0 < round(config.mask_ratio * patches) < patches:
+            raise ConfigError(
+                f"mask_ratio={config.mask_ratio} of {patches} patches masks none or all; give another, a larger "
+                "image_size, or a backbone with smaller patches"
+            )
+        if config.decoder_dim % config.decoder_heads:
+            raise ConfigError(f"decoder_heads={config.decoder_heads} does not divide decoder_dim={config.decoder_dim}")
+        values = input_shape[0] * math.prod(patch_sides(input_shape, token_grid))
+        size = {"dim": config.decoder_dim, "depth": config.decoder_depth, "num_heads": config.decoder_heads}
+        return {"decoder": overrides.take("decoder", lambda: TokenDecoder(token_dim, values, token_grid, **size))}
+
+    @hookimpl
+    def build_views(self, image_size: int | None) -> ViewPolicy:
+        """One random crop, flipped or not (appendix A.1); the crop's scale is that of the authors' code."""
+        return ViewPolicy(views=(ImageView(crop_scale=(0.2, 1.0), flip=0.5),), image_size=image_size)
+
+    @hookimpl
+    def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Tensor:
+        """Predict the pixels of the patches that the backbone did not see."""
+        x, grid = views[0], model.token_grid
+        assert grid is not None  # it was asked for
+        choice = random_mask(len(x), grid, self.config.mask_ratio, generator=ctx.generator)
+        seen = model.tokens(x, keep=choice.keep)
+        prediction = model.heads["decoder"](seen.patches, choice.keep, choice.masked, prefix=seen.prefix)
+        patches = patchify(x, patch_sides(model.input_shape, grid))
+        return reconstruction_loss(prediction, patches, choice.masked, normalize=self.config.normalize_pixels)
