@@ -29,6 +29,7 @@ _HOME = {
     "Overrides": "ssl_registry.contract.overrides",
     "SSLModule": "ssl_registry.model.module",
     "SupervisedModule": "ssl_registry.model.supervised",
+    "create_backbone": "ssl_registry.model.backbones",
     "Source": "ssl_registry.data.source",
     "SourceKind": "ssl_registry.data.kinds",
     "ExportFormat": "ssl_registry.workflows.export.format",
@@ -55,6 +56,7 @@ __all__ = [
     "SourceKind",
     "SupervisedModule",
     "__version__",
+    "create_backbone",
     "embed",
     "evaluate",
     "export",
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from ssl_registry.data.kinds import SourceKind
     from ssl_registry.data.source import Source
     from ssl_registry.discovery.entry_points import MethodInfo
+    from ssl_registry.model.backbones import create_backbone
     from ssl_registry.model.module import SSLModule
     from ssl_registry.model.supervised import SupervisedModule
     from ssl_registry.workflows.embed import embed

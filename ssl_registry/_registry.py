@@ -26,7 +26,7 @@ ClassT = TypeVar("ClassT", bound=type[Any])
 
 # Published by this project; a name that is not installed answers with its distribution, ssl-registry-NAME.
 FIRST_PARTY = (
-    *("barlow-twins", "byol", "data2vec", "dino", "ijepa", "lfr", "mae", "moco"),
+    *("barlow-twins", "byol", "data2vec", "diet", "dino", "distill", "ijepa", "lejepa", "lfr", "mae", "moco"),
     *("nnclr", "simclr", "simmim", "simsiam", "swav", "vicreg"),
 )
 HOW_TO_INSTALL = (

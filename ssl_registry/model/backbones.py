@@ -34,6 +34,7 @@ __all__ = [
     "BackboneSpec",
     "FeaturePool",
     "check_view_shapes",
+    "create_backbone",
     "find_classifier",
     "has_tokens",
     "is_timm_name",
@@ -204,6 +205,46 @@ class BackboneSpec:
         if config is not None and config.fixed_input_size and shape[1:] != tuple(made_for[1:]):
             arguments.setdefault("img_size", shape[1:])
         return _call(timm.create_model, name, name, pretrained=self.pretrained, **arguments), shape
+
+
+def create_backbone(
+    name: str,
+    input_shape: tuple[int, ...],
+    *,
+    pretrained: bool = False,
+    weights: str | Path | None = None,
+    weights_network: str | None = None,
+) -> Backbone:
+    """Build a second backbone, such as a teacher, for a method's `build_heads`.
+
+    Args:
+        name: of timm's, or of a plugin's encoder; none that is fetched (``hf-hub:...``) or that runs a file.
+        input_shape: of one sample, as `build_heads` gets it. A network of one image size is built for this one.
+        pretrained: whether it has timm's own weights, which timm fetches. A reopened checkpoint has the weights itself:
+            give this in `on_fit_start`, not in `build_heads`.
+        weights: a run's folder, a checkpoint, an export or a file of weights of any toolbox, as in `Registry.create`.
+            None of them runs code.
+        weights_network: which of the file's networks, where it has several.
+
+    Returns:
+        The network and its width.
+
+    Raises:
+        BackboneError: for an unknown name, weights that do not fit, or both kinds of weights.
+        CheckpointError: if there are no such weights, or they are damaged.
+
+    Example:
+        >>> create_backbone("test_resnet", (3, 32, 32)).feature_dim
+        96
+    """
+    if ":" in name:
+        raise BackboneError(f"{name!r} would be fetched or run; give a name that timm knows, and a file of weights")
+    if pretrained and weights is not None:
+        raise BackboneError(f"give pretrained or weights={str(weights)!r}, not both")
+    spec = BackboneSpec(
+        name, input_shape=input_shape, pretrained=pretrained, weights=weights, weights_network=weights_network
+    )
+    return spec.build()
 
 
 def _call(factory: Any, name: str, /, *args: Any, **kwargs: Any) -> nn.Module:

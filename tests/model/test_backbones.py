@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.model.backbones import BackboneSpec, FeaturePool, list_backbones
+from ssl_registry.model.backbones import BackboneSpec, FeaturePool, create_backbone, list_backbones
 
 
 class Dense(nn.Module):
@@ -175,3 +175,26 @@ def test_file_of_weights_for_timm(key):
     """timm would load of it what fits, be it nothing: the message names the option that checks."""
     with pytest.raises(BackboneError, match=r"names a file of weights; give it as weights='a\.pth'"):
         BackboneSpec("resnet10t", image_size=32, pretrained=True, kwargs={key: {"file": "a.pth"}}).build()
+
+
+def test_create_backbone_reads_weights_without_a_method(tmp_path):
+    """A second backbone for a method's heads, with the weights of a file; its width is measured."""
+    first = create_backbone("test_resnet", (1, 16, 16))
+    torch.save({"state_dict": {f"teacher.{k}": v for k, v in first.module.state_dict().items()}}, tmp_path / "all.pt")
+    again = create_backbone("test_resnet", (1, 16, 16), weights=tmp_path / "all.pt", weights_network="teacher")
+    x = torch.rand(2, 1, 16, 16)
+    assert (again.feature_dim, again.input_shape) == (96, (1, 16, 16))
+    assert torch.equal(first.module.eval()(x), again.module.eval()(x))
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/network", "net.py:Net"])
+def test_create_backbone_neither_fetches_nor_runs(name):
+    """A method's options come from checkpoints too, and those from strangers."""
+    with pytest.raises(BackboneError, match="would be fetched or run"):
+        create_backbone(name, (3, 32, 32))
+
+
+def test_create_backbone_takes_one_kind_of_weights():
+    """Timm's or a file's."""
+    with pytest.raises(BackboneError, match="not both"):
+        create_backbone("test_resnet", (3, 32, 32), pretrained=True, weights="file.pt")

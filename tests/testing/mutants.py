@@ -467,6 +467,16 @@ class DrawsOnTheHost(Sound):
         return super().compute_loss(model, views, ctx) + 0.0 * noise.sum()
 
 
+@mutant("cuda_placement")
+class DrawsForAllRanksOnTheHost(Sound):
+    """The same with the generator that ranks share."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        noise = torch.rand(3, generator=ctx.shared_generator).to(views[0].device)
+        return super().compute_loss(model, views, ctx) + 0.0 * noise.sum()
+
+
 # --- evaluation -----------------------------------------------------------------------------------------------
 
 

@@ -161,6 +161,16 @@ class Sound:
         return 1 - (1 - self.config.momentum) * (1 - min(1, ctx.step / ctx.max_steps))
 
 
+class SharesNumbers(Sound):
+    """Random numbers that all ranks share, drawn where the model is."""
+
+    @hookimpl
+    def compute_loss(self, model, views, ctx):
+        """Add noise that is the same on all ranks."""
+        noise = torch.rand(3, generator=ctx.shared_generator, device=views[0].device)
+        return super().compute_loss(model, views, ctx) * noise.mean()
+
+
 class BySteps(Sound):
     """The same, with nothing that rests (arXiv:2104.02057)."""
 

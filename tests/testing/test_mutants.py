@@ -10,7 +10,7 @@ from ssl_registry import Registry
 from ssl_registry.testing import Subject, all_checks
 from ssl_registry.testing.runner import run_check
 from tests.testing.mutants import MUTANTS
-from tests.testing.sound import BySteps, Referred, Sound
+from tests.testing.sound import BySteps, Referred, SharesNumbers, Sound
 from tests.testing.sound_tokens import SoundTokens
 
 CHECKS = all_checks()
@@ -76,7 +76,9 @@ def test_sound_passes(name):
     assert result.status == ("skipped" if name in NOT_OF_SOUND else "passed"), result.reason
 
 
-@pytest.mark.parametrize(("cls", "name"), [(BySteps, "epochs"), (Referred, "reference")])
+@pytest.mark.parametrize(
+    ("cls", "name"), [(BySteps, "epochs"), (Referred, "reference"), (SharesNumbers, "cuda_placement")]
+)
 def test_sound_variants_pass(cls, name):
     """What `Sound` has not of its own."""
     result = outcome(cls, name)

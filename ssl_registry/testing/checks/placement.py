@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ssl_registry.contract.context import Context
 from ssl_registry.model.drawing import TrainingBatch
 from ssl_registry.model.module import SSLModule
 from ssl_registry.testing.check import CheckFailure, check
@@ -98,9 +99,16 @@ def _after_one_step(subject: Subject) -> tuple[SSLModule, Tensor]:
 
 
 def _hooks(model: SSLModule, batch: TrainingBatch, views: list[Tensor]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    yield "compute_loss", lambda: model._loss(views, model._context(0, 1, batch=batch))
+    yield "compute_loss", lambda: model._loss(views, _context(model, batch=batch))
     for hook in ("on_step_end", "should_stop"):
-        yield hook, partial(getattr(model.hook, hook), model=model, ctx=model._context(0, 1, steps_more=1))
+        yield hook, partial(getattr(model.hook, hook), model=model, ctx=_context(model, steps_more=1))
+
+
+def _context(model: SSLModule, **arguments: Any) -> Context:
+    """Return a context whose generators are the device's; one that the core makes there would need the device."""
+    ctx = model._context(0, 1, **arguments)
+    vars(ctx.place)["shared_generator"] = _CudaGenerator()
+    return ctx
 
 
 @contextmanager
