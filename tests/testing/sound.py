@@ -158,7 +158,7 @@ class Sound:
         """From the configured one to 1 over the run."""
         if ctx.max_steps is None:
             return self.config.momentum
-        return 1 - (1 - self.config.momentum) * (1 - min(1, ctx.step / ctx.max_steps))
+        return 1 - (1 - self.config.momentum) * (1 - min(1, (ctx.step - 1) / ctx.max_steps))
 
 
 class SharesNumbers(Sound):

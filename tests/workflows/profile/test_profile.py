@@ -47,7 +47,7 @@ def methods(spread: type) -> Registry:
 
 
 def test_a_folder(tmp_path: Path, net: str, methods: Registry) -> None:
-    """Every stage has a rate; the whole is no faster than its slowest stage of one process allows."""
+    """Every stage has a rate, and so has the whole."""
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(16):
@@ -61,7 +61,6 @@ def test_a_folder(tmp_path: Path, net: str, methods: Registry) -> None:
     assert list(found.stages) == ["read", "decode", "views", "network"]
     assert all(rate > 0 for rate in found.stages.values())
     assert 0 < found.whole.data_wait < 1
-    assert found.whole.rate < found.stages["network"]
     assert found.whole.peak_memory > 50 * 2**20  # Python and torch alone hold more
     assert found.advice.tried[found.setting] == found.whole.rate
 
