@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.errors import ConfigError
 from ssl_registry.views import ViewPolicy, augmented_view
 
@@ -31,6 +31,8 @@ class DIET:
 
     Heads: ``classifier``, which can be replaced by name.
     """
+
+    needs = Needs(batch="any: samples are not compared", memory="a linear layer with a row for each sample")
 
     class Config(MethodConfig):
         """Options of DIET."""

@@ -61,7 +61,11 @@ class Distill:
         )
         mixup: bool = Field(True, description="Mix each view with that of another sample of the batch.")
 
-    needs = Needs(modalities=("image",))
+    needs = Needs(
+        modalities=("image",),
+        batch="any; similarity 128 and more, or its queue",
+        memory="the teacher; a queue",
+    )
     declares = Declares(reference="ssl_registry_distill.reference:loss")
 
     def __init__(self, config: Config) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
 from ssl_registry.nn import MLP
 from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_lejepa.loss import prediction_error, random_directions, sigreg
@@ -33,6 +33,10 @@ class LeJEPA:
 
     Heads: ``projection_head``, which can be replaced by name.
     """
+
+    needs = Needs(
+        batch="64 and more: the distribution of the batch is tested", memory="one network; views of two sizes"
+    )
 
     class Config(MethodConfig):
         """Options of LeJEPA."""
