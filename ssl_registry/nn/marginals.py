@@ -12,12 +12,13 @@ class Marginals(nn.Module):
     """The empirical marginal distribution of each feature of a table, from a sample of its rows.
 
     `corrupt` replaces chosen features of each row by draws from these distributions, each feature for itself, so that
-    a replaced value is a usual one and does not fit to the rest of its row. So do SCARF (Bahri et al., 2022,
+    a new value is a usual one of its column, but independent of the rest of its row. So do SCARF (Bahri et al., 2022,
     arXiv:2106.15147, algorithm 1) and VIME (Yoon et al., 2020, NeurIPS, equation 3).
 
     Give it rows once, in `on_fit_start`. Its values are a buffer: a checkpoint holds them, and a resumed run draws from
-    the same ones. Each feature is sorted for itself, so a checkpoint does not tell which values made up a row. Before it
-    is given rows, a value comes from another row of the batch. No method but `fill` waits for the device.
+    the same ones. Each feature is sorted for itself, so a checkpoint does not tell which values made up a row. Until it
+    is given rows, all features have a standard normal distribution: tables are standardized. No method waits for the
+    device.
 
     Args:
         num_features: columns of the table.
@@ -37,15 +38,14 @@ class Marginals(nn.Module):
     """
 
     values: Tensor  # [size, num_features], ascending in each column
-    filled: Tensor  # whether `fill` was called, bool []
 
     def __init__(self, num_features: int, size: int = 4096) -> None:
         super().__init__()
         for name, number in {"num_features": num_features, "size": size}.items():
             if number < 1:
                 raise ValueError(f"{name}={number} must be at least 1")
-        self.register_buffer("values", torch.zeros(size, num_features))
-        self.register_buffer("filled", torch.tensor(False))
+        normal = torch.special.ndtri((torch.arange(size) + 0.5) / size)
+        self.register_buffer("values", normal.unsqueeze(1).repeat(1, num_features))
 
     @torch.no_grad()
     def fill(self, rows: Tensor) -> None:
@@ -64,7 +64,6 @@ class Marginals(nn.Module):
         # In the midst of each of `size` equal parts: the smallest and the largest values count as the others do.
         places = ((torch.arange(size, device=rows.device) * 2 + 1) * len(rows)).div(2 * size, rounding_mode="floor")
         self.values.copy_(rows.sort(dim=0).values[places])
-        self.filled.fill_(True)
 
     @torch.no_grad()
     def corrupt(self, x: Tensor, chosen: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -85,11 +84,8 @@ class Marginals(nn.Module):
         size, features = self.values.shape
         if x.ndim != 2 or x.shape[1] != features or chosen.shape != x.shape:
             raise ValueError(f"x {list(x.shape)} and chosen {list(chosen.shape)} must both be [batch, {features}]")
-        drawn = torch.rand(len(x), features, generator=generator, device=x.device)  # [batch, features], in [0, 1)
-        own = torch.arange(len(x), device=x.device).unsqueeze(1)
-        others = (own + 1 + (drawn * (len(x) - 1)).long()) % len(x)  # rows of the batch, never the own one
-        known = self.values.gather(0, (drawn * size).long()).to(x.dtype)
-        return torch.where(chosen, torch.where(self.filled, known, x.gather(0, others)), x)
+        places = torch.rand(len(x), features, generator=generator, device=x.device)  # in [0, 1)
+        return torch.where(chosen, self.values.gather(0, (places * size).long()).to(x.dtype), x)
 
     def extra_repr(self) -> str:
         """Show the arguments."""
