@@ -39,7 +39,9 @@ def run(argv: list[str]) -> int:
 
     parser = QuickParser("bench", DESCRIPTION)
     parser.add_argument("suite", metavar="SUITE", help=f"one of {', '.join(list_suites())}, or the path of a .yaml")
-    parser.add_argument("--methods", help="with commas between; default: all that ship the suite's recipe")
+    parser.add_argument(
+        "--methods", help="with commas between; default: all that ship the suite's recipe and take its samples"
+    )
     parser.add_argument("--seeds", type=int, help="how many, from 0 on (default: the suite's)")
     parser.add_argument("--data", action="append", help="a source as for train; again for a further one")
     parser.add_argument("--out", help="folder of runs and table (default: runs/bench-SUITE)")
@@ -63,6 +65,7 @@ def run(argv: list[str]) -> int:
 def _taking_part(suite: Suite) -> list[str]:
     usable = [info for info in registry.methods() if info.status in ("ok", "local")]
     names = [info.name for info in usable if suite.recipe in find_recipes(info)]
+    names = [name for name in names if suite.takes(needs_of(registry.method_class(name)))]
     if not names:
         raise ConfigError(f"no installed method ships a recipe {suite.recipe!r}; name methods by --methods")
     return names

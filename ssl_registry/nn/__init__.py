@@ -9,6 +9,7 @@
 - `covariance`: `off_diagonal_squares`, what different dimensions have in common
 - `collect`: `StepCollector`, from the micro-batches of a step to its end; `not_collecting`
 - `queue`: `Queue`, vectors of past batches
+- `marginals`: `Marginals`, features of a table replaced by values that they take elsewhere
 - `center`: `Center`, the moving mean of a teacher's outputs
 - `prototypes`: `Prototypes`, a linear layer on the unit sphere
 - `sinkhorn`: `sinkhorn`, assignments that use all prototypes equally
@@ -42,6 +43,7 @@ from ssl_registry.nn.functions import FunctionModule, as_module
 from ssl_registry.nn.gather import all_mean, all_sum, gather, rank, world_size
 from ssl_registry.nn.heads import MLP
 from ssl_registry.nn.koleo import koleo_loss
+from ssl_registry.nn.marginals import Marginals
 from ssl_registry.nn.masks import BlockMasks, PatchMask, block_mask, multi_block_masks, random_mask
 from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
 from ssl_registry.nn.patches import normalize_patches, patch_sides, patchify, select_patches, unpatchify
@@ -60,6 +62,7 @@ __all__ = [
     "Frozen",
     "FrozenModuleList",
     "FunctionModule",
+    "Marginals",
     "MaskToken",
     "MomentumTeacher",
     "NegativeCosineSimilarity",

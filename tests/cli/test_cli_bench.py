@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from ssl_registry.cli import main
+from ssl_registry.cli.bench import _taking_part
+from ssl_registry.workflows.bench import load_suite
 
 NET = """
 from torch import nn
@@ -90,3 +92,9 @@ def test_signals_and_tables(folder, capsys, suite, shape):
     assert header.split("  ")[0] == "method"
     assert all(column in header for column in ("seeds", "untrained", "best epoch", "peak MiB"))
     assert [row.split()[3] for row in rows] == ["knn", "linear"] + ["adam"] * (suite == "har")
+
+
+def test_methods_of_tables_take_no_part_in_a_suite_of_images():
+    """Though they ship the recipe of its name."""
+    assert "scarf" not in _taking_part(load_suite("digits"))
+    assert {"scarf", "lfr"} <= set(_taking_part(load_suite("income")))

@@ -25,6 +25,8 @@ SHIPPED = {
     "lfr": {"har", "income", "small"},
     "moco": {"imagenet", "imagenet-v3", "imagenet-v3-vit", "cifar10", "imagenette", "small"},
     "nnclr": {"imagenet", "cifar10", "imagenette", "small"},
+    "scarf": {"income", "small"},
+    "vime": {"income", "small"},
     "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette"},
     "mae": {"imagenet", "cifar10", "small"},
     "data2vec": {"imagenet", "small"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -19,7 +19,7 @@ __all__ = ["Suite", "list_suites", "load_suite"]
 
 FOLDER = Path(__file__).parent / "suites"
 MOST_SEEDS = 1000
-KEYS = ("summary", "recipe", "data", "seeds", "protocols", "settings")
+KEYS = ("summary", "recipe", "modality", "data", "seeds", "protocols", "settings")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Suite:
         name: what ``bench`` takes.
         summary: one line.
         recipe: methods that ship a recipe of this name take part, with its settings.
+        modality: what the samples are, ``image``, ``signal`` or ``table``: methods that do not take them take no part.
+            By default that of the settings; without one, of any kind.
         data: sources of samples; empty where only the user knows where they lie.
         seeds: how many, from 0 on.
         protocols: of ``evaluate``, by which every backbone is measured.
@@ -40,11 +42,17 @@ class Suite:
     name: str
     summary: str = ""
     recipe: str = ""
+    modality: Literal["image", "signal", "table"] | None = None
     data: tuple[str, ...] = ()
     seeds: int = 3
     protocols: tuple[str, ...] = ("knn", "linear")
     settings: dict[str, Any] = field(default_factory=dict)
     is_own: bool = False
+
+    def takes(self, needs: Needs) -> bool:
+        """Tell whether a method takes the suite's kind of samples."""
+        modality = self.modality or self.settings.get("modality")
+        return modality is None or modality in needs.modalities
 
     def settings_for(self, needs: Needs) -> dict[str, Any]:
         """Return the settings for a method: one that works on tokens has its own backbone instead of the suite's."""

@@ -52,3 +52,24 @@ def test_a_method_on_tokens_keeps_its_own_backbone():
     assert suite.settings_for(Needs()) == suite.settings
     left_out = suite.settings.keys() - suite.settings_for(Needs(tokens=True)).keys()
     assert left_out == {"backbone", "backbone_kwargs"}
+
+
+@pytest.mark.parametrize(("name", "modality"), [("digits", "image"), ("cifar10", "image"), ("har", "signal")])
+def test_methods_of_other_samples_take_no_part(name, modality):
+    """A method of tables that ships the recipe `small` is none for images."""
+    suite = load_suite(name)
+    assert suite.takes(Needs())
+    assert suite.takes(Needs(modalities=(modality,)))
+    assert not suite.takes(Needs(modalities=("table",)))
+
+
+def test_a_users_suite_is_for_all_kinds_of_samples(tmp_path):
+    """Unless it says which ones it has, in words that are known."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("recipe: small\ndata: mine.npz")
+    assert load_suite(str(path)).takes(Needs(modalities=("table",)))
+    path.write_text("recipe: small\nmodality: signal")
+    assert not load_suite(str(path)).takes(Needs(modalities=("table",)))
+    path.write_text("recipe: small\nmodality: picture")
+    with pytest.raises(ConfigError, match="modality"):
+        load_suite(str(path))
