@@ -33,7 +33,11 @@ class SCARF:
     Heads: ``projection_head``, ``marginals``; the first can be given.
     """
 
-    needs = Needs(modalities=("table",))
+    needs = Needs(
+        modalities=("table",),
+        batch="128 and more: other samples are negatives",
+        memory="one network; marginal_size rows of the table",
+    )
 
     class Config(MethodConfig):
         """Options of SCARF."""

@@ -35,7 +35,11 @@ class VIME:
     Heads: ``mask_estimator``, ``feature_estimator``, ``marginals``; the first two can be given.
     """
 
-    needs = Needs(modalities=("table",))
+    needs = Needs(
+        modalities=("table",),
+        batch="any: samples are not compared",
+        memory="one network; marginal_size rows of the table",
+    )
 
     class Config(MethodConfig):
         """Options of VIME."""
