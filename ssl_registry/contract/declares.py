@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["Declares", "declares_of"]
 
-NETWORKS = ("targets", "statistics", "stopped")
+REASONS = ("options", "targets", "statistics", "stopped", "fails")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,10 @@ class Declares:
         stopped: networks, ``"backbone"`` or names of heads, whose outputs take part in the loss without a gradient, in
             all their calls or in some: a stop-gradient.
         grows: why the loss of a batch that holds each sample twice is another one, by half or more.
+        fails: checks of the kit that the method cannot pass by its nature, by name.
         symmetric: whether exchanging the first two views leaves the loss as it was.
+        small: values of options with which the kit runs where it is told no others, such as widths: its networks have a
+            few thousand weights, and a check takes seconds.
         reference: where an independent formula of the loss is, as an entry point names it:
             ``"package.module:function"``. It is called with the arguments of `compute_loss`, on a model in float64, and
             returns the loss.
@@ -50,7 +53,9 @@ class Declares:
     shared_statistics: str = ""
     stopped: Mapping[str, str] = field(default_factory=dict)
     grows: str = ""
+    fails: Mapping[str, str] = field(default_factory=dict)
     symmetric: bool = False
+    small: Mapping[str, Any] = field(default_factory=dict)
     reference: str = ""
 
     def problem(self, options: Any) -> str:
@@ -59,7 +64,7 @@ class Declares:
         Args:
             options: names of the method's options.
         """
-        for name in ("options", *NETWORKS):
+        for name in REASONS:
             value = getattr(self, name)
             if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
                 return f"{name}={value!r} must be a dict of reasons by name"
@@ -70,8 +75,11 @@ class Declares:
                 return f"{name}={getattr(self, name)!r} must be a sentence"
         if not isinstance(self.symmetric, bool):
             return f"symmetric={self.symmetric!r} must be True or False"
-        if unknown := [name for name in self.options if name not in options]:
-            return f"options names {unknown[0]!r}, which is no option of the method"
+        if not isinstance(self.small, Mapping):
+            return f"small={self.small!r} must be a dict of values by option"
+        for field_name, names in (("options", self.options), ("small", self.small)):
+            if unknown := [name for name in names if name not in options]:
+                return f"{field_name} names {unknown[0]!r}, which is no option of the method"
         if self.reference and not all(self.reference.partition(":")):
             return f"reference={self.reference!r} must be written as 'package.module:function'"
         return ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry.contract.declares import declares_of
 from ssl_registry.testing.check import Check, CheckFailure, NotApplicable
 from ssl_registry.testing.checks import all_checks, find_checks
 
@@ -58,7 +59,7 @@ def check_method(
 
     Args:
         name: of the method, installed or registered.
-        expected_failures: check names with the reason why the method fails them.
+        expected_failures: check names with the reason why the method fails them, beside those that it declares.
         slow: run those too that take a minute: several processes, torch.compile.
         only: names of checks, instead of all.
         options: of the method, such as small widths, for every model that is made.
@@ -96,8 +97,10 @@ def run_checks(
     """Yield each check's result as it comes; the arguments are `check_method`'s."""
     expected, chosen = _chosen(expected_failures, slow, only)
     subject = _subject(name, registry, options)
+    declared = declares_of(subject.method_class).fails
+    find_checks(list(declared))
     for check in chosen:
-        yield run_check(check, subject, expected.get(check.name))
+        yield run_check(check, subject, {**declared, **expected}.get(check.name))
 
 
 def run_check(check: Check, subject: Subject, expected: str | None = None) -> CheckResult:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ssl_registry._registry import Registry
+from ssl_registry.contract.declares import declares_of
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.source import Modality
@@ -40,7 +41,8 @@ class Subject:
     Args:
         name: of the method, in ``registry``.
         registry: where it is looked up.
-        options: of the method, for every model that is made; and arguments of `Registry.create`: ``backbone`` (a name)
+        options: of the method, for every model that is made, beside those that it declares as ``small``; and arguments
+            of `Registry.create`: ``backbone`` (a name)
             with ``backbone_kwargs``, ``low_resolution`` and ``pooling``, in place of the tiny ones; ``image_size`` and
             ``in_chans`` of the digits; ``num_samples`` (default: as many as a check trains on).
 
@@ -51,8 +53,8 @@ class Subject:
     def __init__(self, name: str, registry: Registry, options: Mapping[str, Any] | None = None) -> None:
         self.name = name
         self.registry = registry
-        self.options = dict(options or {})
         self.method_class = registry.method_class(name)
+        self.options = {**declares_of(self.method_class).small, **(options or {})}
         self._network = {key: self.options[key] for key in NETWORK if key in self.options}
         if self._network and not isinstance(self._network.get("backbone"), str):
             raise ConfigError(f"{sorted(self._network)[0]} belongs to a backbone by name; add backbone=NAME")

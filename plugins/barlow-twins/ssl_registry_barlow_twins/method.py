@@ -48,7 +48,9 @@ class BarlowTwins:
             0.024, gt=0, description="Factor of the loss; with LARS, of the learning rate of biases and norms."
         )
 
-    declares = Declares(symmetric=True, reference="ssl_registry_barlow_twins.reference:loss")
+    declares = Declares(
+        small={"projection_dim": 16}, symmetric=True, reference="ssl_registry_barlow_twins.reference:loss"
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

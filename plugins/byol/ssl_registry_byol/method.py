@@ -56,7 +56,9 @@ class BYOL:
             None, ge=1, description="Let the momentum cycle with this many optimizer steps instead of ending."
         )
 
-    declares = Declares(symmetric=True, reference="ssl_registry_byol.reference:loss")
+    declares = Declares(
+        small={"hidden_dim": 32, "projection_dim": 16}, symmetric=True, reference="ssl_registry_byol.reference:loss"
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

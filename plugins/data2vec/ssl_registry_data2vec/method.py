@@ -70,6 +70,7 @@ class Data2Vec:
         )
 
     declares = Declares(
+        small={"top_layers": 2, "min_block": 2, "learning_rate": 0.0001},
         options={"momentum_steps": "it acts where the momentum rises: final_momentum is another than momentum"},
         reference="ssl_registry_data2vec.reference:loss",
     )

@@ -73,6 +73,10 @@ class DINO:
         local_views: int = Field(8, ge=0, description="Small views.")
 
     declares = Declares(
+        fails={
+            "run_lengths": "the weight decay rises until the run's end, so a run without one is refused in words",
+        },
+        small={"hidden_dim": 16, "bottleneck_dim": 8, "prototypes": 12, "local_views": 2},
         options={
             "warmup_teacher_temperature": "it acts with warmup_teacher_epochs, by default none",
             "warmup_teacher_epochs": "it acts where the temperature of the start is another one",

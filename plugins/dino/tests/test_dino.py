@@ -171,7 +171,7 @@ def test_resumes_exactly(resumes):
     resumes(DINO, **SMALL)
 
 
-EXPECTED = {"run_lengths": "the weight decay rises until the run's end, so a run without one is refused in words"}
+EXPECTED = DINO.declares.fails
 KIT = {"slow": True, "options": SMALL, "expected_failures": EXPECTED}
 
 

@@ -66,7 +66,13 @@ class Distill:
         batch="any; similarity 128 and more, or its queue",
         memory="the teacher; a queue",
     )
-    declares = Declares(reference="ssl_registry_distill.reference:loss")
+    declares = Declares(
+        fails={
+            "accumulation": "three micro-batches bring three times the features into the queue, as a larger batch does",
+        },
+        small={"teacher": "test_resnet", "teacher_weights": "random"},
+        reference="ssl_registry_distill.reference:loss",
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

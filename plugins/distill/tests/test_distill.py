@@ -252,9 +252,7 @@ def test_teacher_stays_frozen():
 
 
 # As in every method with a queue.
-EXPECTED = {
-    "accumulation": "three micro-batches bring three times the features into the queue, as a batch of that size"
-}
+EXPECTED = Distill.declares.fails
 
 
 @pytest.mark.parametrize("check", method_checks("distill", options=SMALL, slow=True, expected_failures=EXPECTED))

@@ -64,7 +64,10 @@ class IJEPA:
         momentum: float = Field(0.996, ge=0, le=1, description="The teacher's momentum at the first step.")
         final_momentum: float = Field(1.0, ge=0, le=1, description="The teacher's momentum at the run's end.")
 
-    declares = Declares(reference="ssl_registry_ijepa.reference:loss")
+    declares = Declares(
+        small={"predictor_dim": 16, "predictor_depth": 1, "predictor_heads": 2},
+        reference="ssl_registry_ijepa.reference:loss",
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -59,6 +59,7 @@ class LeJEPA:
         )
 
     declares = Declares(
+        small={"hidden_dim": 16, "projection_dim": 8, "directions": 16, "knots": 5, "local_views": 2},
         symmetric=True,
         grows="SIGReg is a test statistic: the number of samples times an integral (section 4)",
         reference="ssl_registry_lejepa.reference:loss",

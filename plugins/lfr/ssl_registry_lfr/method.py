@@ -72,6 +72,7 @@ class LFR:
         selection_batch_size: int = Field(128, ge=2, description="Training samples that the choice looks at.")
 
     declares = Declares(
+        small={"num_candidates": 8, "num_targets": 3, "projection_dim": 16, "selection_batch_size": 16},
         options={"flatten": "it acts on projectors and an adapter of one's own, whose outputs have several axes"},
         by_epochs="epochs of the backbone and of the predictors alternate (section 3.3)",
         grows="it sums over the batch, as the authors' code does: its matrix of similarities is [batch, batch]",

@@ -50,7 +50,9 @@ class MAE:
         decoder_depth: int = Field(8, ge=1, description="Transformer blocks of the decoder.")
         decoder_heads: int = Field(16, ge=1, description="Attention heads of the decoder; they divide its width.")
 
-    declares = Declares(reference="ssl_registry_mae.reference:loss")
+    declares = Declares(
+        small={"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}, reference="ssl_registry_mae.reference:loss"
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

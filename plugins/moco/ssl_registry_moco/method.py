@@ -84,6 +84,10 @@ class MoCo:
         freeze_patch_embed: bool = Field(True, description="v3: a vision transformer's patch embedding stays as drawn.")
 
     declares = Declares(
+        fails={
+            "accumulation": "three micro-batches bring three times the keys into v2's queue, as a larger batch does",
+        },
+        small={"queue_size": 100, "hidden_dim": 16, "projection_dim": 8, "optimizer": "adamw", "learning_rate": 1e-3},
         options={"freeze_patch_embed": "it acts in v3 on a vision transformer alone (v3, section 4.2)"},
         reference="ssl_registry_moco.reference:loss",
     )

@@ -48,7 +48,21 @@ class NNCLR:
         projection_dim: int = Field(256, ge=1, description="Width of projections and predictions.")
         projection_layers: int = Field(3, ge=1, description="Layers of the projection head.")
 
-    declares = Declares(symmetric=True, reference="ssl_registry_nnclr.reference:loss")
+    declares = Declares(
+        fails={
+            "accumulation": "three micro-batches bring three times the projections into the queue, as a larger batch does",
+        },
+        small={
+            "queue_size": 40,
+            "hidden_dim": 16,
+            "prediction_hidden_dim": 16,
+            "projection_dim": 8,
+            "optimizer": "adamw",
+            "learning_rate": 1e-3,
+        },
+        symmetric=True,
+        reference="ssl_registry_nnclr.reference:loss",
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

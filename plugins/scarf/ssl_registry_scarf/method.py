@@ -53,7 +53,10 @@ class SCARF:
             4096, ge=1, description="Training rows whose values take the place of replaced features."
         )
 
-    declares = Declares(reference="ssl_registry_scarf.reference:loss")
+    declares = Declares(
+        small={"hidden_dim": 16, "projection_dim": 8, "marginal_size": 24},
+        reference="ssl_registry_scarf.reference:loss",
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

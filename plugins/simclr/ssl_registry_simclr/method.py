@@ -51,7 +51,7 @@ class SimCLR:
             1.0, ge=0, le=1.25, description="Strength of colour distortion (appendix A); 0.5 for CIFAR-10."
         )
 
-    declares = Declares(symmetric=True, reference="ssl_registry_simclr.reference:loss")
+    declares = Declares(small={"projection_dim": 16}, symmetric=True, reference="ssl_registry_simclr.reference:loss")
 
     def __init__(self, config: Config) -> None:
         self.config = config

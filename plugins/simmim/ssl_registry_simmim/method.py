@@ -56,7 +56,7 @@ class SimMIM:
             description="Side in pixels of the squares that are masked; default: at most 32, and a sixth of the image.",
         )
 
-    declares = Declares(reference="ssl_registry_simmim.reference:loss")
+    declares = Declares(small={"mask_unit": 4}, reference="ssl_registry_simmim.reference:loss")
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -54,6 +54,7 @@ class SimSiam:
         )
 
     declares = Declares(
+        small={"hidden_dim": 32, "projection_dim": 32, "bottleneck_dim": 16},
         symmetric=True,
         stopped={
             "backbone": "each view's features make a prediction, and the target of the other view's (equation 2)",

@@ -59,6 +59,14 @@ class SwAV:
         local_views: int = Field(6, ge=0, description="Small views.")
 
     declares = Declares(
+        small={
+            "hidden_dim": 16,
+            "projection_dim": 8,
+            "prototypes": 12,
+            "local_views": 2,
+            "optimizer": "adamw",
+            "learning_rate": 1e-3,
+        },
         options={"queue_start_epoch": "it acts where there is a queue, by default after 15 epochs (appendix A.1)"},
         by_epochs="the prototypes rest in the first epoch (the authors' code)",
         shared_statistics="views of one size go through the network as one batch (the authors' code)",

@@ -46,7 +46,11 @@ class VICReg:
         )
         covariance: float = Field(1.0, ge=0, description="Weight of decorrelating the dimensions.")
 
-    declares = Declares(symmetric=True, reference="ssl_registry_vicreg.reference:loss")
+    declares = Declares(
+        small={"projection_dim": 16, "learning_rate": 0.001},
+        symmetric=True,
+        reference="ssl_registry_vicreg.reference:loss",
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config

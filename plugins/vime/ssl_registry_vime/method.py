@@ -57,7 +57,7 @@ class VIME:
             4096, ge=1, description="Training rows whose values take the place of replaced features."
         )
 
-    declares = Declares(reference="ssl_registry_vime.reference:loss")
+    declares = Declares(small={"marginal_size": 24}, reference="ssl_registry_vime.reference:loss")
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -115,7 +115,8 @@ def options(subject: Subject) -> None:
             raise CheckFailure(
                 f"{name}={same[0]} and {name}={same[1]} train alike; each choice must be another training"
             )
-        acts = _acts(subject, cls, config, name, contexts, bases)
+        # What is declared is tried alone: beside other options it may well act.
+        acts = _acts(subject, cls, config, name, contexts[:1] if name in declared else contexts, bases)
         if acts is None:
             continue
         if acts and name in declared:
