@@ -186,6 +186,8 @@ class Registry:
             MethodNotFoundError, PluginError, ContractError: about the method.
             ConfigError, BackboneError: about the arguments.
         """
+        from torch import nn
+
         from ssl_registry._system.options import parse_options
         from ssl_registry.contract.needs import modality_of, needs_of
         from ssl_registry.model.assembly import assemble
@@ -195,6 +197,11 @@ class Registry:
         info, cls = self._found(name)
         # A class (optimizer=torch.optim.SGD) is an option; an object that computes is a head.
         heads = {key: value for key, value in options.items() if callable(value) and not isinstance(value, type)}
+        # So is a plain list of modules, for which PyTorch has the ModuleList.
+        for key, value in options.items():
+            parts = value if isinstance(value, list | tuple) and key not in cls.Config.model_fields else ()
+            if parts and all(isinstance(part, nn.Module) for part in parts):
+                heads[key] = nn.ModuleList(parts)
         plain = {key: value for key, value in options.items() if key not in heads}
         if clash := sorted(heads.keys() & cls.Config.model_fields.keys()):
             raise ConfigError(f"{name}: {clash[0]} is an option, it cannot be a {type(heads[clash[0]]).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,13 @@ __all__ = ["check_finite", "check_range", "read_batch"]
 
 MOST_NUMBERS = 5  # of samples, in a message
 
-ACCEPTED = "a tensor; (x, label); ([v1, v2, ...], label); [v1, v2, ...]; a mapping with 'views', 'image' or 'x'"
+ACCEPTED = (
+    "a tensor; (x, label); ([v1, v2, ...], label); [v1, v2, ...]; a mapping with 'views', 'image', 'x', 'pixel_values' "
+    "or 'view0', 'view1', ...; (x, label, names) and ([v1, v2, ...], label, names), as lightly gives them; "
+    "[indices, [v1, v2, ...], label], as solo-learn gives them"
+)
+ONE_KEY = ("views", "image", "x", "pixel_values")
+VIEW_KEY = re.compile(r"view_?(\d+)")
 
 
 def read_batch(batch: Any, input_shape: tuple[int, ...]) -> list[Tensor]:
@@ -92,21 +99,43 @@ def _inputs(batch: Any, input_shape: tuple[int, ...]) -> list[Tensor]:
     if isinstance(batch, Tensor):
         return [batch]
     if isinstance(batch, Mapping):
-        key = next((key for key in ("views", "image", "x") if key in batch), None)
-        return [] if key is None else _inputs(batch[key], input_shape)
+        return _inputs_by_name(batch, input_shape)
     if not isinstance(batch, Sequence) or isinstance(batch, str) or not batch:
         return []
     first, *rest = batch
+    if len(batch) == 3 and _is_indices(first) and not _fits(first, input_shape):
+        first, *rest = batch[1:]
     if isinstance(first, Tensor):
         views = [
             first,
             *(other for other in rest if isinstance(other, Tensor) and _alike(first, other, input_shape)),
         ]
-        # A second tensor that is no view is a label; anything else in the midst is a mistake.
-        return views if len(views) == len(batch) or (len(batch) == 2 and len(views) == 1) else []
-    if isinstance(first, Sequence) and len(batch) <= 2 and first and all(isinstance(view, Tensor) for view in first):
-        return list(first)
+        # A second tensor that is no view is a label, and what follows it are names; anything else is a mistake.
+        labeled = len(views) == 1 and (len(rest) == 1 or (len(rest) == 2 and _are_label_and_names(rest)))
+        return views if len(views) == len(rest) + 1 or labeled else []
+    if isinstance(first, Sequence) and first and all(isinstance(view, Tensor) for view in first):
+        return list(first) if len(rest) < 2 or (len(rest) == 2 and _are_label_and_names(rest)) else []
     return []
+
+
+def _inputs_by_name(batch: Mapping[Any, Any], input_shape: tuple[int, ...]) -> list[Tensor]:
+    for key in ONE_KEY:
+        if key in batch:
+            return _inputs(batch[key], input_shape)
+    numbered = {int(found[1]): batch[key] for key in batch if (found := VIEW_KEY.fullmatch(str(key)))}
+    views = [numbered[number] for number in sorted(numbered)]
+    return views if all(isinstance(view, Tensor) for view in views) else []
+
+
+def _is_indices(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim == 1 and value.dtype == torch.int64
+
+
+def _are_label_and_names(rest: Sequence[Any]) -> bool:
+    """Whether these are the labels of a batch, or None, and a text for each sample."""
+    label, names = rest
+    texts = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return texts and (label is None or (isinstance(label, Tensor) and label.ndim <= 2))
 
 
 def _alike(first: Tensor, other: Tensor, input_shape: tuple[int, ...]) -> bool:

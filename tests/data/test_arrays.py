@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -334,3 +335,17 @@ def test_the_user_says_label_and_test_part(tmp_path: Path) -> None:
         open_source(path, label_column="ago")
     with pytest.raises(ConfigError, match=r"--data\.drop names columns of a table"):
         open_source(path, drop_columns="age")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is told by Linux alone")
+@pytest.mark.parametrize("images", [IMAGES, IMAGES.astype(np.float32) / 255])
+def test_npy_is_mapped(images: np.ndarray, tmp_path: Path) -> None:
+    """Images in the project's layout stay in their file, and are what was saved."""
+    path = tmp_path / "mapped.npy"
+    np.save(path, images)
+    source = open_source(str(path))
+    assert str(path) in Path("/proc/self/maps").read_text(encoding="utf-8")
+    x = source.train.x  # type: ignore[attr-defined]
+    assert torch.equal(x, torch.from_numpy(images))
+    x[0] = 0
+    assert np.array_equal(np.load(path), images)

@@ -8,11 +8,21 @@ import torch
 from ssl_registry.errors import BatchError
 from ssl_registry.model.batches import read_batch
 
+LABELS, NAMES = torch.arange(4), ("a", "b", "c", "d")
 IMAGE, SIGNAL, TABLE = (3, 8, 8), (2, 16), (5,)
 
 
 def images(*size):
     return torch.zeros(4, 3, *(size or (8, 8)))
+
+
+# Close to a form that is accepted: names and labels exchanged, a list of views too many, a view that is none.
+ODD = (
+    (images(), NAMES, LABELS),
+    ([images()], [images()], NAMES),
+    ([images()], LABELS, NAMES, NAMES),
+    {"view0": images(), "view1": "x"},
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +40,13 @@ def images(*size):
         ({"views": [images(), images()]}, 2),
         ({"image": images(), "label": torch.zeros(4)}, 1),
         ({"x": images().byte()}, 1),
+        ({"pixel_values": images(), "labels": LABELS}, 1),
+        ({"label": LABELS, "view1": images(), "view0": images(4, 4)}, 2),
+        ({"view_1": images(), "view_2": images()}, 2),
+        ((images(), LABELS, NAMES), 1),
+        (([images(), images()], LABELS, NAMES), 2),
+        ([LABELS, [images(), images()], LABELS], 2),
+        ([LABELS, images(), LABELS], 1),
     ],
 )
 def test_accepted_forms(batch, count):
@@ -52,7 +69,7 @@ def test_labels_of_signals_and_tables_are_no_views(batch, shape, count):
     assert len(read_batch(batch, shape)) == count
 
 
-@pytest.mark.parametrize("batch", [None, "images", {}, {"pixels": images()}, [], 3, [images(), images(), "x"]])
+@pytest.mark.parametrize("batch", [None, "images", {}, {"pixels": images()}, [], 3, [images(), images(), "x"], *ODD])
 def test_nothing_that_fits(batch):
     """The error shows what came and lists what is accepted."""
     with pytest.raises(BatchError, match=r"accepted: a tensor; \(x, label\)"):
@@ -81,3 +98,10 @@ def test_empty_batch():
     """A batch without samples is refused."""
     with pytest.raises(BatchError):
         read_batch(images()[:0], IMAGE)
+
+
+def test_views_by_name_are_in_the_order_of_their_numbers():
+    """Whatever the order of the keys, and by number: ten comes behind two."""
+    views = [torch.full((4, 3, 8, 8), float(number)) for number in (10, 2, 1)]
+    batch = dict(zip(("view10", "view2", "view1"), views, strict=True))
+    assert [float(view.mean()) for view in read_batch(batch, IMAGE)] == [1, 2, 10]

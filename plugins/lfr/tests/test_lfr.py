@@ -298,6 +298,16 @@ def test_user_lists_and_adapter():
     fit(model)
 
 
+def test_plain_lists_of_modules():
+    """A list stands for a ModuleList; a list of anything else is no head."""
+    projectors, predictors = ([nn.Linear(width, 7) for _ in range(3)] for width in (5, 6))
+    model = make(projectors=projectors, predictors=predictors, num_targets=None)
+    assert [*model.heads["predictors"]] == predictors
+    assert len(model.method.forward(model, torch.randn(4, 5))[0]) == 3
+    with pytest.raises(ConfigError, match="no option 'projectors'"):
+        make(projectors=[3, 4])
+
+
 def test_adapter_may_be_a_function():
     """A callable that is no module works as an adapter too."""
     model = make(adapter=lambda features: features[:, :3])

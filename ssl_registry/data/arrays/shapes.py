@@ -113,7 +113,7 @@ def _images(array: NDArray[Any], where: str) -> tuple[Modality, Tensor, list[str
                 f"{where} holds float images from {low:g} to {high:g}; expected [0, 1], or uint8 from 0 to "
                 "255: divide by the largest possible value before saving"
             )
-        array = array.astype(np.float32)
+        array = array.astype(np.float32, copy=False)
     elif array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype != np.uint8:

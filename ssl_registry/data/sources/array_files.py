@@ -94,7 +94,11 @@ def _read(path: Path, label: str | None) -> tuple[Arrays, list[str]]:
         else:
             # Opened here: NumPy leaves a broken zip open.
             with path.open("rb") as stream:
-                loaded = np.load(stream, allow_pickle=False)
+                single = stream.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
+                stream.seek(0)
+                # Mapped: what is not asked for is not read, and the system may drop what is read. Copied where it is
+                # written: torch takes no arrays that are read-only.
+                loaded = np.lib.format.open_memmap(path, mode="c") if single else np.load(stream, allow_pickle=False)
                 if not isinstance(loaded, np.ndarray):
                     arrays = {}
                     for key in (key for key in loaded.files if _is_looked_for(key, label)):
