@@ -50,7 +50,7 @@ class NNCLR:
 
     declares = Declares(
         fails={
-            "accumulation": "three micro-batches bring three times the projections into the queue, as a larger batch does",
+            "accumulation": "three micro-batches bring three times the projections, as a larger batch does",
         },
         small={
             "queue_size": 40,
