@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback
-from torch import Tensor
+from torch import nn
 
 from ssl_registry.testing.check import CheckFailure, check
 from ssl_registry.testing.processes import WORLD, run_in_two
@@ -16,34 +15,36 @@ from ssl_registry.testing.subject import Subject, loader, ready_made
 SHARE = 8
 
 
-class _Bomb(torch.nn.Module):
-    """A backbone that fails in its third training step."""
+class _Bomb:
+    """A hook of each part of a backbone, called as a whole or for its tokens, which fails once it is armed."""
 
-    def __init__(self, backbone: torch.nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
+    def __init__(self) -> None:
         self.armed = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, module: nn.Module, inputs: Any) -> None:
         """Fail if armed."""
         if self.armed:
             raise RuntimeError("a broken sample on rank 1")
-        out: Tensor = self.backbone(x)
-        return out
 
 
 class _Arm(Callback):
+    """Arms a bomb in the third training step of rank 1."""
+
+    def __init__(self, bomb: _Bomb) -> None:
+        self.bomb = bomb
+
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        pl_module.backbone.armed = batch_idx == 2 and trainer.global_rank == 1
+        self.bomb.armed = batch_idx == 2 and trainer.global_rank == 1
 
 
 def _fail_in_two(number: int, told: dict[str, Any]) -> None:
     subject = rebuild(told)
-    model = subject.model()
-    model.backbone = _Bomb(model.backbone)
+    model, bomb = subject.model(), _Bomb()
+    for part in model.backbone.modules():
+        part.register_forward_pre_hook(bomb)
     views = [subject.views(model, SHARE, seed=WORLD * step + number) for step in range(4)]
     data = loader([ready_made(each) for each in views])
-    subject.fit(model, data=data, callbacks=[_Arm()], devices=WORLD, strategy="ddp", use_distributed_sampler=False)
+    subject.fit(model, data=data, callbacks=[_Arm(bomb)], devices=WORLD, strategy="ddp", use_distributed_sampler=False)
 
 
 @check(slow=True)

@@ -95,7 +95,7 @@ def _before_the_last_teacher(untrained: SSLModule, trained: SSLModule, batches: 
     for model in (untrained, trained):
         model.train()
         losses = [model.batch_loss(batch, number, quiet=True)[0] for number, batch in enumerate(batches)]
-        found.append(float(torch.stack(losses).mean()))
+        found.append(float(torch.stack(losses).detach().mean()))
     return found[0], found[1]
 
 
