@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ssl_registry.model.module import SSLModule
-from ssl_registry.nn import rank, world_size
+from ssl_registry.nn import MomentumTeacher, rank, world_size
 from ssl_registry.testing.check import check
 from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.processes import WORLD, run_in_two
@@ -36,8 +36,9 @@ def _shard_in_two(number: int, told: dict[str, Any]) -> dict[str, Tensor]:
     views = [view[number * SHARE : (number + 1) * SHARE] for view in subject.views(model, WORLD * SHARE)]
     synchronize_norms(model)
     for head in [model.backbone, *model.heads.values()]:
-        # A list has no forward pass of its own, so its members are sharded.
-        for part in head if isinstance(head, torch.nn.ModuleList) else [head]:
+        # A list has no forward pass of its own, and of a teacher the first part may be asked for its tokens: there the
+        # members are sharded.
+        for part in head.children() if isinstance(head, torch.nn.ModuleList | MomentumTeacher) else [head]:
             if any(True for _ in part.parameters()):
                 fully_shard(part, mesh=mesh, reshard_after_forward=True)
     _step_by_hand(model, views)
