@@ -75,7 +75,7 @@ def check_finite(x: Tensor, indices: Sequence[int] | None = None) -> None:
 
 
 def check_range(images: Tensor) -> None:
-    """Refuse images that are neither floats in [0, 1] nor integers from 0 to 255; waits for the device.
+    """Refuse images that are neither floats in [0, 1] nor integers from 0 to 255; waits for the device, if not uint8.
 
     Args:
         images: [batch, channels, height, width].
@@ -83,8 +83,8 @@ def check_range(images: Tensor) -> None:
     Raises:
         BatchError: with their range.
     """
-    if images.dtype == torch.bool:
-        return
+    if images.dtype in (torch.bool, torch.uint8):
+        return  # always in range
     low, high = (float(value) for value in torch.aminmax(images))
     most = 1 if images.is_floating_point() else 255
     if low < 0 or high > most:
