@@ -19,7 +19,7 @@ from ssl_registry.testing.comparable import Comparable
 from ssl_registry.testing.subject import BATCH, Subject, loader
 
 SAME = 1e-9
-PAIRED = 1e-6
+NEAR = 1e-6  # sums in another order
 # Where a batch may hold labels.
 LABELS = ("y", "label", "labels", "target", "targets", "class", "classes")
 STEPS = 2  # before the look: away from what is alike in a network that was just made
@@ -66,12 +66,12 @@ def views(subject: Subject) -> None:
             if _equal(loss, loss_of(model, [*pair, *given[2:]])):
                 raise CheckFailure("the loss is that of one view compared with itself; compare the two views")
         elsewhere = loss_of(model, [given[0], given[1].roll(1, 0), *given[2:]])
-        if not asked.indices and torch.allclose(loss, elsewhere, rtol=PAIRED):
+        if not asked.indices and torch.allclose(loss, elsewhere, rtol=NEAR):
             raise CheckFailure(
                 "the loss is the same where the second views belong to other samples; compare views of one sample"
             )
         swapped = loss_of(model, [given[1], given[0], *given[2:]])
-        if declared and not asked.draws and not torch.allclose(loss, swapped, rtol=1e-6):
+        if declared and not asked.draws and not torch.allclose(loss, swapped, rtol=NEAR):
             raise CheckFailure(
                 f"the loss is {loss.item():.6g}, and {swapped.item():.6g} with the two views exchanged, but is "
                 "declared symmetric"
@@ -81,7 +81,7 @@ def views(subject: Subject) -> None:
     if not asked.draws:
         order = torch.arange(BATCH).roll(5).flip(0)
         mixed = loss_of(model, [view[order] for view in given], order)
-        if not torch.allclose(loss, mixed, rtol=1e-6):
+        if not torch.allclose(loss, mixed, rtol=NEAR):
             raise CheckFailure(
                 f"the loss of a batch is {loss.item():.6g}, and {mixed.item():.6g} with its samples in another order"
             )
@@ -136,14 +136,14 @@ def scale(subject: Subject) -> None:
         norms = [p.grad.norm() for p in model.parameters() if p.grad is not None]
         found.append((abs(loss.item()), torch.stack(norms).norm().item()))
     (loss_1, slope_1), (loss_2, slope_2) = found
-    grows = _grows(loss_1, loss_2) and _grows(slope_1, slope_2)
+    grows = [_grows(loss_1, loss_2), _grows(slope_1, slope_2)]
     declared = declares_of(subject.method_class).grows
     words = (
         f"its loss is {loss_1:.4g}, with each sample twice {loss_2:.4g}; its gradient {slope_1:.4g}, and {slope_2:.4g}"
     )
-    if grows and not declared:
+    if all(grows) and not declared:
         raise CheckFailure(f"{words}; take the mean over samples")
-    if declared and not grows:
+    if declared and not any(grows):
         raise CheckFailure(f"it is declared that the loss grows with the batch, but {words}; take it off")
     if declared:
         raise NotApplicable(f"it is declared: {declared}")
