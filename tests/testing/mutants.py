@@ -22,6 +22,7 @@ from tests.testing.sound import BySteps, Referred, Sound, State
 from tests.testing.sound_tokens import SoundTokens
 
 MUTANTS = []
+BOUND = "a method that was bound to the network by hand is not pickled"
 RESUMED = "it is the same state, lost at more places"
 KEPT = []
 
@@ -274,7 +275,7 @@ class AtLeastThreeEpochs(Sound):
         return super().frozen_modules(ctx)
 
 
-@mutant("run_lengths")
+@mutant("run_lengths", cuda_placement="it looks at a step outside of a run, whose end nobody knows")
 class DividesByOneLess(Sound):
     """A schedule that divides by max_steps - 1 and knows no run without end."""
 
@@ -318,7 +319,7 @@ class ChoosesAtEachFit(Sound):
         model.heads["state"].chosen.copy_(torch.tensor([first, (first + 1) % 4]))
 
 
-@mutant("resuming_before_training")
+@mutant("resuming_before_training", cuda_placement="it looks at a step without a trainer, for which this asks")
 class TrustsTheCheckpoint(Sound):
     """Believes that every checkpoint holds a choice."""
 
@@ -510,7 +511,7 @@ class CentresInputsByBatch(Sound):
 # --- what is left of a training -------------------------------------------------------------------------------
 
 
-@mutant("product")
+@mutant("product", predicting="what predicts is another network in each mode")
 class AnswersByTheMode(Sound):
     """A product that is another one while training goes on."""
 
@@ -519,7 +520,7 @@ class AnswersByTheMode(Sound):
         return model.backbone if model.training else model.heads["target"][0]
 
 
-@mutant("product")
+@mutant("product", saving="a model that is reopened remembers nothing")
 class RemembersItsProduct(Sound):
     """A product that hangs on a Python attribute, which no checkpoint holds."""
 
@@ -596,7 +597,7 @@ class _OwnTokens(SoundTokens):
         backbone.tokens = MethodType(self.own, backbone)
 
 
-@mutant("tokens")
+@mutant("tokens", copying=BOUND, gradients="the norm that is left out gets none")
 class LeavesOutTheLastNorm(_OwnTokens):
     """Tokens that the plain forward pass never has."""
 
@@ -606,7 +607,7 @@ def scaled(network, x):
     return 2 * type(network).forward(network, x)
 
 
-@mutant("tokens")
+@mutant("tokens", copying=BOUND)
 class ReplacesTheForwardPass(SoundTokens):
     """A plain forward pass that is no longer the network's."""
 
@@ -614,7 +615,7 @@ class ReplacesTheForwardPass(SoundTokens):
         backbone.forward = MethodType(scaled, backbone)
 
 
-@mutant("masking")
+@mutant("masking", copying=BOUND)
 class HidesBehindTheEncoder(_OwnTokens):
     """Patches that are dropped and masked when attention has spread them."""
 
@@ -672,7 +673,7 @@ class GathersWithoutGradient(Sound):
         return torch.cat(parts)
 
 
-@mutant("two_processes")
+@mutant("two_processes", fsdp2="it is the same step of two processes")
 class DrawsStateOfItsOwn(Sound):
     """State that each rank draws for itself, where all must have the same."""
 
@@ -694,7 +695,7 @@ class GathersWhateverComes(Sound):
         return keys
 
 
-@mutant("fsdp2")
+@mutant("fsdp2", cuda_placement="what is on a device is no array of NumPy's")
 class ThroughNumpy(Sound):
     """A momentum update on the values behind the parameters, which sharded ones do not have."""
 
@@ -971,7 +972,6 @@ NOT_TWICE = "a loss is another one at its second call"
     accumulation=NOT_TWICE,
     resuming=RESUMED,
     resuming_everywhere=RESUMED,
-    resuming_before_training="the run before it counted too",
     compiling="torch.compile sees the number of its first call",
     validating=NOT_TWICE,
     views=NOT_TWICE,
@@ -991,7 +991,7 @@ class CountsItsLosses(Sound):
         return super().compute_loss(model, views, ctx) / (1 + 0.01 * model.heads["state"].calls)
 
 
-@mutant("elsewhere")
+@mutant("elsewhere", two_processes="they are fresh processes, with other hashes", fsdp2="they are fresh processes too")
 class HashOfAWord(Sound):
     """Weighs its loss by what Python makes of a word, which is another number in each process."""
 
@@ -1000,7 +1000,7 @@ class HashOfAWord(Sound):
         return super().compute_loss(model, views, ctx) * (1 + hash("alpha") % 10_000 / 10_000)
 
 
-@mutant("elsewhere")
+@mutant("elsewhere", fsdp2="the weights are read beside the forward pass, which gathers the shards")
 class FirstOfTheHeads(Sound):
     """Takes a head by its place."""
 
