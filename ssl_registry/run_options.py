@@ -161,17 +161,6 @@ RESERVED = frozenset(RunOptions.model_fields) | {
 # what watch it trains. Anything else would make it another run, whose record says that it always was one.
 MAY_CHANGE = frozenset(
     {"data", "test_data", "data_root", "backbone", "start_from", "from_network", "epochs", "batch_size", "workers"}
-    | {
-        "large_batch",
-        "cache",
-        "compile",
-        "trainer",
-        "knn",
-        "probe_every",
-        "probe_budget",
-        "probe_samples",
-        "guard",
-        "logger",
-    }
-    | {"report", "checkpoint_every"}
+    | {"large_batch", "cache", "compile", "trainer", "knn", "probe_every", "probe_budget", "probe_samples", "guard"}
+    | {"logger", "report", "checkpoint_every"}
 )
