@@ -37,7 +37,13 @@ from ssl_registry.model.batches import check_finite, check_range, describe, read
 from ssl_registry.model.drawing import BatchPlace, NoIndices, TrainingBatch
 from ssl_registry.model.frozen import FrozenParts
 from ssl_registry.model.micro_batches import in_micro_batches, twins
-from ssl_registry.model.optimizers import build_optimizer, build_scheduler, check_schedule, default_param_groups
+from ssl_registry.model.optimizers import (
+    build_optimizer,
+    build_scheduler,
+    check_schedule,
+    default_param_groups,
+    go_on_from,
+)
 from ssl_registry.model.product import NetworkName, check_network, find_product
 from ssl_registry.model.step_values import StepValues
 from ssl_registry.nn import FrozenModuleList, MomentumTeacher, Tokens, evaluating, tokens
@@ -471,6 +477,8 @@ class SSLModule(LightningModule):
         self._max_steps = _run_length(self.trainer)
         self._batches = self.trainer.num_training_batches
         check_schedule(self.config, self._max_steps)
+        for told in self.trainer.lr_scheduler_configs:
+            go_on_from(told.scheduler, self.global_step)
         self.hook.on_fit_start(model=self, sample=self._sample, ctx=self._context(FIT_START))
         # An epoch that is resumed in its midst has no `on_train_epoch_start`.
         self._freeze_for_epoch()

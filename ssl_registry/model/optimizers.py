@@ -152,6 +152,25 @@ def build_scheduler(optimizer: Optimizer, config: MethodConfig, max_steps: Calla
     return LambdaLR(optimizer, factor)
 
 
+def go_on_from(scheduler: Any, step: int) -> None:
+    """Bring a schedule that was just built to the step where the run stands.
+
+    A Trainer that fits again, with more epochs, builds optimizer and schedule anew and goes on counting steps. A
+    schedule out of a checkpoint knows its step already.
+
+    Args:
+        scheduler: of the optimizer; whatever is no `LambdaLR` is left alone.
+        step: optimizer steps made, counted over all fits.
+    """
+    if isinstance(scheduler, LambdaLR) and scheduler.last_epoch == 0 < step:
+        scheduler.last_epoch = step
+        for group, base, factor in zip(
+            scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+        ):
+            group["lr"] = base * factor(step)
+        scheduler._last_lr = [group["lr"] for group in scheduler.optimizer.param_groups]
+
+
 def check_schedule(config: MethodConfig, max_steps: int | None) -> None:
     """Refuse a cosine, of learning rate or weight decay, over a run without a known end.
 

@@ -87,7 +87,8 @@ def make_trainer(
         checkpoint_every: save behind every so many optimizer steps, too; None at the ends of epochs alone.
 
     Raises:
-        ConfigError: if ``logger`` is given here and among Lightning's arguments.
+        ConfigError: if ``logger`` is given here and among Lightning's arguments, for a strategy that hands what its
+            processes have seen to nobody, or if Lightning refuses its arguments.
     """
     given = {key: value for key, value in arguments.items() if value is not None}
     if given.get("accumulate_grad_batches", 1) < 1:  # Lightning divides by it later
@@ -125,7 +126,15 @@ def make_trainer(
     # Validation costs a pass over the held-out part each epoch; k-NN tells more. Switch it on with 1.0.
     given.setdefault("limit_val_batches", 0)
     with told_refusals():
-        return RunTrainer(callbacks=callbacks, **given)
+        trainer = RunTrainer(callbacks=callbacks, **given)
+    # Private, of `DDPStrategy` alone; "popen" starts the program itself once a process, as torchrun does.
+    if (method := getattr(trainer.strategy, "_start_method", "popen")) != "popen":
+        raise ConfigError(
+            f"a run cannot train in processes that are started by {method!r} (ddp_spawn, ddp_notebook): of them "
+            "nothing comes back but weights, neither steps nor what the guard found; use --trainer.strategy ddp, or "
+            "torchrun; in a notebook one device, devices=1"
+        )
+    return trainer
 
 
 @contextmanager

@@ -20,6 +20,7 @@ class Column(BaseModel):
         categories: each is a feature of 0 and 1; a value that is none of them is 0 in all.
         has_others: whether rarer categories of the training part share one further feature.
         unit: of numbers that are written as words: the sign of a currency, "%", or "" for separated thousands alone.
+        decimal_comma: of such numbers, whether a comma stands before the decimals.
         day_first: of dates such as 03/04/2024, whether the day stands first.
 
     Example:
@@ -37,6 +38,7 @@ class Column(BaseModel):
     has_others: bool = False
     day_first: bool = False
     unit: str | None = None
+    decimal_comma: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -140,3 +140,13 @@ def test_grey_photographs_for_a_network_of_colors(tmp_path: Path) -> None:
     other = train(str(tmp_path / "grey"), tmp_path / "other", backbone="test_resnet")
     with pytest.raises(DataError, match=r"takes samples of 1 x 8 x 8"):
         ssl_registry.embed(other, data=str(tmp_path / "color"), out=tmp_path / "f.parquet")
+
+
+@pytest.mark.parametrize(("shape", "told"), [((6, 16, 16), True), ((6, 9, 9), False), ((6, 16, 40), False)])
+def test_square_arrays_of_floats_may_be_images(shape: tuple[int, ...], told: bool, tmp_path: Path) -> None:
+    """They are signals, as arrays of floats are; the line says so, and how to have images."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random(shape))
+    source = open_source(str(tmp_path / "x.npy"))
+    assert source.input_shape == shape[1:]
+    assert ("grey images of floats are --modality image" in source.decided) == told
+    assert open_source(str(tmp_path / "x.npy"), modality="image").input_shape == (1, *shape[1:])

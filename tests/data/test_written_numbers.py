@@ -23,6 +23,12 @@ def table(folder: Path, name: str = "x.csv", **columns: list[object]) -> str:
         (["$1,234.50", "$20", "$3.5", "-$7"], [1234.5, 20, 3.5, -7], "'v' is read as numbers of $"),
         (["10%", "12.5 %", "7%", "3%"], [10, 12.5, 7, 3], "'v' is read as numbers of %"),
         (["5 €", "7 €", "1.5 €", "9 €"], [5, 7, 1.5, 9], "'v' is read as numbers of €"),
+        (
+            ["1.234,50 €", "7 €", "0,5 €", "-9,25 €"],
+            [1234.5, 7, 0.5, -9.25],
+            "of €, a comma before the decimals",
+        ),
+        (["1.234.567", "89", "1.000", "7,5"], [1234567, 89, 1000, 7.5], "'v' is read as numbers, a comma before"),
         (["1 000", "2 000", "12", "3 500 000"], [1000, 2000, 12, 3.5e6], "'v' is read as numbers"),
         (["1'000", "12", "7'000", "5"], [1000, 12, 7000, 5], "'v' is read as numbers"),
         (["(5)", "7", "(9)", "1"], [-5, 7, -9, 1], "'v' is read as numbers"),

@@ -121,3 +121,27 @@ def test_a_step_without_a_trainer() -> None:
     loss = model.training_step(SAMPLES, 0)
     loss.backward()
     assert loss.isfinite()
+
+
+def test_a_trainer_fits_again_where_it_stopped() -> None:
+    """More epochs after the end of a run go on at their place of the longer cosine, not at its start."""
+    model = registry.create(
+        "simclr",
+        backbone=nn.Sequential(nn.Linear(6, 4)),
+        input_shape=(6,),
+        learning_rate=1.0,
+        lr_schedule="cosine",
+        warmup_steps=0,
+    )
+    rates = Rates()
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = Trainer(accelerator="cpu", callbacks=[rates], max_epochs=1, **quiet)  # type: ignore[arg-type]
+    trainer.fit(model, loader())
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(model, loader())
+    whole = fit(loader(), max_epochs=4)
+    # The first epoch was the whole of its own run; from the second on, the rates are those of four epochs.
+    assert {step: rate for step, rate in rates.found.items() if step > 8} == pytest.approx(
+        {step: rate for step, rate in whole.items() if step > 8}
+    )
+    assert len(rates.found) == 32

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl, registry
 from ssl_registry.data import open_source
 from ssl_registry.errors import ConfigError
 from ssl_registry.run_options import RunOptions
+from ssl_registry.runs.folder import Run
 from ssl_registry.training.building import build_model, decide, read_options
+from ssl_registry.training.trainer import make_trainer
 
 
 def settle(source, method="simclr", trainer=None, registry=registry, **run):
@@ -172,3 +176,10 @@ def test_stem_is_that_of_the_weights(digits, tmp_path, kernel):
     run, deciders = settle(digits, backbone="resnet18", start_from=tmp_path / "weights.pth")
     assert run.low_resolution is (kernel == 3)
     assert deciders["low_resolution"] == "weights"
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", DDPStrategy(start_method="spawn")])
+def test_processes_that_tell_nothing_back_are_refused(strategy: object, tmp_path: Path) -> None:
+    """What the guard found in them, and how many steps they made, would be lost with them."""
+    with pytest.raises(ConfigError, match=r"nothing comes back but weights.*--trainer.strategy ddp, or torchrun"):
+        make_trainer({"strategy": strategy, "accelerator": "cpu", "devices": 2}, Run(tmp_path))

@@ -65,8 +65,8 @@ def fit_column(name: str, values: Any, *, where: str, first_row: int = 0) -> Col
     _check_alike(name, values, words.str.fullmatch(DATE.pattern), where, "no date", first_row)
     if set(words.str.lower().unique()) <= set(BOOLEANS):
         return Column(name=name, fill=_median(words.str.lower().map(BOOLEANS).to_numpy()), has_missing=gaps)
-    if (unit := unit_of(words.unique())) is not None:
-        column = Column(name=name, unit=unit, has_missing=gaps)
+    if (written := unit_of(words.unique())) is not None:
+        column = Column(name=name, unit=written[0], decimal_comma=written[1], has_missing=gaps)
         return column.model_copy(update={"fill": _median(_numbers(column, there))})
     _check_alike(name, values, pd.to_numeric(words, errors="coerce").notna(), where, "no number", first_row)
     counts = words.value_counts()
@@ -146,7 +146,8 @@ def _numbers(column: Column, values: Any, where: str = "", first_row: int = 0) -
     if values.dtype.kind in "biuf":
         return np.asarray(values.to_numpy(np.float64))
     if column.unit is not None:
-        written = {cell: read_number(str(cell)) for cell in values.unique()}
+        comma = column.decimal_comma
+        written = {cell: read_number(str(cell), decimal_comma=comma) for cell in values.unique()}
         known = {cell: one[0] for cell, one in written.items() if one is not None and one[1] in (column.unit, "")}
         _refuse(column.name, values, ~values.isin(known).to_numpy(), where, "no number", first_row)
         return np.asarray(values.map(known).to_numpy(np.float64))

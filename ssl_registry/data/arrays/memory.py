@@ -27,6 +27,9 @@ from ssl_registry.views.columns import TableColumns
 __all__ = ["Part", "choose_held_out", "part_of_windows", "source_in_memory"]
 
 
+MOST_CHANNELS = 12  # an electrocardiogram has 12; a square array of more may be images
+
+
 def source_in_memory(
     name: str,
     train: Part,
@@ -105,6 +108,11 @@ def _tell_axes(modality: Modality, x: Tensor, told: Decisions) -> None:
     """Tell which axis is which, where it may be another than the user means."""
     if modality == "signal" and x.shape[1] > x.shape[2]:
         told.more.append(f"read as {x.shape[1]:,} channels of {x.shape[2]:,} moments: the last axis is time")
+    if modality == "signal" and x.shape[1] > MOST_CHANNELS and x.shape[1] == x.shape[2]:
+        told.more.append(
+            f"read as signals of {x.shape[1]:,} channels and {x.shape[2]:,} moments; grey images of floats are "
+            "--modality image"
+        )
     if modality == "image" and x.shape[1] not in (1, 3):
         told.more.append(f"read as images of {x.shape[1]} channels, {x.shape[2]} high and {x.shape[3]} wide")
 

@@ -26,11 +26,11 @@ def arrange(array: NDArray[Any], *, modality: str | None, where: str) -> tuple[M
 
     Args:
         array: samples along its first axis.
-        kind: what the samples are, where shape and type do not tell; None to infer it.
+        modality: what the samples are, where shape and type do not tell; None to infer it.
         where: file and key, for messages.
 
     Returns:
-        The kind; the samples: images [N, C, H, W] as uint8 or float32 in [0, 1], signals [N, C, T] and tables
+        The modality; the samples: images [N, C, H, W] as uint8 or float32 in [0, 1], signals [N, C, T] and tables
         [N, D] in their own type; and what was decided, in words.
 
     Raises:
@@ -78,7 +78,7 @@ def _infer(array: NDArray[Any], where: str) -> Modality:
             return "image"
         raise DataError(
             f"{where} is {array.dtype} of shape {array.shape}, which can be signals or grey images; say "
-            "which with kind='signal' or kind='image', or store floats for signals and uint8 for images"
+            "which with --modality signal or --modality image, or store floats for signals and uint8 for images"
         )
     raise DataError(f"{where} has shape {array.shape}; expected {LAYOUTS}")
 

@@ -156,7 +156,8 @@ def _fitted(files: Sequence[File], roles: Roles, train: NDArray[np.bool_], told:
             continue
         columns.append(column)
         if column.unit is not None:
-            told.more.append(f"{name!r} is read as numbers" + (f" of {column.unit}" if column.unit else ""))
+            comma = ", a comma before the decimals" if column.decimal_comma else ""
+            told.more.append(f"{name!r} is read as numbers" + (f" of {column.unit}" if column.unit else "") + comma)
         elif column.kind == "category" and begins_with_digit(column.categories):
             told.more.append(f"{name!r} is read as words, such as {column.categories[0]!r}")
     if not columns:
