@@ -18,6 +18,23 @@ __all__ = ["REMOTE", "SourceKind", "SourceTable"]
 
 # What an address begins with.
 REMOTE = ("http", "https", "pipe", "s3", "gs")
+# What to do with files that are read by nothing here.
+TO_CSV = 'python -c "import pandas; pandas.{reader}({path!r}).to_csv({csv!r}, index=False)"'
+CONVERT = {
+    **dict.fromkeys((".zip", ".gz", ".7z", ".rar", ".bz2", ".xz", ".zst"), "unpack it first"),
+    **dict.fromkeys((".xls", ".xlsx", ".ods"), TO_CSV.replace("{reader}", "read_excel")),
+    **dict.fromkeys((".feather", ".arrow"), TO_CSV.replace("{reader}", "read_feather")),
+    **dict.fromkeys((".jsonl", ".ndjson"), TO_CSV.replace("{reader}({path!r})", "read_json({path!r}, lines=True)")),
+    ".json": TO_CSV.replace("{reader}", "read_json"),
+    **dict.fromkeys((".pkl", ".pickle"), "a pickle can run code; save its arrays: numpy.savez(path, X=..., y=...)"),
+    **dict.fromkeys((".h5", ".hdf5"), "save an array of it: numpy.save(path, h5py.File({path!r})[KEY][:])"),
+    ".mat": "save an array of it: numpy.save(path, scipy.io.loadmat({path!r})[KEY])",
+    **dict.fromkeys(
+        (".edf", ".bdf", ".gdf"), "save its signals: numpy.save(path, mne.io.read_raw({path!r}).get_data())"
+    ),
+    ".txt": "a table needs a header and is called .csv; of a list of files give the folder",
+}
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 # Names that no kind can have: addresses, and what a run records of samples that Python gave.
 RESERVED = (*REMOTE, "python")
 
@@ -120,8 +137,16 @@ class SourceTable(PluginTable[SourceKind]):
 
     def _unknown(self, spec: str) -> str:
         path = Path(spec).expanduser()
+        suffix = path.suffix.lower()
+        if suffix in IMAGES:
+            folder = next((up for up in path.parents if "*" not in str(up)), path.parent)
+            return (
+                f"{spec} names images one by one; give their folder: --data {folder}. Data can be: {self.describe()}."
+            )
         if path.is_file():
-            return f"{spec} is a file of an unknown kind. Data can be: {self.describe()}."
+            advice = CONVERT.get(suffix, "").format(path=spec, csv=str(path.with_suffix(".csv")))
+            advice = f": {advice}" if advice else ""
+            return f"{spec} is a file of an unknown kind{advice}. Data can be: {self.describe()}."
         if path.suffix or len(path.parts) > 1:
             return f"there is no file or folder {spec!r} in {Path.cwd()}. Data can be: {self.describe()}."
         near = did_you_mean(spec, [*self.names(), *(name for kind in self.own.values() for name in kind.names())])

@@ -235,6 +235,27 @@ def test_wrong_contents_are_told(arrays: dict[str, Any], message: str, tmp_path:
         open_source(save(tmp_path, **arrays))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("t.xlsx", r"read_excel\('.*t.xlsx'\).to_csv\('.*t.csv', index=False\)"),
+        ("t.jsonl", r"read_json\('.*t.jsonl', lines=True\).to_csv"),
+        ("t.h5", "an array of it: numpy.save"),
+        ("t.zip", "unknown kind: unpack it first"),
+        ("a/t.JPG", "give their folder: --data .*/a. Data can be"),
+        ("a/*.png", "give their folder: --data .*/a. Data can be"),
+        ("a/*/x.png", "give their folder: --data .*/a. Data can be"),
+    ],
+)
+def test_files_of_others_come_with_what_to_do(tmp_path: Path, name: str, words: str) -> None:
+    """The message begins with the line that makes something usable of such a file."""
+    (tmp_path / "a").mkdir()
+    if "*" not in name:
+        (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(DataError, match=words):
+        open_source(str(tmp_path / name))
+
+
 def test_other_kinds_of_files_are_told(tmp_path: Path) -> None:
     """A file that is no array file is answered with what is understood."""
     (tmp_path / "table.xlsx").write_text("a,b\n1,2\n")
@@ -349,3 +370,29 @@ def test_npy_is_mapped(images: np.ndarray, tmp_path: Path) -> None:
     assert torch.equal(x, torch.from_numpy(images))
     x[0] = 0
     assert np.array_equal(np.load(path), images)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "x_test", "y_test"),
+    [
+        ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
+        ("data_train", "target_train", "data_val", "target_val"),
+        ("train", "y", "test", "test_y"),
+        ("samples", "labels", "X_test", "Y_TEST"),
+    ],
+)
+def test_keys_of_parts(tmp_path: Path, x: str, y: str, x_test: str, y_test: str) -> None:
+    """Any word for samples or labels may stand before or behind the name of a part."""
+    samples, labels = np.random.default_rng(0).random((12, 3)), np.arange(12) % 3
+    np.savez(tmp_path / "a.npz", **{x: samples, y: labels[:, None], x_test: samples[:6], y_test: labels[:6]})
+    source = open_source(str(tmp_path / "a.npz"))
+    assert source.test is not None
+    assert (len(source.train), len(source.test), source.classes) == (12, 6, ("0", "1", "2"))
+
+
+def test_two_arrays_without_names(tmp_path: Path) -> None:
+    """What ``numpy.savez(path, X, y)`` writes is samples and labels; two signals stay two signals."""
+    np.savez(tmp_path / "a.npz", np.zeros((12, 3)), np.arange(12) % 3)
+    assert open_source(str(tmp_path / "a.npz")).classes == ("0", "1", "2")
+    np.savez(tmp_path / "b.npz", np.zeros((2, 30)), np.zeros((2, 40)))
+    assert "of 2 recordings" in open_source(str(tmp_path / "b.npz"), window_length=16).decided

@@ -145,3 +145,10 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a\n1\n2\n")
     with pytest.raises(DataError, match=r"none\.csv cannot be read as a table"):
         open_source(str(tmp_path / "x.csv"), test_data=str(tmp_path / "none.csv"))
+
+
+def test_whole_numbers_beyond_64_bits(tmp_path: Path) -> None:
+    """They are numbers, if not exact ones."""
+    (tmp_path / "x.csv").write_text("a,b\n99999999999999999999,2\n1,4\n3,5\n")
+    source = open_source(str(tmp_path / "x.csv"), standardize=False)
+    assert source.train.x[:, 0].tolist() == pytest.approx([1e20, 1, 3])

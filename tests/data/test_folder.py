@@ -225,3 +225,14 @@ def test_kind_is_for_arrays(draw: Draw) -> None:
     """A folder holds images, whatever the user says."""
     with pytest.raises(ConfigError, match="modality='signal' is for array files"):
         open_source(str(draw("a.png")), modality="signal")
+
+
+def test_tables_beside_images_are_told(draw: Draw) -> None:
+    """As Kaggle and COCO have them: nobody shall think that their labels were read. Class folders need none."""
+    root = draw("train/a.png", "train/b.png", "test/c.png")
+    (root / "train.csv").write_text("id,label\n")
+    assert "left out: 'train.csv' (beside the images" in open_source(str(root)).decided
+    root = draw("train/cat/a.png", "train/dog/b.png", "test/cat/d.png", "test/dog/c.png")
+    for stray in ("train/a.png", "train/b.png", "test/c.png"):
+        (root / stray).unlink()
+    assert "train.csv" not in open_source(str(root)).decided

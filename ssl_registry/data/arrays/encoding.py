@@ -49,6 +49,9 @@ def fit_column(name: str, values: Any, *, where: str, first_row: int = 0) -> Col
     if not len(there):
         return "empty in the train part"
     gaps = bool(missing.any())
+    if values.dtype == object and all(type(one) in (int, float, bool) for one in there):
+        # Whole numbers beyond 64 bits, or of several types.
+        values, there = values.astype(float), there.astype(float)
     if pd.api.types.is_timedelta64_dtype(values.dtype):
         return f"of type {values.dtype}"
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):

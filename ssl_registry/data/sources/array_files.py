@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,21 @@ from ssl_registry.errors import DataError, did_you_mean
 
 __all__ = ["array_file"]
 
+
+def _keys(parts: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
+    """Return what a part's array may be called: ``x_train``, ``train_x``."""
+    pairs = [(part, word) for part in parts for word in words]
+    return tuple(name for part, word in pairs for name in (f"{word}_{part}", f"{part}_{word}"))
+
+
 # Names of keys, in lower case; an upper-case X is as good.
-SAMPLES = ("x", "data", "images", "features", "x_train", "train_x")
-TRAIN_LABELS = (*LABELS, "y_train", "train_y")
+WORDS = ("x", "data", "images", "features", "samples")
 # Of several held-out parts the first of these is taken.
-HELD_OUT = (("x_test", "test_x"), ("x_val", "x_valid", "x_validation", "val_x"))
-HELD_OUT_LABELS = (("y_test", "test_y"), ("y_val", "y_valid", "y_validation", "val_y"))
+HELD_OUT_PARTS = (("test",), ("val", "valid", "validation"))
+SAMPLES = (*WORDS, "train", *_keys(("train",), WORDS))
+TRAIN_LABELS = (*LABELS, *_keys(("train",), LABELS))
+HELD_OUT = tuple((*parts, *_keys(parts, WORDS)) for parts in HELD_OUT_PARTS)
+HELD_OUT_LABELS = tuple(_keys(parts, LABELS) for parts in HELD_OUT_PARTS)
 CLASSES = ("classes", "class_names")
 LENGTHS = "lengths"
 UNNAMED = re.compile(r"arr_\d+")  # what numpy.savez calls arrays without names
@@ -43,10 +52,11 @@ def array_file(spec: str, options: DataOptions) -> Source:
     """Open an array file.
 
     An ``.npz``, or a dict of tensors in a ``.pt``, holds samples under one of ``X``, ``data``, ``images``,
-    ``features``, ``X_train``. It may hold labels under ``y``, ``label``, ``labels``, ``target``, ``targets``,
-    ``class`` or ``y_train``; a test part under ``X_test`` (or ``X_val``) and ``y_test``, or marked by ``is_test``; and
-    the names of the classes under ``classes``. Upper and lower case are alike. Other keys are left alone, and told. An
-    ``.npy``, or a single tensor, holds samples; a pair of tensors holds samples and labels.
+    ``features``, ``samples``, ``X_train``, ``train_images``, ``train``. It may hold labels under ``y``, ``label``,
+    ``labels``, ``target``, ``targets``, ``class``, ``y_train`` or ``train_labels``; a test part under ``X_test`` (or
+    ``X_val``) and ``y_test``, or marked by ``is_test``; and the names of the classes under ``classes``. Upper and lower
+    case are alike. Other keys are left alone, and told. An ``.npy``, or a single tensor, holds samples; a pair of
+    tensors holds samples and labels, and so does what ``numpy.savez(path, X, y)`` writes.
 
     Signals of several lengths lie in an ``.npz`` as `numpy.savez` ``(path, *signals, y=labels)`` writes them, in a
     ``.pt`` as a list of tensors, or filled up at their ends: with NaN, or with anything where ``lengths`` tells how
@@ -120,7 +130,7 @@ def _read(path: Path, label: str | None) -> tuple[Arrays, list[str]]:
     if not isinstance(loaded, Mapping):
         raise DataError(
             f"{path} holds a {type(loaded).__name__}; expected a tensor, a pair (samples, labels), or a dict "
-            f"of tensors with samples under one of {', '.join(SAMPLES)}"
+            f"of tensors with samples under one of {', '.join(WORDS)}"
         )
     arrays = {key: _as_numpy(value, f"{path}: {key}") for key, value in loaded.items() if _is_looked_for(key, label)}
     return arrays, list(map(str, loaded))
@@ -135,7 +145,9 @@ def _named(arrays: Arrays) -> Arrays:
     found = sorted((key for key in arrays if UNNAMED.fullmatch(key)), key=lambda key: int(key.partition("_")[2]))
     if not found or any(plain_name(key) in SAMPLES for key in arrays):
         return arrays
-    x = arrays[found[0]] if len(found) == 1 else [arrays[key] for key in found]
+    x: Any = arrays[found[0]] if len(found) == 1 else [arrays[key] for key in found]
+    if len(found) == 2 and x[0].ndim > 1 and x[1].shape in ((len(x[0]),), (len(x[0]), 1)):
+        return {"X": x[0], "y": x[1], **{key: value for key, value in arrays.items() if key not in found}}
     return {"X": x, **{key: value for key, value in arrays.items() if key not in found}}
 
 
@@ -160,8 +172,8 @@ def _parts(path: Path, arrays: Arrays, keys: list[str], label: str | None, told:
     samples = _one(path, arrays, SAMPLES)
     if samples is None:
         raise DataError(
-            f"{path} has no samples; expected one of the keys {', '.join(('X', *SAMPLES))}, it has: "
-            f"{', '.join(keys) or 'none'}"
+            f"{path} has no samples; expected one of the keys {', '.join(('X', *WORDS))} (X_train, train_images, ...), "
+            f"it has: {', '.join(keys) or 'none'}"
         )
     if label is not None and label not in arrays:
         raise DataError(
@@ -175,7 +187,7 @@ def _parts(path: Path, arrays: Arrays, keys: list[str], label: str | None, told:
     found = [(_one(path, arrays, x), _one(path, arrays, y)) for x, y in zip(HELD_OUT, HELD_OUT_LABELS, strict=True)]
     for (x, y), names in zip(found, HELD_OUT, strict=True):
         if x is None and y is not None:
-            raise DataError(f"{path} has {y} but no samples for it; expected {' or '.join(names)} too")
+            raise DataError(f"{path} has {y} but no samples for it; expected {' or '.join(names[:3])} too")
     held = [(x, y) for x, y in found if x is not None]
     told.left_out += [(str(x), "a second held-out part") for x, _ in held[1:]]
     mark = _one(path, arrays, (IS_TEST,))

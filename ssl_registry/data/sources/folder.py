@@ -22,6 +22,8 @@ from ssl_registry.errors import DataError
 
 __all__ = ["folder"]
 
+TABLES = (*TEXT_SUFFIXES, ".json", ".jsonl", ".parquet", ".xlsx", ".xml")
+
 
 def folder(spec: str, options: DataOptions) -> Source:
     """Open a folder of images.
@@ -66,6 +68,8 @@ def folder(spec: str, options: DataOptions) -> Source:
         notes.append("no class folders: nothing is held out")
     if layout.test is None and options.test_data is None and train.labels is None:
         told.no_label = "no class folders"
+    if train.labels is None:
+        told.left_out += [(name, "beside the images: labels come from class folders alone") for name in _tables(path)]
     if pixels.channels not in (1, 3):
         told.more.append(f"images of {pixels.channels} channels; the shortest axis of an array is that of the channels")
     told.add_part("train", len(kept.files), unlabeled=(kept.labels or []).count(None))
@@ -120,6 +124,11 @@ def _hold_out(whole: Listing, options: DataOptions, told: Decisions) -> tuple[Li
         Listing([whole.files[i] for i in part], [labels[i] for i in part], whole.where) for part in (kept, held)
     )
     return train, test
+
+
+def _tables(root: Path) -> list[str]:
+    """Return the tables that lie beside images, which may hold labels."""
+    return sorted(entry.name for entry in root.iterdir() if entry.suffix.lower() in TABLES and entry.is_file())
 
 
 def _empty(root: Path, layout: Layout) -> str:
