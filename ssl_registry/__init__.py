@@ -27,6 +27,7 @@ _HOME = {
     "Declares": "ssl_registry.contract.declares",
     "Context": "ssl_registry.contract.context",
     "Overrides": "ssl_registry.contract.overrides",
+    "Reconstruction": "ssl_registry.contract.reconstruction",
     "SSLModule": "ssl_registry.model.module",
     "SupervisedModule": "ssl_registry.model.supervised",
     "create_backbone": "ssl_registry.model.backbones",
@@ -50,6 +51,7 @@ __all__ = [
     "MethodInfo",
     "Needs",
     "Overrides",
+    "Reconstruction",
     "Registry",
     "SSLModule",
     "Source",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from ssl_registry.contract.hookspecs import hookimpl
     from ssl_registry.contract.needs import Needs
     from ssl_registry.contract.overrides import Overrides
+    from ssl_registry.contract.reconstruction import Reconstruction
     from ssl_registry.data.kinds import SourceKind
     from ssl_registry.data.source import Source
     from ssl_registry.discovery.entry_points import MethodInfo

@@ -65,7 +65,7 @@ from functools import partial
 import torch
 from torch import nn
 from torch.nn import functional as F
-from ssl_registry import MethodConfig, Needs, hookimpl
+from ssl_registry import MethodConfig, Needs, Reconstruction, hookimpl
 from ssl_registry.nn import *
 from ssl_registry.views import ImageView, ViewPolicy
 
@@ -82,19 +82,25 @@ class Sketch:
         self.config = config
 
 """
-SKETCHES = re.findall(r"```py\n(.*?)```", GUIDE, flags=re.DOTALL)
+TEACHER, TOKENS, PICTURE, INDICES = re.findall(r"```py\n(.*?)```", GUIDE, flags=re.DOTALL)
+SKETCHES = {"teacher": TEACHER, "tokens": TOKENS, "picture": f"{TOKENS}\n\n{PICTURE}", "indices": INDICES}
 SIZES = {"backbone": "vit_tiny_patch16_224", "image_size": 16, "num_samples": 300}
 SMALL = {"patch_size": 4, "depth": 1, "embed_dim": 24, "num_heads": 3}
 
 
-@pytest.mark.parametrize("sketch", SKETCHES, ids=["teacher", "tokens", "indices"])
-def test_each_sketch_is_a_method(sketch):
-    """A teacher, tokens, and a number for each sample: the shorter examples train, repeat, and validate."""
+@pytest.mark.parametrize("name", SKETCHES)
+def test_each_sketch_is_a_method(name):
+    """A teacher, tokens, and a number for each sample: the shorter examples train, repeat, and validate.
+
+    The picture is one more hook of the method on tokens, and is looked at by itself.
+    """
     scope = {}
-    exec(AROUND + indent(sketch, "    "), scope)
+    exec(AROUND + indent(SKETCHES[name], "    "), scope)
     registry = Registry(entry_points=False)
     registry.register("sketch", scope["Sketch"])
     only = ["step_end", "resuming", "validating", "learns_images", "gradients"]
+    if name == "picture":
+        only = ["reconstructing"]
     options = {**SIZES, "backbone_kwargs": SMALL, "learning_rate": 1e-3}
     results = check_method("sketch", only=only, options=options, registry=registry)
     assert {result.check: result.status for result in results} == dict.fromkeys(only, "passed"), results

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ssl_registry.contract.config import MethodConfig
     from ssl_registry.contract.context import Context
     from ssl_registry.contract.overrides import Overrides
+    from ssl_registry.contract.reconstruction import Reconstruction
     from ssl_registry.model.module import SSLModule
     from ssl_registry.views import ViewPolicy
 
@@ -169,6 +170,23 @@ class MethodSpec:
         For methods whose paper evaluates another one than the trained: a teacher's backbone, for instance
         ``model.heads["target"][0]``. It must be a part of ``model`` of the backbone's architecture, with the same names
         and shapes in its state dict; ``model.product`` gives it.
+        """
+
+    @hookspec(firstresult=True)
+    def reconstruct(self, model: SSLModule, x: Tensor, ctx: Context) -> Reconstruction | None:
+        """Show what the method makes of samples that it sees a part of. First result; default: nothing is shown.
+
+        For people alone: the report draws the sample, what was left of it, and ``output``. Called without gradient and
+        in evaluation mode, on whole samples without augmentation, trained on or not.
+
+        Args:
+            model: the model.
+            x: prepared samples, resized and normalized as in training, [batch, *input_shape], on the model's device.
+            ctx: for ``generator``, which draws the masks; there is no batch of training, and so no ``indices``.
+
+        Returns:
+            `ssl_registry.Reconstruction`: the samples on the scale of ``x``, and which patches were hidden; None where
+            there is nothing to show.
         """
 
     @hookspec(firstresult=True)

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 
 from ssl_registry.checkpoint.record import RECORD_KEY, BackboneRecord, Record, check_method, read_record
 from ssl_registry.contract.context import Context
+from ssl_registry.contract.reconstruction import Reconstruction
 from ssl_registry.contract.validation import bind
 from ssl_registry.data.loading.loader import ResumableLoader
 from ssl_registry.discovery.entry_points import MethodInfo
@@ -45,6 +46,7 @@ from ssl_registry.model.optimizers import (
     go_on_from,
 )
 from ssl_registry.model.product import NetworkName, check_network, find_product
+from ssl_registry.model.reconstructing import checked_reconstruction
 from ssl_registry.model.step_values import StepValues
 from ssl_registry.nn import FrozenModuleList, MomentumTeacher, Tokens, evaluating, tokens
 from ssl_registry.views import ViewPolicy
@@ -208,14 +210,50 @@ class SSLModule(LightningModule):
             BatchError: for samples of another shape, or images that are neither.
         """
         single = x.ndim == len(self.input_shape)
-        (batch,) = read_batch(x.unsqueeze(0) if single else x, self.input_shape)
+        prepared = self.prepared(x.unsqueeze(0) if single else x)
+        chosen = self.network(network)
+        with evaluating(chosen), torch.compiler.set_stance("force_eager"):
+            features: Tensor = chosen(prepared).float()
+        return features[0] if single else features
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Reconstruction | None:
+        """Return what the method makes of raw samples that it hides a part of, in evaluation mode.
+
+        The masks are those of the model's seed: the same at every call.
+
+        Args:
+            x: [batch, *input_shape], as for `embed`.
+
+        Returns:
+            The hook's answer with ``output`` on the scale of samples, images in about [0, 1]; None where the method has
+            no hook `reconstruct`, or nothing to show.
+
+        Raises:
+            BatchError: as `embed`.
+            ContractError: if the hook's answer does not fit the samples.
+        """
+        if not self.hook.reconstruct.get_hookimpls():
+            return None
+        prepared = self.prepared(x)
+        with evaluating(self), torch.compiler.set_stance("force_eager"):
+            answer = self.hook.reconstruct(model=self, x=prepared, ctx=self._context(EVALUATE))
+        return checked_reconstruction(self, answer, prepared)
+
+    def prepared(self, x: Tensor) -> Tensor:
+        """Return raw samples as the networks take them: checked, resized, normalized, on the model's device.
+
+        Args:
+            x: [batch, *input_shape], as for `embed`.
+
+        Raises:
+            BatchError: as `embed`.
+        """
+        (batch,) = read_batch(x, self.input_shape)
         if batch.ndim == 4 and not (self.view_policy.is_plain and self.view_policy.mean is None):
             check_finite(batch)
             check_range(batch)
-        chosen = self.network(network)
-        with evaluating(chosen), torch.compiler.set_stance("force_eager"):
-            features: Tensor = chosen(self._cast(self.view_policy.prepare(batch.to(self.device)))).float()
-        return features[0] if single else features
+        return self._cast(self.view_policy.prepare(batch.to(self.device)))
 
     def compile_networks(self) -> None:
         """Let torch.compile speed up the backbone and every head with parameters, each by itself and in place.

@@ -22,7 +22,8 @@
 - `functions`: `as_module`, a function made a module
 - `tokens`: `tokens`, what a network computes before it pools, of all patches or some; `MaskToken`, `embedding_dim`
 - `masks`: `random_mask`, `block_mask`, `multi_block_masks`
-- `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
+- `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `denormalize_patches`, `select_patches`,
+  `replace_patches`
 - `decoder`: `TokenDecoder`, `sine_cosine_positions`
 
 Nothing here knows a method, Lightning or the registry.
@@ -46,7 +47,15 @@ from ssl_registry.nn.koleo import koleo_loss
 from ssl_registry.nn.marginals import Marginals
 from ssl_registry.nn.masks import BlockMasks, PatchMask, block_mask, multi_block_masks, random_mask
 from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
-from ssl_registry.nn.patches import normalize_patches, patch_sides, patchify, select_patches, unpatchify
+from ssl_registry.nn.patches import (
+    denormalize_patches,
+    normalize_patches,
+    patch_sides,
+    patchify,
+    replace_patches,
+    select_patches,
+    unpatchify,
+)
 from ssl_registry.nn.prototypes import Prototypes
 from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
@@ -82,6 +91,7 @@ __all__ = [
     "cosine_schedule",
     "cross_view_entropy",
     "deactivate_requires_grad",
+    "denormalize_patches",
     "embedding_dim",
     "evaluating",
     "forward_crops",
@@ -98,6 +108,7 @@ __all__ = [
     "patchify",
     "random_mask",
     "rank",
+    "replace_patches",
     "select_patches",
     "sine_cosine_positions",
     "sinkhorn",

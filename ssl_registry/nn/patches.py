@@ -9,7 +9,15 @@ from torch import Tensor
 
 from ssl_registry.errors import BackboneError
 
-__all__ = ["normalize_patches", "patch_sides", "patchify", "select_patches", "unpatchify"]
+__all__ = [
+    "denormalize_patches",
+    "normalize_patches",
+    "patch_sides",
+    "patchify",
+    "replace_patches",
+    "select_patches",
+    "unpatchify",
+]
 
 
 def patch_sides(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
@@ -129,6 +137,46 @@ def normalize_patches(patches: Tensor, eps: float = 1e-6) -> Tensor:
         raise ValueError("a patch of one value has no variance; give patches of at least two")
     variance = patches.var(-1, correction=1, keepdim=True)
     return (patches - patches.mean(-1, keepdim=True)) / (variance + eps).sqrt()
+
+
+def denormalize_patches(values: Tensor, patches: Tensor, eps: float = 1e-6) -> Tensor:
+    """Give predicted patches mean and variance of the true ones: the inverse of `normalize_patches`, for pictures.
+
+    Args:
+        values: predictions of normalized values, [..., values].
+        patches: the true patches, of the same shape.
+        eps: as in `normalize_patches`.
+
+    Returns:
+        The same shape.
+
+    Example:
+        >>> import torch
+        >>> patches = torch.tensor([1.0, 2.0, 6.0])
+        >>> denormalize_patches(normalize_patches(patches), patches)
+        tensor([1.0000, 2.0000, 6.0000])
+    """
+    deviation = (patches.var(-1, correction=1, keepdim=True) + eps).sqrt()
+    return values * deviation + patches.mean(-1, keepdim=True)
+
+
+def replace_patches(patches: Tensor, indices: Tensor, values: Tensor) -> Tensor:
+    """Return patches with others in the place of some: what `select_patches` takes out goes in again.
+
+    Args:
+        patches: [batch, N, values].
+        indices: which are replaced, [batch, K] int64.
+        values: [batch, K, values], in the order of ``indices``.
+
+    Returns:
+        [batch, N, values], in the type of ``patches``; a copy.
+
+    Example:
+        >>> import torch
+        >>> replace_patches(torch.zeros(1, 3, 1), torch.tensor([[2]]), torch.ones(1, 1, 1)).flatten()
+        tensor([0., 0., 1.])
+    """
+    return patches.scatter(1, indices.unsqueeze(-1).expand_as(values), values.to(patches.dtype))
 
 
 def select_patches(patches: Tensor, indices: Tensor) -> Tensor:

@@ -231,10 +231,33 @@ class ViewPolicy(BaseModel):
     def _normalized(self, x: Tensor) -> Tensor:
         if self.mean is None and self.std is None:
             return x
+        mean, std = self._constants(x)
+        return (x - mean) / std
+
+    def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and std as they are broadcast over [batch, channels, ...]."""
         shape = (-1,) + (1,) * (x.ndim - 2)
         mean = constants(self.mean or (0.0,), x.device).view(shape)
-        std = constants(self.std or (1.0,), x.device).view(shape)
-        return (x - mean) / std
+        return mean, constants(self.std or (1.0,), x.device).view(shape)
+
+    def unnormalized(self, x: Tensor) -> Tensor:
+        """Undo the last step of `prepare`: multiply by ``std`` and add ``mean``, for people to look at.
+
+        Args:
+            x: floats [batch, channels, ...].
+
+        Returns:
+            The same shape; images in [0, 1] where ``x`` was prepared.
+
+        Example:
+            >>> policy = ViewPolicy(views=(ImageView(),), mean=(0.5,), std=(0.25,))
+            >>> policy.unnormalized(policy.prepare(torch.full((1, 1, 1, 2), 0.75))).tolist()
+            [[[[0.75, 0.75]]]]
+        """
+        if self.mean is None and self.std is None:
+            return x
+        mean, std = self._constants(x)
+        return x * std + mean
 
     def adapted(self, input_shape: tuple[int, ...]) -> ViewPolicy:
         """Return a policy of as many views for samples of this shape.

@@ -7,7 +7,15 @@ import torch
 from torch.nn import functional as F
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.nn import normalize_patches, patch_sides, patchify, select_patches, unpatchify
+from ssl_registry.nn import (
+    denormalize_patches,
+    normalize_patches,
+    patch_sides,
+    patchify,
+    replace_patches,
+    select_patches,
+    unpatchify,
+)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +95,22 @@ def test_patches_that_do_not_fill_the_sample_are_refused(shape, grid):
     """A padded border has no pixels to predict."""
     with pytest.raises(BackboneError, match="does not fill samples of"):
         patch_sides(shape, grid)
+
+
+def test_denormalizing_is_the_inverse():
+    """Of patches with any mean and deviation, flat ones too."""
+    patches = torch.randn(2, 3, 5, dtype=torch.float64) * 4 + 7
+    patches[0, 0] = 3.0
+    torch.testing.assert_close(denormalize_patches(normalize_patches(patches), patches), patches)
+
+
+def test_what_was_selected_goes_in_again():
+    """Each sample's own patches, in the order of the indices; the others and the argument stay as they are."""
+    patches, indices = torch.randn(2, 4, 3), torch.tensor([[3, 0], [1, 2]])
+    before, values = patches.clone(), torch.randn(2, 2, 3)
+    found = replace_patches(patches, indices, values)
+    assert torch.equal(select_patches(found, indices), values)
+    assert torch.equal(
+        select_patches(found, torch.tensor([[1, 2], [0, 3]])), select_patches(before, torch.tensor([[1, 2], [0, 3]]))
+    )
+    assert torch.equal(patches, before)

@@ -1027,3 +1027,12 @@ class RootAtZero(Sound):
     def compute_loss(self, model, views, ctx):
         z = model.heads["projection_head"](model(views[0]))
         return super().compute_loss(model, views, ctx) + 0.01 * (z - z.mean(0)).square().sum(1).sqrt().mean()
+
+
+@mutant("reconstructing")
+class ShowsAnotherMask(SoundTokens):
+    """A reconstruction whose mask goes by how often it was asked for."""
+
+    def coin(self, ctx):
+        COUNTED["coins"] = COUNTED.get("coins", 0) + 1
+        return COUNTED["coins"] % 2

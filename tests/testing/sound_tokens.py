@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ssl_registry import Field, MethodConfig, Needs, hookimpl
+from ssl_registry import Field, MethodConfig, Needs, Reconstruction, hookimpl
 from ssl_registry.nn import MaskToken, deactivate_requires_grad, tokens, update_momentum
 from ssl_registry.views import ImageView, ViewPolicy
 
@@ -71,10 +71,21 @@ class SoundTokens:
         """The teacher."""
         return model.heads["teacher"]
 
+    @hookimpl
+    def reconstruct(self, model, x, ctx):
+        """Every second patch hidden, at random the even or the odd ones, and nothing predicted."""
+        rows, columns = tokens(model.backbone, x).grid
+        mask = (torch.arange(rows * columns) + self.coin(ctx)) % 2 == 0
+        return Reconstruction(torch.zeros_like(x), mask.view(1, rows, columns).expand(len(x), -1, -1))
+
     # What follows are the places where mutants differ.
 
     def prepare(self, backbone):
         """Leave the backbone as it is."""
+
+    def coin(self, ctx):
+        """Draw 0 or 1."""
+        return int(torch.randint(2, (1,), generator=ctx.generator))
 
     def rows(self, ctx):
         """Where each sample's code is."""

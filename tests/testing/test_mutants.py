@@ -50,8 +50,8 @@ WITHOUT_MUTANT = {
 }
 
 # What the sound method has nothing of: no distribution, no tokens, nothing for each sample, its backbone as product,
-# a part that rests by epochs, no formula.
-NOT_OF_SOUND = ("listing", "tokens", "masking", "indices", "product", "epochs", "reference")
+# a part that rests by epochs, no formula, no reconstruction.
+NOT_OF_SOUND = ("listing", "tokens", "masking", "indices", "product", "epochs", "reference", "reconstructing")
 
 
 @cache
@@ -86,7 +86,7 @@ def test_sound_variants_pass(cls, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["tokens", "masking", "indices", "gradients", "targets", "odd_sizes", "cuda_placement"]
+    "name", ["tokens", "masking", "indices", "gradients", "targets", "odd_sizes", "cuda_placement", "reconstructing"]
 )
 def test_sound_method_on_tokens_passes(name):
     """The one that works on tokens and keeps something for each sample."""

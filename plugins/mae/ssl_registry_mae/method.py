@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, Reconstruction, hookimpl
 from ssl_registry.errors import ConfigError
-from ssl_registry.nn import TokenDecoder, patch_sides, patchify, random_mask
+from ssl_registry.nn import (
+    PatchMask,
+    TokenDecoder,
+    denormalize_patches,
+    patch_sides,
+    patchify,
+    random_mask,
+    replace_patches,
+    select_patches,
+    unpatchify,
+)
 from ssl_registry.views import ImageView, ViewPolicy
 from ssl_registry_mae.loss import reconstruction_loss
 
@@ -82,10 +92,33 @@ class MAE:
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Tensor:
         """Predict the pixels of the patches that the backbone did not see."""
-        x, grid = views[0], model.token_grid
+        prediction, patches, choice = self._predict(model, views[0], ctx)
+        return reconstruction_loss(prediction, patches, choice.masked, normalize=self.config.normalize_pixels)
+
+    @hookimpl
+    def reconstruct(self, model: SSLModule, x: Tensor, ctx: Context) -> Reconstruction:
+        """Put the predicted patches in the place of those that were dropped (figure 2)."""
+        prediction, patches, choice = self._predict(model, x, ctx)
+        if self.config.normalize_pixels:
+            prediction = denormalize_patches(prediction, select_patches(patches, choice.masked))
+        assert model.token_grid is not None  # it was asked for
+        sides = patch_sides(model.input_shape, model.token_grid)
+        output = unpatchify(replace_patches(patches, choice.masked, prediction), model.token_grid, sides)
+        return Reconstruction(output, choice.mask.view(-1, *model.token_grid), self._note())
+
+    def _note(self) -> str:
+        if not self.config.normalize_pixels:
+            return ""
+        return (
+            "The decoder predicts pixels that are normalized in each patch (normalize_pixels); the predicted patches "
+            "are drawn with mean and standard deviation of the true ones, which the decoder does not know."
+        )
+
+    def _predict(self, model: SSLModule, x: Tensor, ctx: Context) -> tuple[Tensor, Tensor, PatchMask]:
+        """Return predictions of the dropped patches [batch, M, values], all true patches, and which were dropped."""
+        grid = model.token_grid
         assert grid is not None  # it was asked for
         choice = random_mask(len(x), grid, self.config.mask_ratio, generator=ctx.generator)
         seen = model.tokens(x, keep=choice.keep)
         prediction = model.heads["decoder"](seen.patches, choice.keep, choice.masked, prefix=seen.prefix)
-        patches = patchify(x, patch_sides(model.input_shape, grid))
-        return reconstruction_loss(prediction, patches, choice.masked, normalize=self.config.normalize_pixels)
+        return prediction, patchify(x, patch_sides(model.input_shape, grid)), choice

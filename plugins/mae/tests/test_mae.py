@@ -234,3 +234,22 @@ def test_views_are_one_crop():
 def test_conformance(check):
     """Every check of the kit that applies."""
     check()
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_reconstruction_is_the_decoders_in_the_place_of_what_was_dropped(normalize):
+    """Pixel by pixel: one number everywhere, on each dropped patch's own mean and deviation; the rest is the image."""
+    decoder = Guess()
+    model = make(normalize_pixels=normalize, decoder=decoder)
+    x = images()
+    found = model.hook.reconstruct(model=model, x=x, ctx=context())
+    wanted = masks_of()
+    assert torch.equal(found.mask, wanted.mask.view(3, ROWS, COLUMNS))
+    assert torch.equal(decoder.given[1], wanted.keep)
+    assert bool(found.note) == normalize
+    for image, output, mask in zip(x, found.output, wanted.mask.tolist(), strict=True):
+        for number, hidden in enumerate(mask):
+            true = torch.tensor(pixels(image, number))
+            shown = torch.tensor(pixels(output, number))
+            guess = 0.3 * true.std() + true.mean() if normalize else torch.tensor(0.3)
+            torch.testing.assert_close(shown, guess.expand_as(true) if hidden else true, rtol=1e-4, atol=1e-5)

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, hookimpl
+from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, Reconstruction, hookimpl
 from ssl_registry.errors import ConfigError
-from ssl_registry.nn import MaskToken, embedding_dim, patch_sides, patchify, random_mask, select_patches
+from ssl_registry.nn import (
+    MaskToken,
+    PatchMask,
+    embedding_dim,
+    patch_sides,
+    patchify,
+    random_mask,
+    replace_patches,
+    select_patches,
+    unpatchify,
+)
 from ssl_registry.views import ImageView, ViewPolicy
 from ssl_registry_simmim.loss import masked_l1
 
@@ -92,14 +102,28 @@ class SimMIM:
     @hookimpl
     def compute_loss(self, model: SSLModule, views: list[Tensor], ctx: Context) -> Tensor:
         """Predict the pixels of the masked patches."""
-        x, grid = views[0], model.token_grid
+        prediction, patches, choice = self._predict(model, views[0], ctx)
+        return masked_l1(prediction, patches, choice.masked)
+
+    @hookimpl
+    def reconstruct(self, model: SSLModule, x: Tensor, ctx: Context) -> Reconstruction:
+        """Put the predicted squares in the place of those that were masked."""
+        prediction, patches, choice = self._predict(model, x, ctx)
+        assert model.token_grid is not None  # it was asked for
+        sides = patch_sides(model.input_shape, model.token_grid)
+        output = unpatchify(replace_patches(patches, choice.masked, prediction), model.token_grid, sides)
+        return Reconstruction(output, choice.mask.view(-1, *model.token_grid))
+
+    def _predict(self, model: SSLModule, x: Tensor, ctx: Context) -> tuple[Tensor, Tensor, PatchMask]:
+        """Return predictions of the masked patches [batch, M, values], all true patches, and which were masked."""
+        grid = model.token_grid
         assert grid is not None  # it was asked for
         sides = patch_sides(model.input_shape, grid)
         unit = self.unit(sides, grid)
         choice = random_mask(len(x), grid, self.config.mask_ratio, unit=unit, generator=ctx.generator)
         found = model.tokens(x, mask=choice.mask, mask_token=model.heads["mask_token"]()).patches
         prediction = model.heads["decoder"](select_patches(found, choice.masked))
-        return masked_l1(prediction, patchify(x, sides), choice.masked)
+        return prediction, patchify(x, sides), choice
 
     def unit(self, sides: Sequence[int], grid: Sequence[int]) -> int:
         """Return the side of the masked squares in patches.

@@ -177,3 +177,24 @@ def test_mask_token_is_not_decayed():
 def test_conformance(check):
     """Every check of the kit that applies."""
     check()
+
+
+def test_reconstruction_has_the_prediction_in_masked_squares():
+    """Pixel by pixel, from the network's tokens; elsewhere the image itself."""
+    model, x = make(), images()
+    generator = torch.Generator().manual_seed(0)
+    ctx = Context(0, 0, None, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
+    found = model.hook.reconstruct(model=model, x=x, ctx=ctx)
+    mask = masks_of().mask
+    assert torch.equal(found.mask, mask.view(3, ROWS, COLUMNS))
+    with torch.no_grad():
+        token = model.heads["mask_token"]()
+        predicted = model.heads["decoder"](model.tokens(x, mask=mask, mask_token=token).patches)
+        for sample in range(3):
+            for y in range(ROWS * PATCH):
+                for x_ in range(COLUMNS * PATCH):
+                    number = (y // PATCH) * COLUMNS + x_ // PATCH
+                    place = 3 * ((y % PATCH) * PATCH + x_ % PATCH)
+                    values = predicted[sample, number, place : place + 3]
+                    wanted = values if mask[sample, number] else x[sample, :, y, x_]
+                    assert found.output[sample, :, y, x_].tolist() == pytest.approx(wanted.tolist(), abs=1e-6)

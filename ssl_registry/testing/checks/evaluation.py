@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ssl_registry.testing.check import CheckFailure, check
+from ssl_registry.contract.validation import implemented_hooks
+from ssl_registry.testing.check import CheckFailure, NotApplicable, check
 from ssl_registry.testing.checks.repeating import first_difference
 from ssl_registry.testing.subject import Subject, global_seed, loader, make_trainer, quietly
 
@@ -54,3 +55,30 @@ def predicting(subject: Subject) -> None:
         raise CheckFailure("a sample's features depend on the batch it is in; the backbone is not in evaluation mode")
     if difference := first_difference(before, model.state_dict()):
         raise CheckFailure(f"prediction changes {difference}")
+
+
+@check()
+def reconstructing(subject: Subject) -> None:
+    """What the hook `reconstruct` shows fits the samples, repeats, and changes nothing; some patches are hidden.
+
+    Why: a picture of a mask that was not used, or of another one at each look, tells nothing of the method.
+    Usual cause: a mask that is drawn without `ctx.generator`, or once for the network and once more for the answer.
+    """
+    if "reconstruct" not in implemented_hooks(subject.method_class):
+        raise NotApplicable("it has no hook reconstruct")
+    model = subject.model()
+    subject.fit(model)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    x = subject.batch(count=4)
+    found, again = model.reconstruct(x), model.reconstruct(x)
+    if found is None or again is None:
+        raise NotApplicable("it has nothing to show of the kit's backbone")
+    if not found.output.isfinite().all():
+        raise CheckFailure("the reconstruction holds NaN or infinite values")
+    if not torch.equal(found.mask, again.mask) or not torch.equal(found.output, again.output):
+        raise CheckFailure("the reconstruction is another one at each call; draw masks with ctx.generator")
+    hidden = found.mask.flatten(1).float().mean(1)
+    if not ((hidden > 0) & (hidden < 1)).all():
+        raise CheckFailure(f"shares of {hidden.tolist()} of the patches are hidden; none or all is no reconstruction")
+    if difference := first_difference(before, model.state_dict()):
+        raise CheckFailure(f"reconstructing changes {difference}")

@@ -16,11 +16,13 @@ from ssl_registry.measures.quick import INVERSE_PENALTY
 from ssl_registry.measures.targets import labeled_only
 from ssl_registry.model.module import SSLModule
 from ssl_registry.workflows.report.maps import Map, draw_maps
+from ssl_registry.workflows.report.reconstructions import Reconstructions, draw_reconstructions
 from ssl_registry.workflows.report.thumbnails import Sprite, sprite
+from ssl_registry.workflows.report.token_maps import TokenMaps, draw_token_maps
 
 __all__ = ["Confusion", "Gallery", "build_gallery"]
 
-SAMPLES = 6  # in the grid of views
+SAMPLES = 6  # in the grid of views, and of each picture of patches
 DRAWS = 3  # of every view
 MAPPED = 500  # t-SNE of more takes longer than a look is worth
 QUERIES, NEIGHBOURS = 8, 6
@@ -57,7 +59,10 @@ class Gallery:
         neighbours: of some mapped samples: its number, then those of its nearest, the nearest first.
         similarities: of those neighbours to their sample, cosine.
         confusion: of a linear probe; None without labels.
-        notes: what is missing, and why.
+        notes: what is missing of the maps, and why.
+        reconstructions: of images, where the method has the hook for it.
+        token_maps: of images, where the backbone has patch tokens.
+        patch_notes: what is missing of these two, and why.
     """
 
     views: Sprite
@@ -70,6 +75,9 @@ class Gallery:
     similarities: list[list[float]]
     confusion: Confusion | None
     notes: list[str] = field(default_factory=list)
+    reconstructions: Reconstructions | None = None
+    token_maps: TokenMaps | None = None
+    patch_notes: list[str] = field(default_factory=list)
 
 
 def build_gallery(model: SSLModule, source: Source, *, batch_size: int = 256, seed: int = 0) -> Gallery:
@@ -89,8 +97,12 @@ def build_gallery(model: SSLModule, source: Source, *, batch_size: int = 256, se
     known = classes and labels is not None and labels.ndim == 1
     maps, notes = draw_maps(features.numpy(), seed)
     neighbours, similarities = _neighbours(features)
+    chosen = samples[:: max(1, len(samples) // SAMPLES)][:SAMPLES]
+    of_images = len(model.input_shape) == 3
+    reconstructions, missing = draw_reconstructions(model, chosen, SIDE) if of_images else (None, [])
+    token_maps, more = draw_token_maps(model, chosen, SIDE) if of_images else (None, [])
     return Gallery(
-        views=_views(model, samples[:: max(1, len(samples) // SAMPLES)][:SAMPLES], seed),
+        views=_views(model, chosen, seed),
         view_columns=1 + model.view_policy.num_views * DRAWS,
         maps=maps,
         thumbs=sprite(samples, SMALL_SIDE),
@@ -100,6 +112,9 @@ def build_gallery(model: SSLModule, source: Source, *, batch_size: int = 256, se
         similarities=similarities,
         confusion=_confusion(model, data, classes) if known and source.test is not None else None,
         notes=notes,
+        reconstructions=reconstructions,
+        token_maps=token_maps,
+        patch_notes=missing + more,
     )
 
 

@@ -190,6 +190,62 @@ function map(element, run) {
   sized(element, draw);
 }
 
+// How similar the patches of all samples are to a chosen one: products of whole numbers that the page holds.
+function patches(element, run) {
+  const given = data.tokens[run], [rows, columns] = given.grid, count = rows * columns;
+  const values = Int8Array.from(atob(given.values), letter => letter.charCodeAt(0));
+  const canvases = [...element.querySelectorAll("canvas")], places = [...element.querySelectorAll("span.patch")];
+  const [low, high] = element.parentElement.querySelectorAll(".scale span");
+  const size = given.dimensions;
+  let chosen = [0, 0];
+  const similarity = (a, b) => {
+    let sum = 0;
+    for (let k = 0; k < size; k++) sum += values[a * size + k] * values[b * size + k];
+    return Math.max(-1, Math.min(1, sum * given.scale ** 2)); // rounding goes a little beyond
+  };
+  const choose = (image, patch) => {
+    chosen = [image, patch];
+    const found = Array.from({ length: canvases.length * count }, (_, index) => similarity(image * count + patch, index));
+    const least = Math.min(...found), span = Math.max(...found) - least || 1;
+    low.textContent = least.toFixed(2);
+    high.textContent = (least + span).toFixed(2);
+    const heat = getComputedStyle(document.documentElement).getPropertyValue("--heat").split(",").map(Number);
+    canvases.forEach((canvas, number) => {
+      const picture = new ImageData(columns, rows);
+      for (let k = 0; k < count; k++) {
+        picture.data.set([...heat, Math.round(255 * (found[number * count + k] - least) / span)], 4 * k);
+      }
+      canvas.getContext("2d").putImageData(picture, 0, 0);
+    });
+    for (const place of places) {
+      const mark = place.querySelector("b");
+      mark.hidden = Number(place.dataset.image) !== image;
+      const [y, x] = [Math.floor(patch / columns), patch % columns];
+      mark.style.cssText = `left:${(100 * x) / columns}%;top:${(100 * y) / rows}%;width:${100 / columns}%;height:${100 / rows}%`;
+    }
+  };
+  element.onclick = event => {
+    const place = event.target.closest(".patch");
+    if (!place) return;
+    const area = place.getBoundingClientRect();
+    const at = (from, length, parts) => Math.max(0, Math.min(parts - 1, Math.floor((from / length) * parts)));
+    const [x, y] = [event.clientX - area.left, event.clientY - area.top];
+    choose(Number(place.dataset.image), at(y, area.height, rows) * columns + at(x, area.width, columns));
+  };
+  element.onkeydown = event => {
+    const [dy, dx] = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key] ?? [0, 0];
+    const place = event.target.closest(".patch");
+    if (!place || (!dx && !dy && event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault();
+    const y = Math.max(0, Math.min(rows - 1, Math.floor(chosen[1] / columns) + dy));
+    const x = Math.max(0, Math.min(columns - 1, (chosen[1] % columns) + dx));
+    choose(Number(place.dataset.image), y * columns + x);
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => choose(...chosen));
+  choose(0, Math.floor(rows / 2) * columns + Math.floor(columns / 2));
+}
+
+document.querySelectorAll(".rows.patches").forEach(element => patches(element, Number(element.dataset.run)));
 document.querySelectorAll(".chart").forEach((element, index) => chart(element, data.panels[index]));
 document.querySelectorAll(".map").forEach(element => map(element, Number(element.dataset.run)));
 document.querySelectorAll(".classes i").forEach(element => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,15 @@ def render(runs: Sequence[RunPage]) -> str:
         options=_options(runs),
         sprites=[sprite for run in galleries for sprite in _sprites(run)],
         version=__version__,
-        payload=Markup(_json({"panels": [_plain(panel) for panel in panels], "maps": _maps(runs)})),
+        payload=Markup(_json(_payload(runs, panels))),
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         js=Markup((HERE / "page.js").read_text(encoding="utf-8")),
     )
+
+
+def _payload(runs: Sequence[RunPage], panels: Sequence[Panel]) -> dict[str, Any]:
+    """Return what the page's script draws from."""
+    return {"panels": [_plain(panel) for panel in panels], "maps": _maps(runs), "tokens": _tokens(runs)}
 
 
 def _subtitle(runs: Sequence[RunPage]) -> str:
@@ -82,8 +88,18 @@ def _words(value: Any) -> str:
 def _sprites(run: RunPage) -> list[dict[str, Any]]:
     if run.gallery is None:
         return []
-    named = {f"views{run.index}": run.gallery.views, f"thumbs{run.index}": run.gallery.thumbs}
+    gallery, index = run.gallery, run.index
+    named = {f"views{index}": gallery.views, f"thumbs{index}": gallery.thumbs}
+    if gallery.reconstructions is not None:
+        named[f"rebuilt{index}"] = gallery.reconstructions.pictures
+    if gallery.token_maps is not None:
+        named[f"tokens{index}"] = gallery.token_maps.pictures
     return [{"name": name, "sprite": sprite} for name, sprite in named.items()]
+
+
+def _tokens(runs: Sequence[RunPage]) -> list[dict[str, Any] | None]:
+    found = [run.gallery.token_maps if run.gallery else None for run in runs]
+    return [None if maps is None else asdict(maps.tokens) for maps in found]
 
 
 def _maps(runs: Sequence[RunPage]) -> list[dict[str, Any] | None]:

@@ -16,6 +16,8 @@ __all__ = ["RunPage"]
 
 # Pixels on the screen of a picture of a view, and of a neighbour; tiny images are enlarged to about that.
 VIEW_WIDTH, THUMB_WIDTH = 64, 56
+# Of one whose patches are looked at.
+PATCHES_WIDTH = 80
 CONFUSED = 15
 
 
@@ -106,6 +108,18 @@ class RunPage:
     def thumb_scale(self) -> float:
         """Screen pixels per pixel of a neighbour's picture."""
         return _scale(self.gallery.thumbs, THUMB_WIDTH) if self.gallery else 1.0
+
+    @property
+    def rebuilt_scale(self) -> float:
+        """Screen pixels per pixel of a reconstruction's picture."""
+        found = self.gallery.reconstructions if self.gallery else None
+        return _scale(found.pictures, PATCHES_WIDTH) if found else 1.0
+
+    @property
+    def token_scale(self) -> float:
+        """Screen pixels per pixel of a picture whose patches can be chosen."""
+        found = self.gallery.token_maps if self.gallery else None
+        return _scale(found.pictures, PATCHES_WIDTH) if found else 1.0
 
     @property
     def confused(self) -> list[dict[str, Any]]:
