@@ -12,6 +12,8 @@ from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ssl_registry.workflows.evaluate.results import EvaluateResult
 
 __all__ = ["print_result", "run"]
@@ -22,7 +24,12 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("evaluate", "Measure a trained backbone beside the untrained and the supervised one.")
     parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     add_data_arguments(parser)
-    parser.add_argument("--protocols", default="knn,linear", help="of knn, linear, sgd, adam (default: knn,linear)")
+    parser.add_argument(
+        "--protocols",
+        default="knn,linear",
+        help="of knn, linear, sgd, adam (default: knn,linear); or, with --data a folder of images and masks, of "
+        "knn-segmentation, linear-segmentation",
+    )
     parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
     parser.add_argument("--temperature", type=float, default=0.1, help="of k-NN's weights (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of a probe (default: 3)")
@@ -72,7 +79,25 @@ def print_result(result: EvaluateResult) -> None:
         cells = ["" if f is None else f"{f.mean:.3f}" + ("" if f.std is None else f" ± {f.std:.3f}") for f in figures]
         table.add_row(row.protocol, row.features, *cells, style="bold" if row.features == "trained" else None)
     console.print(table)
+    _print_classes(result, console)
     counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
     console.print(counted, highlight=False, markup=False)
     if result.saved:
         console.print(printable(f"Added to {result.saved}"), highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_classes(result: EvaluateResult, console: Console) -> None:
+    """Print intersection over union of each class, a row a class."""
+    from rich.table import Table
+
+    rows = sorted((row for row in result.rows if row.per_class), key=lambda row: row.protocol)
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", title="IoU by class", title_justify="left")
+    table.add_column("class", justify="right")
+    for row in rows:
+        table.add_column(f"{row.protocol}\n{row.features}", justify="right")
+    for kind in sorted({kind for row in rows for kind in row.per_class}, key=int):
+        found = [row.per_class.get(kind) for row in rows]
+        table.add_row(kind, *("" if score is None else f"{score.mean:.3f}" for score in found))
+    console.print(table)

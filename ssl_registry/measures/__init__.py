@@ -4,6 +4,7 @@
 - `knn`: `knn_predict` and `knn_accuracy`, the weighted vote of the nearest neighbours
 - `probe`: `linear_probe`, with its `solvers`; `targets` tells what is to be predicted
 - `adam_probe`: the linear evaluation of TS-TCC and of LFR's authors
+- `segmentation`: labels of patches, k-NN and a linear layer on tokens, intersection over union
 - `metrics`: scores for classes, several labels at once, and numbers
 """
 

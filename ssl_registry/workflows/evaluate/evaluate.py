@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.data import Source, SSLDataModule
+from ssl_registry.data.loading.workers import workers_for_files
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
 from ssl_registry.measures.features import choose_devices, collect_features, replicate, stream_features
@@ -21,8 +23,9 @@ from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
 from ssl_registry.measures.targets import check_targets, labeled_only
-from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
+from ssl_registry.runs.opened import OpenedRun, RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.workflows.evaluate.baselines import supervised
+from ssl_registry.workflows.evaluate.dense import DENSE, segment
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 
@@ -30,7 +33,7 @@ __all__ = ["PROTOCOLS", "evaluate"]
 
 log = logging.getLogger(__name__)
 
-PROTOCOLS = ("knn", "linear", "sgd", "adam")
+PROTOCOLS = ("knn", "linear", "sgd", "adam", *DENSE)
 
 
 def evaluate(
@@ -68,7 +71,9 @@ def evaluate(
         path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         data: a source with labels, by name or a `Source`; default: what the run was trained on, with its hold-out.
         protocols: of ``knn``, ``linear`` (logistic regression with a sweep), ``sgd`` (the papers' linear
-            evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`.
+            evaluation) and ``adam`` (that of LFR on signals); see `knn_predict`, `linear_probe` and `adam_probe`. Or of
+            ``knn-segmentation`` and ``linear-segmentation``, on patch tokens and a folder of images and masks; see
+            `ssl_registry.measures.segmentation` and `ssl_registry.data.images.masks`.
         k, temperature: of k-NN.
         seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
         image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
@@ -76,7 +81,7 @@ def evaluate(
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
-        cache: keep features.
+        cache: keep features; patch tokens are not kept.
         backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
             gradient trained; of most methods they are the same. Of weights alone with several networks, a part of
@@ -93,6 +98,21 @@ def evaluate(
     _check(protocols, seeds)
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
+    if any(protocol in DENSE for protocol in protocols):
+        options: dict[str, Any] = {"data_root": data_root, "modality": modality, "label_column": label_column}
+        options |= {"test_data": test_data, "drop_columns": drop_columns or None, "window_length": window_length}
+        return _segmentation(
+            pretrained,
+            _masks_folder(data, protocols, {**options, "window_stride": window_stride}),
+            protocols,
+            image_size=image_size,
+            k=k,
+            temperature=temperature,
+            seeds=seeds,
+            batch_size=batch_size,
+            workers=workers,
+            devices=choose_devices(devices),
+        )
     source = pretrained.open_data(
         data,
         image_size=image_size,
@@ -135,6 +155,51 @@ def evaluate(
     result = EvaluateResult(
         pretrained.checkpoint, source.name, len(x), len(x_test), source.task, tuple(rows), seeds, tuple(notes)
     )
+    return record_evaluation(result, pretrained.run)
+
+
+def _masks_folder(data: str | Source | None, protocols: Sequence[str], options: Mapping[str, Any]) -> Path:
+    """Return the folder of images and masks; everything else that says where samples come from says nothing of them."""
+    if others := [protocol for protocol in protocols if protocol not in DENSE]:
+        raise ConfigError(
+            f"{', '.join(others)} measures classes of images and {', '.join(DENSE)} classes of pixels; evaluate twice, "
+            "each with its own data"
+        )
+    if not isinstance(data, str):
+        came = "a Source" if data is not None else "none"
+        raise ConfigError(f"{', '.join(protocols)} needs a folder of images and masks, not {came}; give --data FOLDER")
+    if given := [name for name, value in options.items() if value is not None]:
+        raise ConfigError(f"{given[0]} says nothing of a folder of images and masks; leave it out")
+    return Path(data).expanduser()
+
+
+def _segmentation(
+    pretrained: OpenedRun,
+    folder: Path,
+    protocols: Sequence[str],
+    *,
+    image_size: int | None,
+    seeds: int,
+    workers: int | None,
+    **arguments: Any,
+) -> EvaluateResult:
+    networks, notes = _networks(pretrained.trained(), pretrained.untrained(), pretrained.model.backbone_record)
+    log.info(f"{pretrained.name} on {folder}")
+    found = segment(
+        networks,
+        folder,
+        protocols,
+        image_size=image_size or pretrained.model.input_shape[-1],
+        seeds=seeds,
+        workers=workers if workers is not None else workers_for_files(),
+        **arguments,
+    )
+    notes += found.notes
+    for note in notes:
+        log.info(note)
+    name = in_unicode(folder.resolve().name)
+    task: Literal["segmentation"] = "segmentation"
+    result = EvaluateResult(pretrained.checkpoint, name, found.train, found.test, task, found.rows, seeds, tuple(notes))
     return record_evaluation(result, pretrained.run)
 
 

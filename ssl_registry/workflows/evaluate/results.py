@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Literal
 
 from ssl_registry._system.atomic import whole_file
 from ssl_registry._system.locking import lock_file
@@ -39,14 +39,17 @@ class EvaluationRow:
     """What one protocol says of one set of features.
 
     Args:
-        features: ``trained``, ``untrained`` or ``supervised``: the weights of the backbone.
-        protocol: ``knn``, ``linear``, ``sgd``, ``adam``, or a fine-tuning.
+        features: ``trained``, ``untrained`` or ``supervised``: the weights of the backbone; or ``pixels``.
+        protocol: ``knn``, ``linear``, ``sgd``, ``adam``, ``knn-segmentation``, ``linear-segmentation``, or a
+            fine-tuning.
         metrics: by name.
+        per_class: intersection over union by class, of segmentation.
     """
 
     features: str
     protocol: str
     metrics: dict[str, Score]
+    per_class: dict[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class EvaluateResult:
         checkpoint: the file that was evaluated.
         data: the source's name.
         train, test: samples in its parts.
-        task: what the targets are.
+        task: what the targets are; ``segmentation`` for masks.
         rows: one a protocol and set of features.
         seeds: of the probes.
         notes: what was left out, and why, in words.
@@ -68,7 +71,7 @@ class EvaluateResult:
     data: str
     train: int
     test: int
-    task: Task
+    task: Task | Literal["segmentation"]
     rows: tuple[EvaluationRow, ...]
     seeds: int
     notes: tuple[str, ...] = ()
