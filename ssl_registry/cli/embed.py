@@ -1,4 +1,4 @@
-"""``ssl-registry embed RUN --out FILE``: a row for every sample."""
+"""``ssl-registry embed RUN --out FILE``: a row for every sample, or for every token."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("embed", "Write the features of every sample to a Parquet file: id, path, label, vector.")
     parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     parser.add_argument("--out", required=True, help="the file; the same command goes on where it was stopped")
+    parser.add_argument(
+        "--tokens",
+        action="store_true",
+        help="patch tokens in place of vectors: to .parquet a row each, with id, path, label, row, column and features "
+        "(of signals step in place of row and column); to .npz features [samples, tokens, width], grid, ids, paths and "
+        "labels",
+    )
     parser.add_argument("--devices", help=DEVICES)
     add_data_arguments(parser)
     add_network(parser)
@@ -26,13 +33,18 @@ def run(argv: list[str]) -> int:
         result = embed(
             options.path,
             out=options.out,
+            tokens=options.tokens,
             devices=options.devices,
             backbone=options.backbone,
             network=options.network,
             trust=options.trust,
             **data_arguments(options),
         )
-    tell(f"{result.file}: {result.rows} rows of {result.width} features")
+    if result.grid is None:
+        tell(f"{result.file}: {result.rows} rows of {result.width} features")
+    else:
+        grid = " x ".join(map(str, result.grid))
+        tell(f"{result.file}: {result.rows} samples of {grid} tokens of {result.width} features")
     if result.resumed:
         print(f"{result.resumed} of them were there from a call that was stopped")
     if result.unreadable:

@@ -1,8 +1,9 @@
-"""`embed`: every sample of a source as a row of a Parquet file, in constant memory, and resumed where it stopped."""
+"""`embed`: features or tokens of every sample of a source, in constant memory, and resumed where it stopped."""
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,12 +25,17 @@ from ssl_registry.data.sample_set import SampleSet, content_hash
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
+from ssl_registry.runs.raw_tokens import RawTokens
 from ssl_registry.workflows.evaluate.features_cache import features_key
+from ssl_registry.workflows.token_files import join_as_array, join_as_rows
 
 __all__ = ["EmbedResult", "embed"]
 
 # Rows a piece: what a stop can lose, and what is held in memory at a time.
 PIECE = 8192
+# Numbers a piece where a sample has many: 256 MB.
+PIECE_VALUES = 2**26
+PARQUET = (".parquet", ".pq")
 PLACES = ("recording", "start")  # of a window
 
 
@@ -42,10 +48,13 @@ class EmbedResult:
             elsewhere its place in the source), ``path`` (of the file, or null), ``label`` (the class's name, or null)
             and ``vector`` (a list of ``width`` float32). Of windows also ``start`` (int64, the first moment) and, where
             a file holds several recordings, ``recording`` (its name).
-        rows: how many.
-        width: of a vector.
+        rows: how many; of tokens, the samples.
+        width: of a vector, or of a token.
         resumed: rows that an earlier call had made.
         unreadable: image files that have no row because they cannot be read.
+        grid: of the tokens of a sample, (rows, columns) or (steps,); None for vectors. Such a file has a row a token,
+            with ``row`` and ``column`` (or ``step``) and ``features`` in place of ``vector``; or it is an npz, with
+            ``features`` [samples, tokens, width], ``grid``, ``ids``, ``paths`` and ``labels``.
     """
 
     file: Path
@@ -53,12 +62,14 @@ class EmbedResult:
     width: int
     resumed: int
     unreadable: int
+    grid: tuple[int, ...] | None = None
 
 
 def embed(
     path: str | Path,
     *,
     out: str | Path,
+    tokens: bool = False,
     data: str | Source | None = None,
     image_size: int | None = None,
     data_root: str | None = None,
@@ -76,7 +87,7 @@ def embed(
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> EmbedResult:
-    """Map every sample of a source to its features and write them to a Parquet file.
+    """Map every sample of a source to its features, or to its patch tokens, and write them to a file.
 
     Nothing is held out: rows follow the file's own order, or else the source's, its training part before its test part.
     Pieces are kept in ``OUT.pieces`` until the file is whole; the same call goes on with those of an earlier one
@@ -84,7 +95,9 @@ def embed(
 
     Args:
         path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
-        out: the file to write.
+        out: the file to write: Parquet; of tokens, by its suffix, Parquet or npz.
+        tokens: write what the network computes before it pools: the patch tokens of a transformer, the positions of a
+            feature map, the steps of a signal; see `EmbedResult`.
         data: a source, labelled or not, by name or a `Source`; default: the run's.
         image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
             `DataOptions`.
@@ -100,7 +113,8 @@ def embed(
 
     Raises:
         CheckpointError, DataError, TrustError: for what cannot be opened.
-        ConfigError: if ``out`` is a folder, or no name of a Parquet file.
+        BackboneError: if the network has no tokens, and they are asked for.
+        ConfigError: if ``out`` is a folder, or no name of such a file.
         MissingExtraError: if pyarrow is not installed.
         SSLRegistryError: if the file cannot be written, on a full disk for instance; finished pieces stay.
     """
@@ -108,8 +122,10 @@ def embed(
     target = given_path(out)
     if target.is_dir():
         raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
-    if target.suffix not in (".parquet", ".pq"):
-        raise ConfigError(f"{target} is no name of a Parquet file; give --out {target.with_suffix('.parquet')}")
+    if target.suffix not in (*PARQUET, *([".npz"] if tokens else [])):
+        what = "of a Parquet file or an npz" if tokens else "of a Parquet file"
+        hint = "; an npz holds tokens: add --tokens" if target.suffix == ".npz" else ""
+        raise ConfigError(f"{target} is no name {what}; give --out {target.with_suffix('.parquet')}{hint}")
     if batch_size < 1 or (workers or 0) < 0:
         raise ConfigError(f"batch_size={batch_size} must be at least 1, and workers={workers} at least 0")
     size = given_size(data, image_size)
@@ -126,11 +142,15 @@ def embed(
         window_stride=window_stride,
         holdout=0.0,
     )
-    trained = pretrained.trained()
+    raw = pretrained.trained()
+    trained = RawTokens(raw) if tokens else raw
+    grid = trained.grid if isinstance(trained, RawTokens) else None
+    width = trained.width * trained.count if isinstance(trained, RawTokens) else raw.feature_dim
+    piece_rows = min(PIECE, max(1, PIECE_VALUES // width))
     parts = _in_order([part for part in (source.train, source.test) if part is not None])
-    pieces = _open_pieces(target, trained, parts, pretrained.model.feature_dim)
+    pieces = _open_pieces(target, trained, parts, width, piece_rows)
     replicas = replicate(trained, choose_devices(devices))
-    spans = list(_spans(parts))
+    spans = list(_spans(parts, piece_rows))
     resumed = 0
     for number, (dataset, start, stop, first) in enumerate(spans):
         piece = pieces / f"{number:06d}.parquet"
@@ -142,10 +162,15 @@ def embed(
             span, batch_size=batch_size, num_workers=loading_workers(source, workers), generator=torch.Generator()
         )
         rows = _rows(stream_features(replicas, loader), source, dataset, start, first)
-        _write(piece, rows, pretrained.model.feature_dim)
-    count = _join([pieces / f"{number:06d}.parquet" for number in range(len(spans))], target)
+        _write(piece, rows, width)
+    files = [pieces / f"{number:06d}.parquet" for number in range(len(spans))]
+    if grid is None:
+        count = _join(files, target)
+    else:
+        count = (join_as_array if target.suffix == ".npz" else join_as_rows)(files, target, grid)
     shutil.rmtree(pieces)
-    return EmbedResult(target, count, pretrained.model.feature_dim, resumed, sum(map(len, parts)) - count)
+    unreadable = sum(map(len, parts)) - count
+    return EmbedResult(target, count, width // math.prod(grid or (1,)), resumed, unreadable, grid)
 
 
 class _FileOrder(SampleSet):
@@ -185,22 +210,24 @@ def _in_order(parts: list[SampleSet]) -> list[SampleSet]:
     return [_FileOrder(parts, sorted(order))]
 
 
-def _spans(parts: Sequence[SampleSet]) -> Iterator[tuple[SampleSet, int, int, int]]:
+def _spans(parts: Sequence[SampleSet], rows: int) -> Iterator[tuple[SampleSet, int, int, int]]:
     """Yield (part, its rows from, to, the id of the first)."""
     before = 0
     for part in parts:
         count = len(part)
-        for start in range(0, count, PIECE):
-            yield part, start, min(start + PIECE, count), before + start
+        for start in range(0, count, rows):
+            yield part, start, min(start + rows, count), before + start
         before += count
 
 
-def _open_pieces(target: Path, network: RawNetwork, parts: Sequence[SampleSet], width: int) -> Path:
+def _open_pieces(
+    target: Path, network: RawNetwork | RawTokens, parts: Sequence[SampleSet], width: int, rows: int
+) -> Path:
     """Return the folder of pieces, emptied if they were made from something else."""
     pieces = target.with_name(f"{target.name}.pieces")
     keys = [features_key(network, network.view_policy, part) for part in parts]
     sizes = [len(part) for part in parts]
-    made_from = json.dumps({"keys": keys, "sizes": sizes, "piece": PIECE, "width": width})
+    made_from = json.dumps({"keys": keys, "sizes": sizes, "piece": rows, "width": width})
     note = pieces / "made_from.json"
     if pieces.is_dir() and any(pieces.iterdir()) and not note.is_file():
         raise ConfigError(f"{pieces} holds files that embed did not write, and is left alone; give another --out")
