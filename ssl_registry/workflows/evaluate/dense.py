@@ -14,6 +14,7 @@ from ssl_registry.data.images.masks import MaskedImages, MaskedParts, open_masks
 from ssl_registry.errors import BackboneError, ConfigError
 from ssl_registry.measures.features import replicate, stream_features
 from ssl_registry.measures.segmentation import (
+    IGNORED,
     SegmentationCounts,
     fit_linear_segmentation,
     knn_segmentation,
@@ -136,8 +137,9 @@ class _Fitted:
         grid = (network.grid[0], network.grid[1])
         if KNN in protocols:
             labels = torch.cat([patch_labels(parts.train.mask(n)[None], grid) for n in numbers])
-            self.bank = memory_bank(tokens, labels, most=MOST_PATCHES)
-            if (labels != 255).sum() > MOST_PATCHES:
+            bank, known = memory_bank(tokens, labels, most=MOST_PATCHES)
+            self.bank = bank.to(devices[0]), known.to(devices[0])  # where the products are computed
+            if int((labels != IGNORED).sum()) > MOST_PATCHES:
                 self.notes.append(f"{KNN}: {MOST_PATCHES} of the training part's patches, chosen at random")
         if LINEAR in protocols:
             masks = torch.stack([parts.train.mask(n, image_size) for n in numbers])

@@ -16,8 +16,8 @@ __all__ = ["RunPage"]
 
 # Pixels on the screen of a picture of a view, and of a neighbour; tiny images are enlarged to about that.
 VIEW_WIDTH, THUMB_WIDTH = 64, 56
-# Of one whose patches are looked at.
-PATCHES_WIDTH = 80
+# Of one whose patches are looked at: two rows of three stand side by side in a half of the page.
+PATCHES_WIDTH = 76
 CONFUSED = 15
 
 
