@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ssl_registry.data.arrays.labels import stratified_holdout
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.listing import find_images
 from ssl_registry.data.images.pixels import Pixels
@@ -168,7 +167,8 @@ def _split(
     images, masks = ([path for pair in whole for path in pair[n]] for n in (0, 1))
     if len(images) < 2:
         raise DataError(f"{root} holds one image with a mask; two are the least, one to fit on and one to measure")
-    kept, out = stratified_holdout(np.zeros(len(images), np.int64), max(HOLDOUT, 1 / len(images)), seed)
+    order = np.random.default_rng(seed).permutation(len(images))
+    out, kept = (np.sort(part) for part in np.split(order, [max(1, round(HOLDOUT * len(images)))]))
     notes.append(f"no held-out part: {len(out)} of {len(images)} images are held out, with seed {seed}")
     chosen = [([images[i] for i in rows], [masks[i] for i in rows]) for rows in (kept, out)]
     train, test = (MaskedImages(*pair, size=size, channels=channels) for pair in chosen)
