@@ -80,6 +80,22 @@ def test_images_that_are_not_square(tmp_path):
     assert part.images[0][0].shape == (3, 32, 32)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
+def test_ways_to_store_classes(tmp_path, mode):
+    """Bits, bytes, a palette, and wider numbers."""
+    root = write_shapes(tmp_path, (("train", 2), ("val", 1)), layout="{kind}/{part}")
+    wanted = np.arange(32 * 32).reshape(32, 32) % (2 if mode == "1" else 200)
+    array = wanted.astype({"1": bool, "I;16": np.uint16}.get(mode, np.uint8))
+    picture = Image.fromarray(array)
+    if mode == "P":
+        picture = Image.new("P", (32, 32))
+        picture.putdata(wanted.flatten().tolist())
+        picture.putpalette(list(range(256)) * 3)
+    assert picture.mode == mode
+    picture.save(root / "masks/train/train0.png")
+    assert opened(root).train.mask(0).tolist() == wanted.tolist()
+
+
 def break_size(root):
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(root / "masks/train/train0.png")
 
