@@ -155,3 +155,15 @@ def test_folders_that_do_not_fit(tmp_path):
         opened(root / "nowhere")
     with pytest.raises(DataError, match="holds one image with a mask"):
         opened(write_shapes(tmp_path / "one", (("x", 1),), layout="{kind}"))
+
+
+def test_channels_are_those_of_the_network(tmp_path):
+    """Gray images stand three times for a network that takes color; color is not read as gray unasked."""
+    root = write_shapes(tmp_path, (("train", 2), ("val", 1)))
+    with pytest.raises(DataError, match="has images of 3 channels, and the network takes 1"):
+        open_masks(root, size=32, channels=1)
+    for file in root.glob("*/images/*.png"):
+        Image.open(file).convert("L").save(file)
+    x, _ = open_masks(root, size=32, channels=3).train.images[0]
+    assert torch.equal(x[0], x[2])
+    assert open_masks(root, size=32, channels=1).train.images[0][0].shape == (1, 32, 32)

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ssl_registry.data.images.image_files import ImageFiles
+from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.listing import find_images
 from ssl_registry.data.images.pixels import Pixels
 from ssl_registry.data.parts import HELD_OUT, PartName, folder_part
@@ -44,14 +45,14 @@ class MaskedImages:
         images: paths of the images.
         masks: of their masks, in the same order.
         size: side of the images in pixels; of each the centered square is resized to it.
-        channels: of the images.
+        pixels: channels and depth of the images.
 
     Attributes:
         images: the data set, whose labels are the images' own numbers.
     """
 
-    def __init__(self, images: list[str], masks: list[str], *, size: int, channels: int) -> None:
-        self.images = ImageFiles(images, list(range(len(images))), size=size, pixels=Pixels(channels))
+    def __init__(self, images: list[str], masks: list[str], *, size: int, pixels: Pixels) -> None:
+        self.images = ImageFiles(images, list(range(len(images))), size=size, pixels=pixels)
         self.masks = masks
 
     def __len__(self) -> int:
@@ -118,11 +119,11 @@ def open_masks(root: Path, *, size: int, channels: int, seed: int = 0) -> Masked
     Args:
         root: the folder.
         size: side of the images in pixels.
-        channels: of the images.
+        channels: that the network takes; gray images stand three times for one that takes color.
         seed: of what is held out.
 
     Raises:
-        DataError: if there are no masks, files without a counterpart, or no two images.
+        DataError: if there are no masks, files without a counterpart, no two images, or images of other channels.
     """
     if not root.is_dir():
         raise DataError(f"{root} is no folder; {LAYOUT}")
@@ -159,9 +160,9 @@ def _split(
     if held is not None and "train" in parts and parts["train"].masks:
         unused = [name or "no part" for name in parts if name not in ("train", held)]
         notes += [f"part {name}: left out" for name in unused]
-        train, test = (
-            MaskedImages(*_paired(root, parts[name]), size=size, channels=channels) for name in ("train", held)
-        )
+        pairs = [_paired(root, parts[name]) for name in ("train", held)]
+        pixels = _pixels(root, pairs[0][0], channels)
+        train, test = (MaskedImages(*pair, size=size, pixels=pixels) for pair in pairs)
         return MaskedParts(train, test, notes)
     whole = [_paired(root, part) for part in parts.values() if part.masks]
     images, masks = ([path for pair in whole for path in pair[n]] for n in (0, 1))
@@ -171,8 +172,17 @@ def _split(
     out, kept = (np.sort(part) for part in np.split(order, [max(1, round(HOLDOUT * len(images)))]))
     notes.append(f"no held-out part: {len(out)} of {len(images)} images are held out, with seed {seed}")
     chosen = [([images[i] for i in rows], [masks[i] for i in rows]) for rows in (kept, out)]
-    train, test = (MaskedImages(*pair, size=size, channels=channels) for pair in chosen)
+    pixels = _pixels(root, images, channels)
+    train, test = (MaskedImages(*pair, size=size, pixels=pixels) for pair in chosen)
     return MaskedParts(train, test, notes)
+
+
+def _pixels(root: Path, images: list[str], channels: int) -> Pixels:
+    """Return how images are read for a network that takes so many channels."""
+    found, _ = probe(lambda index: Path(images[index]).read_bytes(), len(images), str(root))
+    if found.channels != channels and (found.channels, channels) != (1, 3):
+        raise DataError(f"{root} has images of {found.channels} channels, and the network takes {channels}")
+    return Pixels(channels, found.depth)
 
 
 def _paired(root: Path, part: _Part) -> tuple[list[str], list[str]]:
