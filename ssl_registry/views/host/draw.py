@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ssl_registry.views.host.image import Photo, cut, finish_on_host, move, one_thread_in_a_worker
 from ssl_registry.views.keys import Keys
-from ssl_registry.views.parameters import ImageParameters, draw_image_parameters
+from ssl_registry.views.parameters import ImageParameters, Ranges, draw_image_parameters, draw_views_of_one
 from ssl_registry.views.policy import ViewPolicy
 
 __all__ = ["Encoded", "HostViews", "Plan"]
@@ -57,6 +57,7 @@ class HostViews:
         self.policy = policy
         self.finish = finish
         self.views = policy.image_views()
+        self.ranges = Ranges(self.views)
 
     def draw(self, photos: NDArray[np.uint8], keys: Keys) -> list[Photo]:
         """Draw all views of photographs of one size.
@@ -96,7 +97,7 @@ class HostViews:
 
     def plan(self, height: int, width: int, key: Keys) -> Plan:
         """Draw a photograph's parameters, and from its sides alone tell at which size to decode it."""
-        drawn = [draw_image_parameters(view, key, number, height, width) for number, view in enumerate(self.views)]
+        drawn = draw_views_of_one(self.ranges, key, height, width)
         sizes = [self._size(number, height, width) for number in range(len(self.views))]
         boxes = [_square(height, width) if each.boxes is None else each.boxes[0] for each in drawn]
         return Plan((height, width), drawn, sizes, boxes, _shrink(boxes, sizes))
@@ -107,8 +108,10 @@ class HostViews:
         views = []
         for number, (parameters, size, box) in enumerate(zip(plan.drawn, plan.sizes, plan.boxes, strict=True)):
             # Corners of the reduced photograph lie within a pixel of the view's.
-            top, left = box[:2] // shrink
-            bottom, right = np.minimum(-(-(box[:2] + box[2:]) // shrink), photo.shape[:2])
+            row, column, high, wide = box.tolist()
+            top, left = row // shrink, column // shrink
+            bottom = min(-(-(row + high) // shrink), photo.shape[0])
+            right = min(-(-(column + wide) // shrink), photo.shape[1])
             reduced = (top, left, bottom - top, right - left)
             placed = move(cut(photo, size, reduced, bool(parameters.flip[0])), parameters, 0)
             views.append(self._finish(placed[None], number, parameters)[0])

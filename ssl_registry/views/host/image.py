@@ -1,14 +1,12 @@
 """The operations of a view on one photograph on the host, as `image` has them for a batch on a device.
 
-Photographs are numpy arrays [height, width, channels], uint8 in between steps that move pixels, float32 on the scale of
-0 to 255 in between steps that change values: rounded once, at the end. OpenCV does them where it is installed, else
-torch's operations for batches.
+Photographs are numpy arrays [height, width, channels], uint8 in between steps that move pixels; steps that change
+values are rounded once, at the end. OpenCV does these where it is installed (`color` for a photograph, `small` for many
+small ones), else torch's operations for batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,30 +15,20 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 from torch.utils.data import get_worker_info
 
-from ssl_registry.views.device.blur import kernel_size
-from ssl_registry.views.device.color import LUMA
 from ssl_registry.views.device.geometry import affine
 from ssl_registry.views.device.image import color_steps, finish
+from ssl_registry.views.host.color import ADJUST, Colors, cv2
+from ssl_registry.views.host.small import finish_small
 from ssl_registry.views.parameters import ImageParameters
 from ssl_registry.views.specs import ImageView
 
 __all__ = ["cut", "cv2", "finish_on_host", "move", "one_thread_in_a_worker"]
 
-cv2: ModuleType | Any  # OpenCV, from the extra "fast"
-try:
-    import cv2
-except ModuleNotFoundError:  # torch's operations take its place
-    cv2 = None
-
 Photo = NDArray[np.uint8]
-Values = NDArray[np.float32]
 
-IDENTITY = np.eye(3, dtype=np.float32)
-LUMA_ROWS = np.tile(np.array([LUMA], np.float32), (3, 1))
-# A Gaussian's weights further than this many deviations from its center add up to less than 0.01 grey levels.
-REACH = 4.0
-# Numbers that are worked on at a time: 1 MiB of float32 stays in a core's cache.
-CHUNK = 1 << 18
+# Numbers of a photograph (36 x 36 pixels) up to which calls cost more than what they do: one for many photographs is
+# faster than one for each. At 32 pixels by a fifth; at 48 it is slower by as much.
+SMALL = 1 << 12
 
 
 def one_thread_in_a_worker() -> None:
@@ -96,112 +84,36 @@ def finish_on_host(photos: Photo, view: ImageView, drawn: ImageParameters) -> Ph
     Returns:
         uint8 [B, h, w, C], half a grey level or less from what `image.finish` gives for the same photographs.
     """
-    channels = photos.shape[3]
-    touched = drawn.blurred | drawn.solarized | (drawn.jittered & bool(color_steps(view, channels)))
-    if not (touched | (drawn.grayscale & (channels == 3))).any() and not view.noise:
-        return photos
-    if cv2 is None or channels > 4 or view.noise:
-        return _finish_in_torch(photos, view, drawn)
-    few = max(1, CHUNK // photos[0].size)
-    parts = [slice(start, start + few) for start in range(0, len(photos), few)]
-    return np.concatenate([_finished(photos[part], view, drawn.part(part)) for part in parts])
-
-
-def _finished(photos: Photo, view: ImageView, drawn: ImageParameters) -> Photo:
     steps = color_steps(view, photos.shape[3])
     jittered = drawn.jittered & bool(steps)
-    values = photos.astype(np.float32)
-    for position in range(len(ADJUST)):
-        for number in {*drawn.order[jittered, position].tolist()} & {*steps}:
-            _change(values, jittered & (drawn.order[:, position] == number), ADJUST[number], drawn.factors[:, number])
-    if photos.shape[3] == 3:
-        _change(values, drawn.grayscale, _grayscale, drawn.sigma)
-    _change(values, drawn.blurred, _blur, drawn.sigma)
-    if drawn.solarized.any():
-        bright = drawn.solarized[:, None, None, None] & (values >= 255 * view.solarize_threshold)
-        np.subtract(255, values, out=values, where=bright)
-    done: Photo = _stacked(cv2.convertScaleAbs(_flat(values)), values)  # rounds, and stops at 255
-    return done
+    grayscale = drawn.grayscale & (photos.shape[3] == 3)
+    touched = jittered | grayscale | drawn.blurred | drawn.solarized
+    if not touched.any() and not view.noise:
+        return photos
+    if cv2 is None or photos.shape[3] > 4 or view.noise:
+        return _finish_in_torch(photos, view, drawn)
+    if photos[0].size <= SMALL:
+        return finish_small(photos, view, drawn)
+    finished = np.empty_like(photos)
+    finished[~touched] = photos[~touched]
+    for row in touched.nonzero()[0].tolist():
+        colors = Colors(photos[row])
+        if jittered[row]:
+            factors = drawn.factors[row].tolist()
+            for number in drawn.order[row].tolist():
+                if number in steps:
+                    ADJUST[number](colors, factors[number])
+        if grayscale[row]:
+            colors.grayscale()
+        if drawn.blurred[row]:
+            colors.blur(float(drawn.sigma[row]))
+        if drawn.solarized[row]:
+            colors.solarize(view.solarize_threshold)
+        colors.done(finished[row])
+    return finished
 
 
 def _finish_in_torch(photos: Photo, view: ImageView, drawn: ImageParameters) -> Photo:
     pixels = torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 255
     finished = finish(pixels, view, drawn).mul_(255).round_().to(torch.uint8)
     return np.ascontiguousarray(finished.permute(0, 2, 3, 1).numpy())
-
-
-def _change(
-    values: Values, chosen: NDArray[np.bool_], change: Callable[[Values, Values], Any], factors: Values
-) -> None:
-    """Change the chosen photographs in place; ``change`` does so to those that it gets, with their factors."""
-    if chosen.all():
-        change(values, factors)
-    elif chosen.any():
-        part = values[chosen]
-        change(part, factors[chosen])
-        values[chosen] = part
-
-
-# Each of these changes float32 [n, h, w, C] from 0 to 255 in place, by a factor [n].
-
-
-def _brightness(values: Values, factors: Values) -> None:
-    values *= factors[:, None, None, None]
-    _clamp(values)
-
-
-def _contrast(values: Values, factors: Values) -> None:
-    weights = np.array(LUMA if values.shape[3] == 3 else [1.0])
-    means = np.array([cv2.mean(image)[: len(weights)] for image in values]) @ weights
-    values *= factors[:, None, None, None]
-    values += ((1 - factors) * means).astype(np.float32)[:, None, None, None]
-    _clamp(values)
-
-
-def _saturation(values: Values, factors: Values) -> None:
-    for image, factor in zip(values, factors, strict=True):
-        cv2.transform(image, factor * IDENTITY + (1 - factor) * LUMA_ROWS, dst=image)
-    _clamp(values)
-
-
-def _hue(values: Values, factors: Values) -> None:
-    hsv = _stacked(cv2.cvtColor(_flat(values), cv2.COLOR_RGB2HSV), values)  # of floats: hue in degrees
-    hsv[:, :, :, 0] += (360 * (factors % 1))[:, None, None]
-    cv2.cvtColor(_flat(hsv), cv2.COLOR_HSV2RGB, dst=_flat(values))  # accepts hues above 360 degrees, not below 0
-
-
-def _grayscale(values: Values, _: Values) -> None:
-    cv2.transform(_flat(values), LUMA_ROWS, dst=_flat(values))
-
-
-def _blur(values: Values, sigmas: Values) -> None:
-    for image, sigma in zip(values, sigmas.tolist(), strict=True):
-        image[:] = _blurred(image, sigma)
-
-
-def _clamp(values: Values) -> None:
-    np.clip(values, 0, 255, out=values)
-
-
-def _flat(values: Values) -> Values:
-    """See photographs as one tall one, [n * h, w, C], as OpenCV takes them."""
-    return values.reshape(-1, *values.shape[2:])
-
-
-def _stacked(tall: Any, like: Values) -> Any:
-    return tall.reshape(like.shape)
-
-
-ADJUST = (_brightness, _contrast, _saturation, _hue)
-
-
-def _blurred(values: Values, sigma: float) -> Values:
-    """Blur separably, borders reflected; weights too small to see are left out."""
-    height, width, _ = shape = values.shape
-    half = min(kernel_size(width) // 2, height - 1, width - 1)
-    offset = np.arange(-half, half + 1)
-    kernel = np.exp(-0.5 * (offset / sigma) ** 2)
-    reach = min(half, int(np.ceil(REACH * sigma)))
-    kernel = (kernel / kernel.sum()).astype(np.float32)[half - reach : half + reach + 1]
-    blurred: Values = cv2.sepFilter2D(values, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
-    return blurred.reshape(shape)
