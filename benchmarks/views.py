@@ -47,8 +47,10 @@ def host(drawn: ViewPolicy, *, finish: bool) -> Callable[[list[Any]], Any]:
     def work(samples: list[Any]) -> Any:
         keys = sample_keys(0, 0, range(len(samples)))
         if isinstance(samples[0], bytes):
-            photos = [EncodedPhoto(data, RGB) for data in samples]
-            return [engine.draw_encoded(photo, keys[row : row + 1]) for row, photo in enumerate(photos)]
+            planner = engine.planner(keys)  # as a batch is loaded
+            photos = ((row, EncodedPhoto(data, RGB)) for row, data in enumerate(samples))
+            plans = ((photo, planner.plan(row, photo.height, photo.width)) for row, photo in photos)
+            return [engine.draw_planned(plan, *photo.decode(plan.shrink)) for photo, plan in plans]
         return list(zip(*engine.draw(np.stack(samples), keys), strict=True))
 
     return work

@@ -242,12 +242,12 @@ def test_boxes_of_photographs_of_any_size(folder, asked):
     heights = set()
     for batch in batches(source, asked, view_policy=policy)[0]:
         for row, (height, width) in enumerate(batch["size"].tolist()):
-            plan = host.plan(height, width, batch["keys"][row : row + 1])
+            plan = host.planner(batch["keys"]).plan(row, height, width)
             heights.add(height)
             for number in range(2):
                 cut = boxes(batch, number, policy)
-                assert cut.box[row].tolist() == plan.boxes[number].tolist()
-                assert cut.flipped[row] == plan.drawn[number].flip[0]
+                assert cut.box[row].tolist() == list(plan.boxes[number])
+                assert cut.flipped[row] == plan.drawn.flip[number]
     assert len(heights) > 1
 
 
@@ -276,7 +276,7 @@ def test_an_error_of_the_drawing_is_no_broken_image(folder, monkeypatch):
 
 def test_nothing_readable_tells_the_last_reason(folder, monkeypatch):
     """Also where it is not the files' fault."""
-    monkeypatch.setattr("ssl_registry.views.host.draw.HostViews.plan", lambda *_: 1 / 0)
+    monkeypatch.setattr("ssl_registry.views.host.plan.Planner.plan", lambda *_: 1 / 0)
     source = open_source(str(folder), image_size=24, holdout=0.0)
     with pytest.raises(DataError, match="none of the 11 images can be read") as raised:
         batches(source, "host")

@@ -15,7 +15,8 @@ from ssl_registry.views.device.blur import kernel_size
 from ssl_registry.views.host import image as host_image
 from ssl_registry.views.host.draw import HostViews
 from ssl_registry.views.host.image import finish_on_host
-from ssl_registry.views.parameters import Ranges, draw_image_parameters, draw_views_of_one
+from ssl_registry.views.host.plan import Planner
+from ssl_registry.views.parameters import Ranges, draw_image_parameters
 
 JITTER = ImageView(color_jitter=1.0, brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5)
 SIDE = 40
@@ -123,8 +124,8 @@ def test_every_order_at_extreme_factors(seed):
     assert max(wrong) <= 0.6, wrong
 
 
-def test_parameters_of_all_views_at_once_are_those_of_each():
-    """Views of different crops, moves and colors, and copies: the same numbers, and none where a view has none."""
+def test_parameters_planned_for_a_batch_are_those_of_each():
+    """Views of different crops, moves and colors, and copies, of photographs of any size: the same numbers."""
     views = ViewPolicy(
         views=(
             JITTER.model_copy(update={"crop_scale": (0.1, 0.5), "flip": 0.5}),
@@ -132,14 +133,20 @@ def test_parameters_of_all_views_at_once_are_those_of_each():
             ImageView(crop_scale=(0.9, 1.0), crop_ratio=(0.9, 0.95), copies=2),
         )
     ).image_views()
-    for height, width in ((30, 90), (90, 30), (64, 64)):
-        key = sample_keys(3, 1, [height])
-        together = draw_views_of_one(Ranges(views), key, height, width)
+    keys = sample_keys(3, 1, range(40))
+    planner = Planner(Ranges(views), [None] * 4, keys)
+    for row in range(40):
+        height, width = [(30, 90), (90, 30), (64, 64), (333, 500)][row % 4]
+        plan = planner.plan(row, height, width)
         for number, view in enumerate(views):
-            alone = draw_image_parameters(view, key, number, height, width)
-            for ours, other in zip(vars(together[number]).values(), vars(alone).values(), strict=True):
-                assert (ours is None) == (other is None)
-                assert ours is None or np.array_equal(ours, other)
+            alone = vars(draw_image_parameters(view, keys[row : row + 1], number, height, width))
+            own = vars(plan.drawn.part(slice(number, number + 1)))
+            for name in alone.keys() - {"boxes"}:
+                assert alone[name] is None or np.array_equal(own[name], alone[name]), name
+            if view.crop_scale:
+                assert plan.boxes[number] == tuple(alone["boxes"][0].tolist())
+            else:
+                assert plan.boxes[number][2:] == (min(height, width),) * 2
 
 
 def test_a_batch_and_its_photographs_alone_are_the_same(monkeypatch):

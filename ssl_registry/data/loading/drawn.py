@@ -19,8 +19,9 @@ from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.data.source import Source
 from ssl_registry.views.device.table import RowsOf
 from ssl_registry.views.engine import Engine, choose_engine
-from ssl_registry.views.host.draw import HostViews, Plan
+from ssl_registry.views.host.draw import HostViews
 from ssl_registry.views.host.image import Photo
+from ssl_registry.views.host.plan import Plan, Planner
 from ssl_registry.views.keys import Keys, sample_keys
 from ssl_registry.views.policy import ViewPolicy
 
@@ -157,8 +158,9 @@ class DrawnViews(Dataset[Any]):
         base: EncodedImages, host: HostViews, indices: list[int], keys: Keys
     ) -> tuple[dict[str, Any], Tensor | None]:
         drawn, labels, sizes = [], [], []
+        planner = host.planner(keys)
         for row, index in enumerate(indices):
-            (plan, decoded), label = base.load(index, _decoder(base, host, keys[row : row + 1]))
+            (plan, decoded), label = base.load(index, _decoder(base, planner, row))
             drawn.append(host.draw_planned(plan, *decoded))  # not in `load`: its failure would be no broken image's
             labels.append(label)
             sizes.append(plan.size)
@@ -167,12 +169,12 @@ class DrawnViews(Dataset[Any]):
         return content, None if labels[0] is None else torch.stack(labels)  # type: ignore[arg-type]  # all or none
 
 
-def _decoder(base: EncodedImages, host: HostViews, key: Keys) -> Callable[[bytes], tuple[Plan, tuple[Photo, int]]]:
+def _decoder(base: EncodedImages, planner: Planner, row: int) -> Callable[[bytes], tuple[Plan, tuple[Photo, int]]]:
     """Return what decodes an image as its views, planned from its size, need it."""
 
     def decode(data: bytes) -> tuple[Plan, tuple[Photo, int]]:
         photo = EncodedPhoto(data, base.pixels)
-        plan = host.plan(photo.height, photo.width, key)
+        plan = planner.plan(row, photo.height, photo.width)
         return plan, photo.decode(plan.shrink)
 
     return decode

@@ -110,14 +110,15 @@ class Colors:
         inverted = (WHITE - 2 * self.shift) / self.scale - values
         self.values = torch.where(bright, inverted, values).numpy()
 
-    def done(self, out: Photo) -> None:
-        """Round to uint8 [h, w, C], into ``out``."""
+    def done(self) -> Photo:
+        """Return uint8 [h, w, C], rounded; the photograph itself where nothing was changed."""
         values = self.photo if self.values is None else self.values
-        if values.shape == out.shape:
-            cv2.convertScaleAbs(values, dst=out, alpha=self.scale, beta=self.shift)  # stops at 255
-        else:
-            grey = cv2.convertScaleAbs(values, alpha=self.scale, beta=self.shift)
-            cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB, dst=out)
+        if values is self.photo and (self.scale, self.shift) == (1.0, 0.0):
+            return self.photo
+        photo: Photo = cv2.convertScaleAbs(values, alpha=self.scale, beta=self.shift)  # stops at 255
+        if values.shape != self.photo.shape:
+            photo = cv2.cvtColor(photo, cv2.COLOR_GRAY2RGB)
+        return photo.reshape(self.photo.shape)
 
     def _floats(self) -> Values:
         if self.values is None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.views.host.image import Photo, cut, finish_on_host, move, one_thread_in_a_worker
+from ssl_registry.views.host.image import Photo, cut, finish_on_host, finish_one, move, one_thread_in_a_worker
+from ssl_registry.views.host.plan import Plan, Planner
 from ssl_registry.views.keys import Keys
-from ssl_registry.views.parameters import ImageParameters, Ranges, draw_image_parameters, draw_views_of_one
+from ssl_registry.views.parameters import ImageParameters, Ranges, draw_image_parameters
 from ssl_registry.views.policy import ViewPolicy
 
-__all__ = ["Encoded", "HostViews", "Plan"]
-
-# A reduced decoding must leave every box this many times larger than its view, for the antialiased resize after it.
-SPARE = 2
+__all__ = ["Encoded", "HostViews"]
 
 
 class Encoded(Protocol):
@@ -26,16 +24,6 @@ class Encoded(Protocol):
 
     def decode(self, shrink: int) -> tuple[Photo, int]:
         """Return uint8 [height, width, channels], and by what its sides were divided: at most 1, 2, 4 or 8."""
-
-
-class Plan(NamedTuple):
-    """What will be drawn from a photograph of a size: for each view parameters, size and box; how small to decode."""
-
-    size: tuple[int, int]
-    drawn: list[ImageParameters]
-    sizes: list[tuple[int, int]]
-    boxes: list[NDArray[np.int64]]
-    shrink: int
 
 
 class HostViews:
@@ -92,29 +80,27 @@ class HostViews:
         Returns:
             As many arrays as the policy has views, uint8 [h, w, C].
         """
-        plan = self.plan(encoded.height, encoded.width, key)
+        plan = self.planner(key).plan(0, encoded.height, encoded.width)
         return self.draw_planned(plan, *encoded.decode(plan.shrink))
 
-    def plan(self, height: int, width: int, key: Keys) -> Plan:
-        """Draw a photograph's parameters, and from its sides alone tell at which size to decode it."""
-        drawn = draw_views_of_one(self.ranges, key, height, width)
-        sizes = [self._size(number, height, width) for number in range(len(self.views))]
-        boxes = [_square(height, width) if each.boxes is None else each.boxes[0] for each in drawn]
-        return Plan((height, width), drawn, sizes, boxes, _shrink(boxes, sizes))
+    def planner(self, keys: Keys) -> Planner:
+        """Draw the parameters of a batch of photographs whose sizes are not known yet; keys [B]."""
+        return Planner(self.ranges, [view.size or self.policy.image_size for view in self.views], keys)
 
     def draw_planned(self, plan: Plan, photo: Photo, shrink: int) -> list[Photo]:
         """Draw all views of a photograph, uint8 [H, W, C], whose sides were divided by ``shrink``."""
         one_thread_in_a_worker()
         views = []
-        for number, (parameters, size, box) in enumerate(zip(plan.drawn, plan.sizes, plan.boxes, strict=True)):
+        for number, (view, size, box) in enumerate(zip(self.views, plan.sizes, plan.boxes, strict=True)):
             # Corners of the reduced photograph lie within a pixel of the view's.
-            row, column, high, wide = box.tolist()
+            row, column, high, wide = box
             top, left = row // shrink, column // shrink
             bottom = min(-(-(row + high) // shrink), photo.shape[0])
             right = min(-(-(column + wide) // shrink), photo.shape[1])
             reduced = (top, left, bottom - top, right - left)
-            placed = move(cut(photo, size, reduced, bool(parameters.flip[0])), parameters, 0)
-            views.append(self._finish(placed[None], number, parameters)[0])
+            placed = cut(photo, size, reduced, bool(plan.drawn.flip[number]))
+            placed = move(placed, plan.drawn, number) if view.moves else placed
+            views.append(finish_one(placed, view, plan.drawn, number) if self.finish else placed)
         return views
 
     def _finish(self, placed: Photo, number: int, drawn: ImageParameters) -> Photo:
@@ -123,14 +109,3 @@ class HostViews:
     def _size(self, number: int, height: int, width: int) -> tuple[int, int]:
         side = self.views[number].size or self.policy.image_size
         return (side, side) if side else (height, width)
-
-
-def _square(height: int, width: int) -> NDArray[np.int64]:
-    side = min(height, width)
-    return np.array([(height - side) // 2, (width - side) // 2, side, side])
-
-
-def _shrink(boxes: list[NDArray[np.int64]], sizes: list[tuple[int, int]]) -> int:
-    """Return by how much the photograph may be reduced while it is decoded."""
-    smallest = min(float((box[2:] / size).min()) for box, size in zip(boxes, sizes, strict=True))
-    return next((shrink for shrink in (8, 4, 2) if smallest >= SPARE * shrink), 1)

@@ -22,7 +22,7 @@ from ssl_registry.views.host.small import finish_small
 from ssl_registry.views.parameters import ImageParameters
 from ssl_registry.views.specs import ImageView
 
-__all__ = ["cut", "cv2", "finish_on_host", "move", "one_thread_in_a_worker"]
+__all__ = ["cut", "cv2", "finish_on_host", "finish_one", "move", "one_thread_in_a_worker"]
 
 Photo = NDArray[np.uint8]
 
@@ -94,23 +94,38 @@ def finish_on_host(photos: Photo, view: ImageView, drawn: ImageParameters) -> Ph
         return _finish_in_torch(photos, view, drawn)
     if photos[0].size <= SMALL:
         return finish_small(photos, view, drawn)
-    finished = np.empty_like(photos)
-    finished[~touched] = photos[~touched]
-    for row in touched.nonzero()[0].tolist():
-        colors = Colors(photos[row])
-        if jittered[row]:
-            factors = drawn.factors[row].tolist()
-            for number in drawn.order[row].tolist():
-                if number in steps:
-                    ADJUST[number](colors, factors[number])
-        if grayscale[row]:
-            colors.grayscale()
-        if drawn.blurred[row]:
-            colors.blur(float(drawn.sigma[row]))
-        if drawn.solarized[row]:
-            colors.solarize(view.solarize_threshold)
-        colors.done(finished[row])
-    return finished
+    return np.stack([finish_one(photo, view, drawn, row) for row, photo in enumerate(photos)])
+
+
+def finish_one(photo: Photo, view: ImageView, drawn: ImageParameters, row: int) -> Photo:
+    """Change colors, blur, solarize and add noise, of one photograph.
+
+    Args:
+        photo: uint8 [h, w, C]; not changed.
+        view: what to do.
+        drawn: parameters of some photographs or views.
+        row: whose of them.
+
+    Returns:
+        uint8 [h, w, C], as `finish_on_host` gives it; the photograph itself where nothing happens to it.
+    """
+    channels = photo.shape[2]
+    if cv2 is None or channels > 4 or view.noise:
+        alone: Photo = finish_on_host(photo[None], view, drawn.part(slice(row, row + 1)))[0]
+        return alone
+    colors = Colors(photo)
+    if drawn.jittered[row] and (steps := color_steps(view, channels)):
+        factors = drawn.factors[row].tolist()
+        for number in drawn.order[row].tolist():
+            if number in steps:
+                ADJUST[number](colors, factors[number])
+    if drawn.grayscale[row] and channels == 3:
+        colors.grayscale()
+    if drawn.blurred[row]:
+        colors.blur(float(drawn.sigma[row]))
+    if drawn.solarized[row]:
+        colors.solarize(view.solarize_threshold)
+    return colors.done()
 
 
 def _finish_in_torch(photos: Photo, view: ImageView, drawn: ImageParameters) -> Photo:
