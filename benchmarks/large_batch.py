@@ -1,8 +1,10 @@
 """A batch of 1,024 through the network 64 at a time, beside all at once and beside a plain step on 64: time and memory.
 
-The network has no BatchNorm (the head's sees all features), so that the step is the whole batch's: what it does to the weights is compared before
-anything is measured. Each contender has a process of its own. The network runs forward twice where a step on all at
-once runs it once and backward, so four thirds of the time are what it costs; memory should be what a micro-batch takes.
+The network has no BatchNorm (the head's sees all features), so that the step is the whole batch's: what it does to the
+weights is compared before anything is measured. Each contender has a process of its own, which keeps freed memory as
+`ssl-registry train` does. The network runs forward twice and backward once, so it costs four thirds of what the same
+samples take in steps of 64; one batch of 1,024 can be faster, as it reads weights once for all samples. Memory should
+be a micro-batch's.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from harness import Elsewhere, Measured, Work, arguments, run
 from torch import Tensor
 
 from ssl_registry import SSLModule, registry
+from ssl_registry._system.memory import keep_freed_memory
 from ssl_registry.testing.subject import ready_made
 
 SECTION = "A large batch in micro-batches"
@@ -44,6 +47,7 @@ def build(batch: int, micro_batch: int | None, size: int) -> tuple[SSLModule, Ca
 
 
 def stepper(batch: int, micro_batch: int | None, size: int) -> Callable[[], Tensor]:
+    keep_freed_memory()
     return build(batch, micro_batch, size)[1]
 
 
@@ -71,18 +75,20 @@ def works(options: argparse.Namespace) -> Iterator[Work]:
     }
     calls = {who: Elsewhere(stepper, *place) for who, place in places.items()}
     name = f"simclr, resnet18 with GroupNorm, {size} px, batch {batch}"
-    yield Work(name, calls, SECTION, memory=True, goal={WHOLE.format(batch): 0.7}, rounds=3)
+    yield Work(name, calls, SECTION, memory=True, rounds=3)
 
 
-def tell_memory(rows: list[Measured], micro_batch: int) -> None:
-    """Say how many times a plain step's memory the large batch took."""
-    peaks = {row.who: row.peak for row in rows}
-    ours, plain = peaks[OURS.format(micro_batch)], peaks[PLAIN.format(micro_batch)]
-    if ours is not None and plain:
-        mark = "" if ours <= MOST * plain else f" (goal {MOST})"
-        print(f"memory: {ours / plain:.2f} times what a step on {micro_batch} takes{mark}")
+def tell(rows: list[Measured], options: argparse.Namespace) -> None:
+    """Say how many times the memory and the time of plain steps on as many samples the large batch took."""
+    found = {row.who: row for row in rows}
+    ours, plain = (found[who.format(options.micro_batch)] for who in (OURS, PLAIN))
+    steps = options.batch / options.micro_batch
+    print(f"time: {1 / (plain.ratio * steps):.2f} times {steps:.0f} steps on {options.micro_batch}")
+    if ours.peak is not None and plain.peak:
+        mark = "" if ours.peak <= MOST * plain.peak else f" (goal {MOST})"
+        print(f"memory: {ours.peak / plain.peak:.2f} times what a step on {options.micro_batch} takes{mark}")
 
 
 if __name__ == "__main__":
     options = arguments(__doc__, batch=1024, micro_batch=64, size=32)
-    tell_memory(run(works(options), options), options.micro_batch)
+    tell(run(works(options), options), options)
