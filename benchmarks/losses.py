@@ -39,6 +39,8 @@ class Pair:
         inputs: how many tensors it takes.
         spread: standard deviation of the inputs.
         goals: the least ratio that is wanted, by number of rows over the inputs (2N); 1 where nothing is said.
+        products: of matrices [dim, batch] and [batch, dim], or of that size, that both make; they alone are shown too,
+            where there are no fewer samples than dimensions.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Pair:
     inputs: int = 2
     spread: float = 1.0
     goals: dict[int, float] | None = None
+    products: int = 0
 
 
 BARLOW = ("ssl_registry_barlow_twins", "BarlowTwinsLoss", {"lambd": 0.0051})
@@ -76,7 +79,14 @@ PAIRS = [
         goals={512: 1.3, 4096: 1.3},
     ),
     # Where as many samples as dimensions are given, both make the same three products of matrices.
-    Pair("Barlow Twins", BARLOW, (LIGHTLY, "BarlowTwinsLoss", {"lambda_param": 0.0051}), dim=2048, goals={512: 3.0}),
+    Pair(
+        "Barlow Twins",
+        BARLOW,
+        (LIGHTLY, "BarlowTwinsLoss", {"lambda_param": 0.0051}),
+        dim=2048,
+        goals={512: 3.0},
+        products=3,
+    ),
     Pair(
         "Barlow Twins",
         BARLOW,
@@ -118,19 +128,33 @@ def forward_backward(loss: Loss, inputs: list[Tensor]) -> Callable[[], Tensor]:
     return call
 
 
-def pairs(device: str, only: str) -> Iterator[Work]:
+def products(count: int, inputs: list[Tensor]) -> Callable[[], None]:
+    """Return a call that multiplies matrices of the inputs' size, and does nothing else."""
+    a, b = inputs
+    made = torch.empty(a.shape[1], b.shape[1], device=a.device)
+
+    def call() -> None:
+        for _ in range(count):
+            torch.mm(a.T, b, out=made)
+
+    return call
+
+
+def pairs(device: str, only: str, dim: int) -> Iterator[Work]:
     for pair in PAIRS:
-        if only and only.lower() not in pair.name.lower():
+        if (only and only.lower() not in pair.name.lower()) or (dim and dim != pair.dim):
             continue
         for rows in ROWS:
             shape = rows // pair.inputs, pair.dim
             inputs = [pair.spread * torch.randn(shape, device=device) for _ in range(pair.inputs)]
-            calls = {
+            calls: dict[str, Callable[[], object]] = {
                 "ours": forward_backward(build(pair.ours), inputs),
                 "lightly": forward_backward(build(pair.theirs), inputs),
             }
-            values = {who: float(call()) for who, call in calls.items()}
+            values = {who: float(call()) for who, call in calls.items()}  # type: ignore[arg-type]  # tensors
             assert abs(values["ours"] - values["lightly"]) <= 1e-4 * abs(values["ours"]) + 1e-5, (pair.name, values)
+            if pair.products and rows >= pair.inputs * pair.dim:
+                calls[f"limit: {pair.products} products of matrices"] = products(pair.products, inputs)
             goal = {"lightly": (pair.goals or {}).get(rows, 1.0)}
             few = 3 if rows * pair.dim >= SLOW and device == "cpu" else None
             name = f"{pair.name}, 2N = {rows}, d = {pair.dim}"
@@ -222,12 +246,12 @@ OTHERS = {
 }
 
 
-def works(device: str, only: str) -> Iterator[Work]:
-    found = (make(device) for name, make in OTHERS.items() if not only or only.lower() in name.lower())
-    return chain(pairs(device, only), chain.from_iterable(found))
+def works(device: str, only: str, dim: int) -> Iterator[Work]:
+    found = (make(device) for name, make in OTHERS.items() if not dim and (not only or only.lower() in name.lower()))
+    return chain(pairs(device, only, dim), chain.from_iterable(found))
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", "To copy construct from a tensor")  # lightly's DCLW, in each call
-    options = arguments(__doc__, only="")
-    run(works(options.device, options.only), options)
+    options = arguments(__doc__, only="", dim=0)
+    run(works(options.device, options.only, options.dim), options)
