@@ -1,10 +1,9 @@
 """A batch of 1,024 through the network 64 at a time, beside all at once and beside a plain step on 64: time and memory.
 
 The network has no BatchNorm (the head's sees all features), so that the step is the whole batch's: what it does to the
-weights is compared before anything is measured. Each contender has a process of its own, which keeps freed memory as
-`ssl-registry train` does. The network runs forward twice and backward once, so it costs four thirds of what the same
-samples take in steps of 64; one batch of 1,024 can be faster, as it reads weights once for all samples. Memory should
-be a micro-batch's.
+weights is compared before anything is measured. Each contender has a process of its own. The network runs forward twice
+and backward once, so it costs four thirds of what the same samples take in steps of 64; one batch of 1,024 can be
+faster, as it reads weights once for all samples. Memory should be a micro-batch's.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from harness import Elsewhere, Measured, Work, arguments, run
 from torch import Tensor
 
 from ssl_registry import SSLModule, registry
-from ssl_registry._system.memory import keep_freed_memory
 from ssl_registry.testing.subject import ready_made
 
 SECTION = "A large batch in micro-batches"
@@ -47,7 +45,6 @@ def build(batch: int, micro_batch: int | None, size: int) -> tuple[SSLModule, Ca
 
 
 def stepper(batch: int, micro_batch: int | None, size: int) -> Callable[[], Tensor]:
-    keep_freed_memory()
     return build(batch, micro_batch, size)[1]
 
 

@@ -45,6 +45,19 @@ def test_one_view(call, shape):
 
 
 @shapes
+@pytest.mark.parametrize("single", [False, True], ids=["two views", "one view"])
+def test_diagonal(shape, single):
+    """It comes with the squares, and so does its gradient."""
+    a, b = views(shape)
+    b = a if single else b
+    value, diagonal = off_diagonal_squares(a, None if single else b, diagonal=True)
+    torch.testing.assert_close(diagonal, (a * b).sum(0))
+    found, expected = value + diagonal.exp().sum(), formula(a, b) + (a * b).sum(0).exp().sum()
+    inputs = (a,) if single else (a, b)
+    torch.testing.assert_close(torch.autograd.grad(found, inputs), torch.autograd.grad(expected, inputs))
+
+
+@shapes
 def test_view_without_gradient(shape):
     """The other still gets its own."""
     a, b = views(shape)

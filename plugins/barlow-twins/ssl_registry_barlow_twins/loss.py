@@ -78,8 +78,8 @@ class BarlowTwinsLoss(nn.Module):
         dtype = torch.promote_types(torch.promote_types(z0.dtype, z1.dtype), torch.float32)
         with torch.autocast(z0.device.type, enabled=False):
             a, b = (standardize(z.to(dtype), self.eps) for z in (z0, z1))
-            invariance = (1 - all_mean(a * b)).square().sum()
-            return invariance, off_diagonal_squares(a, b) / samples**2
+            redundancy, diagonal = off_diagonal_squares(a, b, diagonal=True)
+            return (1 - diagonal / samples).square().sum(), redundancy / samples**2
 
     def extra_repr(self) -> str:
         """Show the arguments."""
