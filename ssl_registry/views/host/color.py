@@ -75,8 +75,7 @@ class Colors:
         matrix = factor * IDENTITY + (1 - factor) * LUMA_ROWS
         matrix[:, :3] *= self.scale
         matrix[:, 3] *= self.shift
-        values = self._floats()
-        cv2.transform(values, matrix, dst=values)
+        self.values = cv2.transform(self._floats(), matrix)  # in place it would make a copy first
         self.scale, self.shift = 1.0, 0.0
         if factor > 1:
             self._clamp()
@@ -84,9 +83,10 @@ class Colors:
     def hue(self, factor: float) -> None:
         """Turn the hue by a share of a full turn."""
         values = self._floats()
-        hsv = cv2.cvtColor(values, cv2.COLOR_RGB2HSV)  # of floats: hue in degrees
-        hsv[:, :, 0] += 360 * (factor % 1)
-        cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=values)  # accepts hues above 360 degrees, not below 0
+        place = values.view()  # pixel by pixel in place, which OpenCV makes a copy for if it is told so
+        cv2.cvtColor(values, cv2.COLOR_RGB2HSV, dst=place)  # of floats: hue in degrees
+        values[:, :, 0] += 360 * (factor % 1)
+        cv2.cvtColor(values, cv2.COLOR_HSV2RGB, dst=place)  # accepts hues above 360 degrees, not below 0
 
     def grayscale(self) -> None:
         """Leave the luma alone, as one channel."""
@@ -97,8 +97,7 @@ class Colors:
         """Blur separably, borders reflected; weights too small to see are left out."""
         values = self._floats()
         kernel = blur_kernel(sigma, *values.shape[:2])
-        blurred = cv2.sepFilter2D(values, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
-        self.values = blurred.reshape(values.shape)
+        cv2.sepFilter2D(values, -1, kernel, kernel, dst=values, borderType=cv2.BORDER_REFLECT_101)
 
     def solarize(self, threshold: float) -> None:
         """Invert what is at or above the threshold, a share of white."""
