@@ -8,7 +8,7 @@ METHOD ?= byol
 SEED ?= 0
 TESTS ?=
 
-BENCHMARKS ?= ntxent losses momentum lfr step tokens kept_memory overhead evaluation scaling views startup
+BENCHMARKS ?= ntxent losses momentum lfr step large_batch tokens kept_memory overhead evaluation scaling views startup
 
 .PHONY: setup demo lint types check test test-all coverage bench docs dist clean
 

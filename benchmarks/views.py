@@ -129,7 +129,7 @@ def works(options: Any) -> Iterator[Work]:
         drawn = view_policy(method, 224)
         name = f"{method}: JPEG to two views at 224, {where}"
         ours = {"ours, in full": call(files, host(drawn, finish=True), workers)}
-        yield Work(name, ours | theirs, section, goal={"lightly": in_full})
+        yield Work(name, ours | theirs, section, goal={"lightly": in_full, "albumentations": 1.0})
         cuts = host(drawn, finish=False)
         ours = {"ours, the host's share; a device finishes": call(files, cuts, workers)}
         yield Work(f"{name}, the host's share", ours | lightly, section, goal={"lightly, all of it": share})
