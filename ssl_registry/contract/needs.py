@@ -18,7 +18,8 @@ __all__ = ["MODALITIES", "Needs", "modality_of", "needs_of"]
 MODALITIES = {1: "table", 2: "signal", 3: "image"}
 # Small networks that suit a first look; a method names another in its `Needs`.
 DEFAULT_BACKBONES = {"image": "resnet18", "signal": "signal_encoder", "table": "table_encoder"}
-TOKEN_BACKBONE = "vit_small_patch16_224"  # instead of the ResNet, for methods that work on tokens
+# Instead of these, for methods that work on tokens.
+TOKEN_BACKBONES = {"image": "vit_small_patch16_224", "signal": "signal_transformer", "table": "table_transformer"}
 # A default vision transformer has the largest of these patches that fills the image and leaves a grid of 7 x 7: of 14 x
 # 14 at 224 pixels (Dosovitskiy et al., 2020, arXiv:2010.11929), of 8 x 8 at 32 (solo-learn's MAE on CIFAR-10).
 PATCH_SIZES = (16, 8, 4)
@@ -111,8 +112,7 @@ class Needs:
         own = self.backbone if modality == self.modalities[0] else None
         is_default = backbone is None
         if backbone is None:
-            general = TOKEN_BACKBONE if self.tokens and modality == "image" else DEFAULT_BACKBONES[modality]
-            backbone = own or general
+            backbone = own or (TOKEN_BACKBONES if self.tokens else DEFAULT_BACKBONES)[modality]
         if backbone_kwargs is None and isinstance(backbone, str):
             # Arguments of a backbone belong to the backbone that they were written for.
             backbone_kwargs = self.backbone_kwargs if backbone == own else {}

@@ -21,7 +21,7 @@ from ssl_registry._version import __version__
 from ssl_registry.checkpoint.fit import CLASSIFIERS
 from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
-from ssl_registry.model.encoders import ENCODERS
+from ssl_registry.model.encoders import ENCODER_MODALITIES, ENCODERS
 from ssl_registry.model.feature_dim import FeaturePool, measure
 from ssl_registry.nn.tokens import has_method, is_plain_transformer
 
@@ -334,16 +334,23 @@ def is_timm_name(name: str) -> bool:
     return ":" in name or bool(timm.is_model(name.partition(".")[0]))
 
 
-def list_backbones(pattern: str = "*") -> dict[str, str]:
+def list_backbones(pattern: str = "*", *, modality: str | None = None) -> dict[str, str]:
     """Return the backbones that match a shell pattern, such as ``resnet*``, and where each comes from.
 
     A plugin's encoder of a name that timm has is left out: timm's is used.
+
+    Args:
+        pattern: of names.
+        modality: ``image``, ``signal`` or ``table``: those that take such samples; of plugins' it is not known, so they
+            stay. Default: all.
     """
     import timm
 
     origins = {info.name: info.origin for info in ENCODERS.entries() if info.status == "ok"}
-    origins |= dict.fromkeys(ENCODERS.own, f"ssl-registry {__version__}")
-    origins |= dict.fromkeys(timm.list_models(), f"timm {timm.__version__}")
+    own = list(ENCODERS.own) if modality is None else ENCODER_MODALITIES.get(modality, ())
+    origins |= dict.fromkeys(own, f"ssl-registry {__version__}")
+    if modality in (None, "image"):
+        origins |= dict.fromkeys(timm.list_models(), f"timm {timm.__version__}")
     return {name: origins[name] for name in sorted(fnmatch.filter(origins, pattern))}
 
 

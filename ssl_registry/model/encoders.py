@@ -16,7 +16,7 @@ from ssl_registry.errors import BackboneError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ENCODERS"]
+__all__ = ["ENCODERS", "ENCODER_MODALITIES"]
 
 
 def _signal_encoder(input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
@@ -33,6 +33,53 @@ def _table_encoder(input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
     return TableEncoder(input_shape[0], **kwargs)
 
 
+def _signal_dilated(input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
+    from ssl_registry.nn import DilatedEncoder
+
+    _check_axes("signal_dilated", input_shape, "(channels, time)", 2)
+    return DilatedEncoder(input_shape[0], **kwargs)
+
+
+def _signal_resnet(input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
+    from ssl_registry.nn import ResNet1d
+
+    _check_axes("signal_resnet", input_shape, "(channels, time)", 2)
+    return ResNet1d(input_shape[0], **kwargs)
+
+
+def _signal_transformer(input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
+    from ssl_registry.nn import SignalTransformer
+
+    _check_axes("signal_transformer", input_shape, "(channels, time)", 2)
+    return SignalTransformer(input_shape[0], **{"patch_size": patch_of(input_shape[1]), **kwargs})
+
+
+def _table_transformer(input_shape: tuple[int, ...], **kwargs: Any) -> nn.Module:
+    from ssl_registry.nn import TableTransformer
+
+    _check_axes("table_transformer", input_shape, "(features,)", 1)
+    return TableTransformer(input_shape[0], **kwargs)
+
+
+# What each of the core's encoders takes.
+ENCODER_MODALITIES = {
+    "signal": ("signal_dilated", "signal_encoder", "signal_resnet", "signal_transformer"),
+    "table": ("table_encoder", "table_transformer"),
+}
+
+
+def patch_of(length: int) -> int:
+    """Return how many moments a patch of a signal has, where nobody says it: a divisor of its length.
+
+    The largest of up to 16 that leaves 16 patches, else 1.
+
+    >>> [patch_of(length) for length in (128, 178, 5000, 50, 7)]
+    [8, 2, 10, 2, 1]
+    """
+    divisors = [size for size in range(1, 17) if length % size == 0]
+    return max((size for size in divisors if length // size >= 16), default=1)
+
+
 def _check_axes(name: str, input_shape: tuple[int, ...], expected: str, axes: int) -> None:
     if len(input_shape) != axes:
         raise BackboneError(f"{name} takes {expected}; give that as input_shape, not {input_shape}")
@@ -46,5 +93,14 @@ def _check(found: Any) -> Callable[..., nn.Module]:
 
 
 ENCODERS: PluginTable[Callable[..., nn.Module]] = PluginTable(
-    "backbone", {"signal_encoder": _signal_encoder, "table_encoder": _table_encoder}, check=_check
+    "backbone",
+    {
+        "signal_encoder": _signal_encoder,
+        "signal_dilated": _signal_dilated,
+        "signal_resnet": _signal_resnet,
+        "signal_transformer": _signal_transformer,
+        "table_encoder": _table_encoder,
+        "table_transformer": _table_transformer,
+    },
+    check=_check,
 )

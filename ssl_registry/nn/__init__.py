@@ -1,7 +1,8 @@
 """Blocks for authors of methods: the parts that every method needs and many get wrong.
 
 - `heads`: `MLP`, a projection or prediction head
-- `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for
+- `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for; `signal_networks`:
+  `DilatedEncoder` and `ResNet1d`; `token_transformers`: `SignalTransformer` and `TableTransformer`
 - `momentum`: `MomentumTeacher` and `update_momentum`, a moving average of a network; `deactivate_requires_grad`
 - `schedules`: `cosine_schedule`, `linear_schedule`, values by optimizer step
 - `freezing`: `freeze` and its token `Frozen`, `FrozenModuleList`, `evaluating`
@@ -60,14 +61,17 @@ from ssl_registry.nn.prototypes import Prototypes
 from ssl_registry.nn.queue import Queue
 from ssl_registry.nn.repeated import RepeatedModuleList
 from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
+from ssl_registry.nn.signal_networks import DilatedEncoder, ResNet1d
 from ssl_registry.nn.similarity import NegativeCosineSimilarity
 from ssl_registry.nn.sinkhorn import sinkhorn
+from ssl_registry.nn.token_transformers import SignalTransformer, TableTransformer
 from ssl_registry.nn.tokens import MaskToken, Tokens, embedding_dim, tokens
 
 __all__ = [
     "MLP",
     "BlockMasks",
     "Center",
+    "DilatedEncoder",
     "Frozen",
     "FrozenModuleList",
     "FunctionModule",
@@ -79,9 +83,12 @@ __all__ = [
     "Prototypes",
     "Queue",
     "RepeatedModuleList",
+    "ResNet1d",
     "SignalEncoder",
+    "SignalTransformer",
     "StepCollector",
     "TableEncoder",
+    "TableTransformer",
     "TokenDecoder",
     "Tokens",
     "all_mean",
