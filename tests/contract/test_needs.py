@@ -132,11 +132,22 @@ def test_backbones_that_cannot_hide_patches_are_refused(hiding):
     registry, anyone = registered(tokens=hiding), registered(tokens=True)
     registry.create("needy", backbone="vit_tiny_patch16_224", image_size=32)
     hybrid = {"backbone": "vit_tiny_r_s16_p8_224", "image_size": 64}
-    for other in (hybrid, {"input_shape": (2, 64)}, {"backbone": "resnet10t", "image_size": 64}):
+    steps = {"backbone": "signal_encoder", "input_shape": (2, 64)}
+    for other in (hybrid, steps, {"backbone": "resnet10t", "image_size": 64}):
         with pytest.raises(BackboneError, match="vit_small_patch16_224"):
             registry.create("needy", **other)
     anyone.create("needy", **hybrid)
-    anyone.create("needy", input_shape=(2, 64))
+    anyone.create("needy", backbone="signal_encoder", input_shape=(2, 64))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((2, 64), "SignalTransformer"), ((7,), "TableTransformer"), (None, "VisionTransformer")]
+)
+@pytest.mark.parametrize("hiding", ["keep", "mask", True])
+def test_methods_on_tokens_get_a_transformer(hiding, shape, expected):
+    """Of every modality one whose tokens can be hidden."""
+    model = registered(tokens=hiding).create("needy", input_shape=shape)
+    assert type(model.backbone).__name__ == expected
 
 
 @pytest.mark.parametrize(("shape", "expected"), [(None, "ResNet"), ((2, 40), "SignalEncoder"), ((7,), "TableEncoder")])
