@@ -40,8 +40,8 @@ class RunOptions(DataOptions):
 
     Example:
         >>> run = RunOptions(epochs=10, views={"blur": 0.1, "engine": "host"})
-        >>> run.batch_size, run.engine, run.view_changes
-        (256, 'host', {'blur': 0.1})
+        >>> run.epochs, run.engine, run.view_changes
+        (10, 'host', {'blur': 0.1})
     """
 
     data: str | None = Field(
@@ -58,7 +58,7 @@ class RunOptions(DataOptions):
     )
     backbone_kwargs: dict[str, Any] | None = Field(None, description="Further arguments of the backbone.")
     low_resolution: bool | None = Field(
-        None, description="Use a 3x3 stem for small images (default: for ResNets at 64 pixels and fewer)."
+        None, description="Use a 3x3 stem for small images (default: for ResNets at 32 pixels and fewer)."
     )
     pretrained: bool = Field(False, description="Start from timm's pretrained weights.")
     start_from: Path | None = Field(
@@ -73,9 +73,15 @@ class RunOptions(DataOptions):
         "part of the names, such as teacher.",
     )
     epochs: int | None = Field(
-        None, ge=1, description="Passes over the data (default: 100, unless the trainer has a limit)."
+        None,
+        ge=1,
+        description="Passes over the data (default: 100, fewer for images on a CPU, unless the trainer has a limit).",
     )
-    batch_size: int = Field(256, ge=1, description="Samples of a step and process.")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Samples of a step and process (default: 256, of images on a CPU 64; at most a quarter of them).",
+    )
     large_batch: int | None = Field(
         None,
         ge=1,

@@ -1,11 +1,11 @@
-"""Freed memory that the process keeps for its next step, where the C library would return it to the kernel."""
+"""Memory of this process: what it keeps of what it frees, and the most it had."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "peak_memory"]
 
 # The parameters' numbers in glibc's malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
@@ -33,3 +33,17 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(MMAP_THRESHOLD, LARGEST_THRESHOLD) and mallopt(TRIM_THRESHOLD, LARGEST_THRESHOLD))
+
+
+def peak_memory() -> int:
+    """Return bytes: of the device where it is CUDA, else of this process since it began; 0 on Windows, without CUDA."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # there is none on Windows
+        return 0
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -42,7 +42,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
             # The run decides where nothing is said here.
             help=re.sub(r" \(default: .*?\)", "", words).replace("%", "%%"),
         )
-    parser.set_defaults(batch_size=RunOptions.model_fields["batch_size"].default)
+    parser.set_defaults(batch_size=256)
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_registry._system.terminal import printable
 from ssl_registry.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_registry.data import Source
+    from ssl_registry.model.module import SSLModule
+    from ssl_registry.run_options import RunOptions
 
 __all__ = ["run"]
 
@@ -16,7 +21,8 @@ HELP = """usage: ssl-registry explain RUN [--json]
        ssl-registry explain METHOD [OPTIONS OF TRAIN] [--json]
 
 Show every option with its value and where that comes from: default, recipe (with its source), file or flag; and what
-the samples, the method or the weights to start from decide where nothing is said.
+the samples, the device, the method or the weights to start from decide where nothing is said. Of a command, also its
+parameters, batches, and on a CPU the time and memory of the whole run, from two steps of it.
 
   ssl-registry explain runs/byol-resnet18
   ssl-registry explain byol --recipe cifar10 --batch-size 512"""
@@ -55,16 +61,41 @@ def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     from ssl_registry._system.yaml_files import flatten
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
-    from ssl_registry.training.building import decide, origin_of_views, read_options
+    from ssl_registry.training.building import build_model, decide, origin_of_views, read_options
 
     quieten()
     settings = resolve(method, registry.method_class(method).Config, rest)
-    asked, source = read_options(dict(settings.run), owner="train")
+    asked, source = read_options(dict(settings.run), owner="train", trainer=settings.trainer)
     run, deciders = decide(method, asked, source, settings.trainer, registry=registry)
     origins = {**origin_of_views(source), **deciders, **settings.origins}
     values = {**run.model_dump(mode="json"), "trainer": settings.trainer, **settings.options}
     rows = [(option, value, origins.get(option, "default")) for option, value in flatten(values)]
-    return [*rows, *_forbidden(rows, origins)]
+    model = build_model(method, source, run, options=settings.options, registry=registry)
+    return [*rows, *_forbidden(rows, origins), *_cost(source, model, run, settings.trainer)]
+
+
+def _cost(source: Source, model: SSLModule, run: RunOptions, trainer: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return what such a run is and costs: parameters, steps, and on a CPU its time and memory."""
+    from ssl_registry._system.memory import peak_memory
+    from ssl_registry.training.defaults import has_accelerator
+    from ssl_registry.training.estimate import duration, run_length, seconds_a_batch
+    from ssl_registry.training.trainer import count_processes
+
+    rows: list[tuple[str, Any, str]] = [
+        (f"({name})", sum(parameter.numel() for parameter in part.parameters()), "parameters")
+        for name, part in (("backbone", model.backbone), ("heads", model.heads))
+    ]
+    processes = count_processes(trainer)
+    count = run_length(len(source.train), run, trainer, processes=processes)
+    if count is not None:
+        rows.append(("(batches)", count, "of the whole run"))
+    if has_accelerator(trainer) or processes > 1 or run.compile or count is None:
+        return rows
+    seconds = seconds_a_batch(model, source, run, trainer)
+    if seconds is None:
+        return rows
+    memory = [("(memory)", f"{peak_memory() / 1e9:.1f} GB", "measured: two steps")] if peak_memory() else []
+    return [*rows, ("(time)", f"about {duration(seconds * count)}", "measured: two steps"), *memory]
 
 
 def _forbidden(rows: list[tuple[str, Any, str]], origins: Mapping[str, str]) -> list[tuple[str, Any, str]]:

@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
 
     quieten()
     settings = resolve(options.method, registry.method_class(options.method).Config, words)
-    asked, source = read_options(dict(settings.run), owner="views")
+    asked, source = read_options(dict(settings.run), owner="views", trainer=settings.trainer)
     if source.modality == "table":
         raise DataError(f"{source.name} is a table: there is nothing to look at; images and signals have pictures")
     run, _ = decide(options.method, asked, source, settings.trainer, registry=registry)

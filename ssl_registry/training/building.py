@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,22 +18,27 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import PLAIN_RESNET, own_backbone
 from ssl_registry.model.module import SSLModule
 from ssl_registry.run_options import RunOptions
-from ssl_registry.training.trainer import epochs_of
+from ssl_registry.training.defaults import file_size, has_accelerator, suited_batch_size, suited_epochs
+from ssl_registry.training.trainer import count_processes, epochs_of
 from ssl_registry.views import ViewPolicy
 from ssl_registry.views.changes import changed
 
 __all__ = ["build_model", "decide", "origin_of_views", "read_options"]
 
-# At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave next to nothing of the image.
-SMALL_IMAGE = 64
+# At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave one place of the image. The small stem makes a
+# step nine times as long, so 32 pixels with it cost what 96 cost without.
+SMALL_IMAGE = 32
 
 
-def read_options(run: Mapping[str, Any], *, owner: str) -> tuple[RunOptions, Source]:
+def read_options(
+    run: Mapping[str, Any], *, owner: str, trainer: Mapping[str, Any] | None = None
+) -> tuple[RunOptions, Source]:
     """Return options as a call from Python gave them, and the source that they name or that was given itself.
 
     Args:
         run: fields of `RunOptions`; ``data`` can also be a `Source`, whose name is recorded then.
         owner: whose options they are, for messages.
+        trainer: arguments of Lightning's Trainer, which choose the device that images in files are sized for.
 
     Raises:
         ConfigError: for a wrong option.
@@ -45,13 +51,14 @@ def read_options(run: Mapping[str, Any], *, owner: str) -> tuple[RunOptions, Sou
     asked = parse_options(RunOptions, run, owner=owner)
     if asked.data is None:
         raise ConfigError(f"{owner}: data=None names no source of samples; give data=..., such as 'digits' or a folder")
-    return asked, open_source(asked.data, asked.data_options)
+    accelerator = has_accelerator(trainer or {})
+    return asked, open_source(asked.data, asked.data_options.with_file_size(file_size(accelerator=accelerator)))
 
 
 def decide(
     method: str, run: RunOptions, source: Source, trainer: Mapping[str, Any], *, registry: Registry
 ) -> tuple[RunOptions, dict[str, str]]:
-    """Decide what the options leave open: backbone, stem, image size, processes that load samples, epochs.
+    """Decide what the options leave open: backbone, stem, image size, batch, processes that load samples, epochs.
 
     Args:
         method: its name.
@@ -61,7 +68,8 @@ def decide(
         registry: where the method is looked up.
 
     Returns:
-        The options, and what decided each of them: ``weights`` (to start from), ``method``, ``source`` or ``default``.
+        The options, and what decided each of them: ``weights`` (to start from), ``method``, ``source``, ``default``,
+        or the reason in words.
 
     Raises:
         ConfigError: if the method does not take samples of this modality, or ``epochs`` and ``trainer`` disagree.
@@ -97,10 +105,21 @@ def decide(
         run,
         "source",
         low_resolution=_is_small(source) and PLAIN_RESNET.match(name) is not None,
-        image_size=_side(source),
         workers=default_workers(source),
     )
-    return fill(run, "default", epochs=epochs_of(run.epochs, trainer)), deciders
+    accelerator, side = has_accelerator(trainer), _side(source)
+    is_default_size = source.train.decodes and not accelerator and side == file_size(accelerator=False)
+    run = fill(run, "a CPU" if is_default_size else "source", image_size=side)
+    is_image = source.modality == "image"
+    batch, why = suited_batch_size(len(source.train), image=is_image, accelerator=accelerator)
+    run = fill(run, why, batch_size=batch)
+    assert run.batch_size is not None
+    if epochs_of(run.epochs, trainer, default=1) is not None and run.epochs is None:
+        step = (run.large_batch or run.batch_size) * count_processes(trainer)
+        pixels = math.prod(source.input_shape[1:]) if is_image else None
+        epochs, why = suited_epochs(len(source.train), step, pixels=pixels, accelerator=accelerator)
+        run = fill(run, why, epochs=epochs)
+    return run, deciders
 
 
 def origin_of_views(source: Source) -> dict[str, str]:

@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.plugins.io import CheckpointIO
+from rich.console import Console
 
 from ssl_registry.checkpoint.io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
@@ -19,6 +20,7 @@ from ssl_registry.runs.folder import Run
 from ssl_registry.training.callbacks import (
     DivergenceGuard,
     NameBroken,
+    Pace,
     Progress,
     SaveOnInterrupt,
     weights_are_finite,
@@ -26,8 +28,6 @@ from ssl_registry.training.callbacks import (
 from ssl_registry.training.loggers import make_loggers
 
 __all__ = ["RunTrainer", "count_processes", "epochs_of", "make_trainer"]
-
-DEFAULT_EPOCHS = 100
 
 
 class RunTrainer(Trainer):
@@ -57,7 +57,7 @@ def _keep(filepath: Any) -> None:
     """Remove nothing."""
 
 
-def epochs_of(epochs: int | None, trainer: Mapping[str, Any]) -> int | None:
+def epochs_of(epochs: int | None, trainer: Mapping[str, Any], *, default: int) -> int | None:
     """Return how many epochs a run has: as told, or a default where nothing limits it; None where the trainer does.
 
     Raises:
@@ -66,7 +66,7 @@ def epochs_of(epochs: int | None, trainer: Mapping[str, Any]) -> int | None:
     if epochs is not None and trainer.get("max_epochs") is not None:
         raise ConfigError("give --epochs or --trainer.max_epochs, not both")
     unlimited = trainer.get("max_epochs") is None and trainer.get("max_time") is None
-    return DEFAULT_EPOCHS if epochs is None and unlimited and trainer.get("max_steps") in (None, -1) else epochs
+    return default if epochs is None and unlimited and trainer.get("max_steps") in (None, -1) else epochs
 
 
 def make_trainer(
@@ -114,8 +114,19 @@ def make_trainer(
         plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             given["plugins"] = [*plugins, AtomicCheckpointIO()]
-    if given.get("enable_progress_bar", True) and not any(isinstance(one, ProgressBar) for one in callbacks):
-        callbacks.append(Progress())
+    bar = given.get("enable_progress_bar", True)
+    console = Console()
+    is_shown = console.is_terminal or console.is_jupyter
+    pace = next((one for one in callbacks if isinstance(one, Pace)), None)
+    if pace is None:
+        pace = Pace(estimate=False)
+        callbacks.append(pace)
+    pace.lines = bool(bar) and not is_shown
+    if bar and not any(isinstance(one, ProgressBar) for one in callbacks):
+        if is_shown:
+            callbacks.append(Progress())
+        else:
+            given["enable_progress_bar"] = False  # a bar in a file is one line, at its end
     if torch.cuda.is_available() and given.get("accelerator", "auto") in ("auto", "gpu", "cuda"):
         given.setdefault("precision", "bf16-mixed")
     if "logger" not in given:

@@ -17,6 +17,7 @@ from lightning.pytorch import Trainer
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry._system.memory import peak_memory
 from ssl_registry._system.options import takes_options
 from ssl_registry.checkpoint.io import read_checkpoint
 from ssl_registry.contract.needs import needs_of
@@ -29,8 +30,10 @@ from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.folder import Run, plain_values
 from ssl_registry.runs.origins import origins_of_call
 from ssl_registry.training.building import build_model, decide, origin_of_views, read_options
+from ssl_registry.training.callbacks.pace import Pace
 from ssl_registry.training.callbacks.recompute import keeps_weights_whole
 from ssl_registry.training.callbacks.sitting import Sitting
+from ssl_registry.training.estimate import Estimate, run_length, seconds_a_batch
 from ssl_registry.training.resuming import recorded_options, told_restoring
 from ssl_registry.training.trainer import make_trainer
 from ssl_registry.training.watching import Watch
@@ -104,16 +107,16 @@ def train(
         )
         run, options, trainer = {**begun.run, **run}, {**begun.options, **options}, {**begun.trainer, **trainer}
         recorded = begun.origins
-    asked, source = read_options(run, owner="train")
+    asked, source = read_options(run, owner="train", trainer=trainer)
     settled, deciders = decide(method, asked, source, trainer, registry=registry)
     model = build_model(method, source, _without_weights(settled, resume), options=options, registry=registry)
     _fit_device(model, settled)
     folder = Run.choose(settled.out, method, str(settled.backbone))
-    watch, sitting = Watch(settled), Sitting()
+    watch, sitting, pace = Watch(settled), Sitting(), Pace()
     lightning = make_trainer(
         trainer if settled.epochs is None else {**trainer, "max_epochs": settled.epochs},
         folder,
-        callbacks=[*watch.callbacks, sitting],
+        callbacks=[*watch.callbacks, sitting, pace],
         logger=settled.logger,
         checkpoint_every=settled.checkpoint_every,
     )
@@ -130,6 +133,8 @@ def train(
             source = cache_source(source, settled.cache, workers=settled.workers or 0)
         data = _load(source, model, settled, device)
         log.info(_summary(method, settled, source, model, lightning))
+        if checkpoint is None and device.type == "cpu" and lightning.world_size == 1 and not settled.compile:
+            pace.estimate = not _told_estimate(source, model, settled, trainer)
         if main:
             watch.before(model, data, device)
             if origins is None:
@@ -224,7 +229,7 @@ def _fit_device(model: SSLModule, run: RunOptions) -> None:
         ConfigError: for a large batch that is none, with compiled networks, or of a method that works on tokens.
     """
     if run.large_batch is not None:
-        if run.large_batch < run.batch_size:
+        if run.batch_size is not None and run.large_batch < run.batch_size:
             raise ConfigError(f"large_batch={run.large_batch} must be at least batch_size={run.batch_size}")
         if run.compile:
             raise ConfigError(
@@ -248,7 +253,18 @@ def _load(source: Source, model: SSLModule, run: RunOptions, device: torch.devic
     if plan.engine is not None:
         log.info(str(plan.engine))
     size = run.large_batch or run.batch_size
+    assert size is not None  # `decide` fills it
     return SSLDataModule(source, batch_size=size, num_workers=run.workers or 0, seed=run.seed, draw=plan)
+
+
+def _told_estimate(source: Source, model: SSLModule, run: RunOptions, trainer: Mapping[str, Any]) -> bool:
+    """Tell what a run on one CPU will cost, before anything slow begins; return whether it could be told."""
+    count = run_length(len(source.train), run, trainer)
+    seconds = None if count is None else seconds_a_batch(model, source, run, trainer)
+    if count is None or seconds is None:
+        return False
+    log.info(str(Estimate(seconds, count, peak_memory(), on_cpu=True)))
+    return True
 
 
 def _write_report(folder: Run, model: SSLModule, source: Source) -> None:
@@ -261,12 +277,21 @@ def _write_report(folder: Run, model: SSLModule, source: Source) -> None:
         log.warning(f"No report: {error}. Try again with: ssl-registry report {folder.folder}")
 
 
+def _length(run: RunOptions, trainer: Trainer) -> str:
+    """Return batch and length of a run, in words."""
+    each = f", {run.batch_size} at a time" if run.large_batch else ""
+    epochs = "" if trainer.max_epochs in (None, -1) else f", {trainer.max_epochs} epochs"
+    steps = "" if trainer.max_steps == -1 else f", {trainer.max_steps} steps"
+    return f"batches of {run.large_batch or run.batch_size}{each}{epochs}{steps}"
+
+
 def _summary(method: str, run: RunOptions, source: Source, model: SSLModule, trainer: Trainer) -> str:
-    millions = sum(p.numel() for p in model.backbone.parameters()) / 1e6
+    millions, heads = (sum(p.numel() for p in part.parameters()) / 1e6 for part in (model.backbone, model.heads))
+    stem = ", 3x3 stem" if run.low_resolution else ""
     held_out = f", {len(source.test)} held out" if source.test is not None else ""
     shape = " x ".join(map(str, source.input_shape))
     return (
-        f"{method} on {run.backbone} ({millions:.1f} M parameters, {model.feature_dim} features); "
-        f"{source.name}: {len(source.train)} samples of {shape}{held_out}; "
+        f"{method} on {run.backbone} ({millions:.1f} M parameters, {model.feature_dim} features{stem}; heads "
+        f"{heads:.1f} M); {source.name}: {len(source.train)} samples of {shape}{held_out}; {_length(run, trainer)}; "
         f"{trainer.accelerator.name()} x {trainer.world_size}, {trainer.precision}"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from PIL import Image
 
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl, registry
 from ssl_registry.data import open_source
@@ -56,13 +57,33 @@ def test_what_is_left_open_is_decided(digits):
     assert run.backbone_kwargs is None
     assert deciders == {
         **dict.fromkeys(["backbone", "low_resolution", "image_size", "workers"], "source"),
+        "batch_size": "images on a CPU",
         "epochs": "default",
     }
+
+
+@pytest.mark.parametrize(
+    ("trainer", "size", "decider"),
+    [({"accelerator": "cpu"}, 96, "a CPU"), ({"accelerator": "auto"}, 224, "source")],
+)
+def test_photographs_are_sized_for_the_device(trainer, size, decider, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """96 pixels on a CPU, 224 on an accelerator, and what is given on both."""
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    for number in range(40):
+        Image.new("RGB", (120, 100), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    asked, source = read_options({"data": str(tmp_path)}, owner="train", trainer=trainer)
+    assert source.input_shape == (3, size, size)
+    run, deciders = decide("simclr", asked, source, {**trainer, "max_steps": 1}, registry=registry)
+    assert (run.batch_size, deciders["batch_size"]) == (10, "a quarter of the samples")
+    assert (deciders["image_size"], run.epochs) == (decider, None)
+    _, source = read_options({"data": str(tmp_path), "image_size": 50}, owner="train", trainer=trainer)
+    assert source.input_shape == (3, 50, 50)
 
 
 def test_what_is_given_stays(digits):
     """Nothing is decided about it."""
     given = {"backbone": "resnet10t", "low_resolution": False, "image_size": 8, "workers": 3, "epochs": 2}
+    given["batch_size"] = 512
     run, deciders = settle(digits, **given)
     assert {name: getattr(run, name) for name in given} == given
     assert deciders == {}

@@ -40,7 +40,7 @@ def folder(spec: str, options: DataOptions) -> Source:
     Raises:
         DataError: if it holds no readable image, or its parts do not fit together.
     """
-    path, image_size = Path(spec).expanduser(), options.image_size or 224
+    path, image_size = Path(spec).expanduser(), options.file_size
     images, found = _files(path, options)
     if found is not None:
         return recordings(path, found, options)

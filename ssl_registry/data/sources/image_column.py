@@ -127,7 +127,7 @@ def source_of_images(
         without = 0 if codes is None else int((codes[test] == UNLABELED).sum())
         told.add_part("test", len(test), files=sum(file.part == TEST for file in files), unlabeled=without)
     before = sum(len(file.table) for file in files if file.part != TEST)
-    size = options.image_size or 224
+    size = options.file_size
     rows = [int(row) for row in train]
     pixels, (mean, std) = probe(lambda row: _cell(column, rows[row]), len(rows), f"{name}, column {image}")
 

@@ -43,7 +43,7 @@ def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> So
     Raises:
         DataError: if its samples are no images.
     """
-    image_size = options.image_size or 224
+    image_size = options.file_size
     targets, names = targets_of(train), class_names(train)
     classes: tuple[str, ...] | None = None
     if targets is not None and targets.min() >= 0:

@@ -6,6 +6,7 @@
 - `guard`: `CollapseGuard`, warns of a collapse; `diagnosis` tells what its snapshots mean and the likely causes
 - `divergence`: `DivergenceGuard`, tells of NaN and infinity, and keeps them out of checkpoints; `finite` finds them,
   `divergence_causes` tells the likely causes
+- `pace`: `Pace`, what a run will cost, and lines on the way where output is no terminal
 - `progress`: `Progress`, the bar: epochs from 1, steps, rate and loss
 - `recompute`: a batch's loss a second time and its trivial value, without a trace
 - `probe`: `OnlineProbe`, k-NN and a linear probe within a budget of time
@@ -20,6 +21,7 @@ from ssl_registry.training.callbacks.broken import NameBroken
 from ssl_registry.training.callbacks.divergence import DivergenceGuard, weights_are_finite
 from ssl_registry.training.callbacks.guard import CollapseGuard, GuardMode
 from ssl_registry.training.callbacks.interrupt import SaveOnInterrupt
+from ssl_registry.training.callbacks.pace import Pace
 from ssl_registry.training.callbacks.probe import OnlineProbe
 from ssl_registry.training.callbacks.progress import Progress
 from ssl_registry.training.callbacks.sitting import Sitting
@@ -32,6 +34,7 @@ __all__ = [
     "GuardMode",
     "NameBroken",
     "OnlineProbe",
+    "Pace",
     "Progress",
     "SaveOnInterrupt",
     "Sitting",

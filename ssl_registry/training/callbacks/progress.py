@@ -1,4 +1,4 @@
-"""A progress bar that counts epochs as people do, and says nothing of a limit that a run does not have."""
+"""A progress bar that counts epochs as people do, and tells how long the whole run still takes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
+from ssl_registry.training.callbacks.pace import Pace
+from ssl_registry.training.estimate import duration
+
 __all__ = ["Progress"]
 
 
@@ -14,7 +17,7 @@ class Progress(RichProgressBar):
     """Lightning's bar with ``Epoch 3/10``, counted from 1.
 
     Lightning counts from 0, and tells of a run that steps or time limit as ``Epoch 14/-2``. The number of a version is
-    left out: a run has one folder.
+    left out: a run has one folder. Beside the bar of the epoch stands the time left of the run.
     """
 
     def _get_train_description(self, current_epoch: int) -> str:
@@ -27,4 +30,7 @@ class Progress(RichProgressBar):
         """Return what stands beside the bar."""
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
+        pace = next((one for one in trainer.callbacks if isinstance(one, Pace)), None)  # type: ignore[attr-defined]
+        if pace is not None and pace.left:
+            items["run"] = f"{duration(pace.left)} left"
         return items

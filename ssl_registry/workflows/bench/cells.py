@@ -12,6 +12,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from ssl_registry._system.atomic import write_beside
+from ssl_registry._system.memory import peak_memory
 from ssl_registry._system.plain import first_problem
 from ssl_registry._system.small_files import read_json
 from ssl_registry.errors import ConfigError, FeaturesNotFiniteError
@@ -19,7 +20,6 @@ from ssl_registry.runs.folder import Run
 from ssl_registry.training.callbacks import BestEpoch
 from ssl_registry.workflows.evaluate.evaluate import evaluate
 from ssl_registry.workflows.evaluate.results import EvaluateResult
-from ssl_registry.workflows.profile.steps import peak_memory
 from ssl_registry.workflows.train import train
 
 __all__ = ["Cell", "run_cell"]

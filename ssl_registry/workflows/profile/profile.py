@@ -75,12 +75,13 @@ def profile(
     """
     if steps < 1:
         raise ConfigError(f"steps={steps} must be at least 1")
-    asked, source = read_options(run, owner="profile")
     trainer = dict(trainer or {})
+    asked, source = read_options(run, owner="profile", trainer=trainer)
     decodes = source.train.decodes
     settled, _ = decide(method, asked, source, trainer, registry=registry)
     if settled.cache is not None:
         source = cache_source(source, settled.cache, workers=settled.workers or 0)
+    assert settled.batch_size is not None
     setting = Setting(settled.workers or 0, settled.batch_size, settled.compile, settled.engine)
 
     def build() -> SSLModule:

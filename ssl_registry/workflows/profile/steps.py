@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -15,13 +14,14 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from ssl_registry._system.memory import peak_memory
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.loading.drawn import ViewPlan
 from ssl_registry.model.module import SSLModule
 from ssl_registry.runs.folder import Run
 from ssl_registry.training.trainer import make_trainer
 
-__all__ = ["Setting", "Steps", "peak_memory", "with_data", "without_data"]
+__all__ = ["Setting", "Steps", "with_data", "without_data"]
 
 WARM_UP = 3  # steps in which workers start, kernels are chosen and networks are compiled
 
@@ -50,7 +50,7 @@ class Steps:
     Args:
         rate: samples a second.
         data_wait: share of the time in which the process waited for a batch.
-        peak_memory: see `peak_memory`.
+        peak_memory: see `ssl_registry._system.memory.peak_memory`.
     """
 
     rate: float
@@ -154,15 +154,3 @@ def _fit(model: SSLModule, setting: Setting, steps: int, trainer: Mapping[str, A
         lightning = make_trainer(arguments, Run(Path(folder)))
         lightning.fit(model, **data)
     return Steps(size * steps / (watch.ended - watch.began), watch.wait, peak_memory())
-
-
-def peak_memory() -> int:
-    """Return bytes: of the device where it is CUDA, else of this process since it began; 0 on Windows, without CUDA."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated()
-    try:
-        import resource
-    except ImportError:  # there is none on Windows
-        return 0
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 
 from ssl_registry.runs.folder import Run
+from ssl_registry.training.callbacks.pace import Pace
 from ssl_registry.training.callbacks.progress import Progress
 from ssl_registry.training.trainer import make_trainer
 
@@ -44,10 +47,28 @@ def test_epochs_are_counted_from_one(fit, limits, expected):
         ({"callbacks": [TQDMProgressBar()]}, TQDMProgressBar),
     ],
 )
-def test_a_run_has_one_bar(arguments, expected, tmp_path):
-    """Ours, the user's, or none."""
+def test_a_run_has_one_bar(arguments, expected, tmp_path, monkeypatch):
+    """Ours, the user's, or none, in a terminal."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes it for a terminal
     trainer = make_trainer({"logger": False, "accelerator": "cpu", **arguments}, Run(tmp_path))
     assert type(trainer.progress_bar_callback) is expected
+
+
+def test_lines_stand_where_there_is_no_terminal(tmp_path, fit, caplog):
+    """One an epoch, and none where the user wants no bar."""
+    trainer = make_trainer({"logger": False, "accelerator": "cpu"}, Run(tmp_path))
+    (pace,) = (one for one in trainer.callbacks if isinstance(one, Pace))
+    assert trainer.progress_bar_callback is None
+    assert pace.lines
+    with caplog.at_level(logging.INFO, "ssl_registry"):
+        fit("simclr", pace, steps=40, trainer={"max_epochs": 2})
+    assert [line.partition(",")[0] for line in caplog.messages if line.startswith("epoch")] == [
+        "epoch 1/2",
+        "epoch 2/2",
+    ]
+    assert any(", loss " in line and "batches a second" in line for line in caplog.messages)
+    trainer = make_trainer({"logger": False, "accelerator": "cpu", "enable_progress_bar": False}, Run(tmp_path))
+    assert not any(isinstance(one, Pace) and one.lines for one in trainer.callbacks)
 
 
 def test_lightning_asks_the_method_that_is_overridden():

@@ -50,7 +50,7 @@ def shards(spec: str, options: DataOptions) -> Source:
         DataError: if there is no such shard, or one cannot be read.
         MissingExtraError: if webdataset is not installed.
     """
-    image_size = options.image_size or 224
+    image_size = options.file_size
     split, told = _expand(spec), Decisions()
     test_urls = split.test
     if options.test_data is not None:

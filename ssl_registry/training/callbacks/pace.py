@@ -1,0 +1,103 @@
+"""`Pace`: how long a run takes, told once it can be measured; and lines on the way where output is no terminal."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ssl_registry._system.memory import peak_memory
+from ssl_registry.training.estimate import Estimate, duration
+
+__all__ = ["Pace", "batches_of"]
+
+log = logging.getLogger(__name__)
+
+WARM_UP, MEASURED = 3, 8  # batches in which workers start and kernels are chosen, and those that are measured
+BETWEEN_LINES = 60.0  # seconds
+
+
+def batches_of(trainer: Trainer) -> int | None:
+    """Return the batches of a run in all; None where its end is not known."""
+    limits: list[float] = []
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        limits.append(trainer.num_training_batches * trainer.max_epochs)
+    if trainer.max_steps > 0:
+        limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
+    total = min(limits, default=math.inf)
+    return None if math.isinf(total) else int(total)
+
+
+class Pace(Callback):
+    """Tell the time and memory of a run behind its first batches, and where it stands at each epoch's end.
+
+    Args:
+        estimate: whether to tell them; False where they were told before the run.
+
+    Attributes:
+        lines: whether to log a line an epoch, and one a minute: where there is no bar.
+        rate: batches a second since the run began; None before the second one.
+        left: seconds left of the run; None where its end is not known.
+    """
+
+    def __init__(self, *, estimate: bool = True) -> None:
+        self.estimate, self.lines = estimate, False
+        self.rate: float | None = None
+        self.left: float | None = None
+        self._began: tuple[float, int] | None = None
+        self._measured: float | None = None
+        self._told = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to count."""
+        self._began, self._done, self._told = None, 0, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count, and tell when it is time."""
+        now, done = time.monotonic(), trainer.fit_loop.total_batch_idx + 1
+        total = batches_of(trainer)
+        self._done += 1
+        if self._began is None:
+            self._began = now, done
+        else:
+            self.rate = (done - self._began[1]) / max(now - self._began[0], 1e-9)
+            self.left = None if total is None else max(0, total - done) / self.rate
+        if self.estimate and self._done in (WARM_UP, WARM_UP + MEASURED):
+            self._estimate(pl_module.device, total)
+        if self.lines and trainer.is_global_zero and now - self._told >= BETWEEN_LINES:
+            self._line(trainer, outputs)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell where the run stands."""
+        if self.lines and trainer.is_global_zero:
+            self._line(trainer, None)
+
+    def _estimate(self, device: torch.device, total: int | None) -> None:
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)  # twice in a run: what was queued is not done
+        now = time.monotonic()
+        if self._measured is None:
+            self._measured = now
+        elif total is not None:
+            log.info(str(Estimate((now - self._measured) / MEASURED, total, peak_memory(), device.type == "cpu")))
+
+    def _line(self, trainer: Trainer, outputs: Any) -> None:
+        self._told = time.monotonic()
+        epochs = trainer.max_epochs
+        words = [f"epoch {trainer.current_epoch + 1}" + ("" if epochs in (None, -1) else f"/{epochs}")]
+        words.append(f"step {trainer.global_step}")
+        loss = outputs["loss"] if isinstance(outputs, dict) and "loss" in outputs else None
+        loss = trainer.callback_metrics.get("train_loss") if loss is None else loss
+        if loss is not None:
+            words.append(f"loss {float(loss):.4g}")
+        if self.rate is not None:
+            words.append(f"{self.rate:.2f} batches a second")
+        if self.left:
+            words.append(f"{duration(self.left)} left")
+        log.info(", ".join(words))
