@@ -23,6 +23,7 @@ NOT_FOR_ALL = {
     "label_column": ("--data.label", "names a column of a table or an array; {what} has none"),
     "drop_columns": ("--data.drop", "names columns of a table; {what} has none"),
     "test_data": ("--data.test", "names a test part of one's own; {what} has its own"),
+    "value_range": ("--data.range", "scales images that lie in files; {what} has none"),
     "window_length": ("--data.window", "cuts signals; {what} has none"),
     "window_stride": ("--data.stride", "cuts signals; {what} has none"),
 }
@@ -96,6 +97,12 @@ class DataOptions(BaseModel):
         "not overlap then).",
         json_schema_extra={"flags": ["--data.stride"]},
     )
+    value_range: tuple[float, float] | None = Field(
+        None,
+        description="Stored values of images of 16 bits and floats that become black and white, LOW,HIGH (default: of "
+        "whole numbers the bits that are used, of floats 0,1).",
+        json_schema_extra={"flags": ["--data.range"]},
+    )
     seed: int = Field(0, ge=0, strict=True, description="Which samples are held out; a run gives its own seed.")
 
     _columns: Any = PrivateAttr(None)  # of a run, see `with_columns`
@@ -128,6 +135,18 @@ class DataOptions(BaseModel):
     @classmethod
     def _separate(cls, names: object) -> object:
         return tuple(name.strip() for name in names.split(",") if name.strip()) if isinstance(names, str) else names
+
+    @field_validator("value_range", mode="before")
+    @classmethod
+    def _two_numbers(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
+
+    @field_validator("value_range")
+    @classmethod
+    def _ascending(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] >= value[1]:
+            raise ValueError(f"{value[0]:g},{value[1]:g} is no range; give the lower value first, such as 0,4095")
+        return value
 
     @classmethod
     def of(cls, base: DataOptions | None = None, /, **changes: Any) -> Self:

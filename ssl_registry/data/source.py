@@ -47,6 +47,7 @@ class Source:
             `ssl_registry.evaluate`, training passes over them.
         columns: how the columns of a table became its features, where they were columns; a run records it.
         decided: what is a part, a label and a feature, and what was left out: one line, logged when it is opened.
+        value_range: of images of 16 bits and floats, the stored values that became 0 and 1; a run records it.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Source:
     task: Task = "classification"
     decided: str = ""
     columns: TableColumns | None = None
+    value_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", as_sample_set(self.train))

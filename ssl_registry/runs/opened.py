@@ -170,6 +170,7 @@ class OpenedRun:
             drop_columns=drop_columns or of_run.drop_columns,
             **_windows(settings if len(self.model.input_shape) == 2 else DataOptions(), window_length, window_stride),
             image_size=image_size if image_size is not None else square,
+            value_range=settings.value_range if len(self.model.input_shape) == 3 else None,
             data_root=data_root if data_root is not None else settings.data_root,
             modality=modality if modality is not None else (settings.modality if own else None),
             holdout=holdout if holdout is not None else settings.holdout,

@@ -106,6 +106,7 @@ def decide(
         "source",
         low_resolution=_is_small(source) and PLAIN_RESNET.match(name) is not None,
         workers=default_workers(source),
+        value_range=source.value_range,
     )
     accelerator, side = has_accelerator(trainer), _side(source)
     is_default_size = source.train.decodes and not accelerator and side == file_size(accelerator=False)

@@ -19,7 +19,7 @@ from ssl_registry.data.images.decode import decode
 from ssl_registry.data.images.encoded_photo import EncodedPhoto
 from ssl_registry.data.images.pixels import Pixels, fit, pixels_of
 from ssl_registry.data.options import DataOptions
-from ssl_registry.errors import DataError, MissingExtraError
+from ssl_registry.errors import ConfigError, DataError, MissingExtraError
 
 RANDOM = np.random.default_rng(0)
 BANDS16 = RANDOM.integers(0, 65535, (6, 8, 8), dtype=np.uint16)
@@ -113,7 +113,8 @@ def test_a_folder_of_bands(tmp_path: Path) -> None:
         (tmp_path / f"{number}.tif").write_bytes(tiff(BANDS16 // 4, photometric="minisblack"))
     source = open_source(str(tmp_path), image_size=8)
     assert source.input_shape == source.train[0].shape == (6, 8, 8)
-    assert source.mean == pytest.approx((BANDS16 // 4 / 65535).mean((1, 2)), abs=0.02)
+    # Their 14 bits reach from 0 to 1.
+    assert source.mean == pytest.approx((BANDS16 // 4 / (2**14 - 1)).mean((1, 2)), abs=0.02)
 
 
 def test_a_folder_of_arrays(tmp_path: Path) -> None:
@@ -184,3 +185,45 @@ def test_a_bomb_in_a_folder_is_a_broken_image(tmp_path: Path) -> None:
     assert len([source.train[index] for index in range(4)]) == 4
     (why,) = source.train.broken.values()
     assert "GB of pixels" in why
+
+
+def scans(folder: Path, most: int, *, count: int = 4) -> str:
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        values = np.linspace(0, most * (number + 1) / count, 64).astype(np.uint16).reshape(8, 8)
+        Image.fromarray(values).save(folder / f"{number}.png")
+    return str(folder)
+
+
+@pytest.mark.parametrize(("most", "bits"), [(4021, 12), (1023, 10), (200, 8), (32_000, 15), (65_535, 16), (40_000, 16)])
+def test_bits_that_are_used(tmp_path: Path, most: int, bits: int) -> None:
+    """12 bits in a file of 16 are no black image: they reach from 0 to 1, and the line says so."""
+    source = open_source(scans(tmp_path / "scans", most), image_size=8)
+    assert float(source.train[3].max()) == pytest.approx(most / (2**bits - 1), abs=1e-4)
+    assert source.value_range == (None if bits == 16 else (0, 2**bits - 1))
+    assert (f"read as {bits} bits" in source.decided) == (bits < 16)
+
+
+def test_a_range_of_ones_own(tmp_path: Path) -> None:
+    """It scales floats too; what exceeds it is never cut off."""
+    folder = scans(tmp_path / "scans", 4021)
+    assert float(open_source(folder, image_size=8, value_range=(0, 65_535)).train[3].max()) < 0.07
+    with pytest.raises(DataError, match=r"and the set is read from 0 to 1000; .*--data.range"):
+        open_source(folder, image_size=8, value_range=(0, 1000))
+    (tmp_path / "x").mkdir()
+    np.save(tmp_path / "x" / "a.npy", np.linspace(-1000, 400, 64, dtype=np.float32).reshape(8, 8))
+    with pytest.raises(DataError, match=r"their range: --data\.range LOW,HIGH"):
+        open_source(str(tmp_path / "x"), image_size=8, modality="image")
+    source = open_source(str(tmp_path / "x"), image_size=8, modality="image", value_range=(-1000, 1000))
+    assert [float(source.train[0].min()), float(source.train[0].max())] == pytest.approx([0, 0.7])
+
+
+def test_a_range_that_means_nothing(tmp_path: Path) -> None:
+    """Of photographs, and one that ends before it begins."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match="have 8 bits, leave it out"):
+        open_source(str(tmp_path), value_range=(0, 100))
+    with pytest.raises(ConfigError, match="lower value first"):
+        open_source(str(tmp_path), value_range=(100, 0))
+    with pytest.raises(ConfigError, match=r"--data\.range"):
+        open_source("digits", value_range=(0, 100))

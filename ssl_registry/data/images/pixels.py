@@ -33,10 +33,13 @@ class Pixels:
     Args:
         channels: 1 for grey, 3 for RGB, or the number of bands.
         depth: 8 for uint8; 16 for float32 in [0, 1], which loses nothing of 16-bit and float images.
+        value_range: of 16-bit and float images, the stored values that become 0 and 1; None for 0 and 65,535, of floats
+            0 and 1.
     """
 
     channels: int
     depth: Literal[8, 16] = 8
+    value_range: tuple[float, float] | None = None
 
     @property
     def usual(self) -> bool:
@@ -141,7 +144,8 @@ def fit(array: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
     """Bring an image of any type to what its set has in common.
 
     uint8 counts to 255, and so do wider integers than uint16 in a set of 8-bit images; other integers count to 65,535
-    and floats reach from 0 to 1. All are scaled, never cut off.
+    and floats reach from 0 to 1; or all but uint8 and booleans as ``pixels.value_range`` has it. They are scaled, never
+    cut off.
 
     Args:
         array: [height, width, channels].
@@ -156,6 +160,8 @@ def fit(array: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
     array = _fit_channels(array, pixels.channels)
     if array.dtype == np.uint8 and pixels.depth == 8:
         return array
+    if pixels.value_range is not None and array.dtype.kind in "uif" and array.dtype != np.uint8:
+        return _in_range(array, *pixels.value_range)
     if array.dtype == np.bool_:
         scale = 1.0
     elif array.dtype.kind in "ui":
@@ -169,9 +175,20 @@ def fit(array: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
     low, high = float(share.min()), float(share.max())
     if not 0 <= low <= high <= 1:
         raise DataError(
-            f"{array.dtype} values from {low * scale:g} to {high * scale:g}; expected 0 to 65,535, or floats in [0, 1]"
+            f"{array.dtype} values from {low * scale:g} to {high * scale:g}; expected 0 to 65,535, or floats in "
+            "[0, 1], else their range: --data.range LOW,HIGH"
         )
     return share if pixels.depth == 16 else (share * 255).round().astype(np.uint8)
+
+
+def _in_range(array: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    found = float(array.min()), float(array.max())
+    if not low <= found[0] <= found[1] <= high:
+        raise DataError(
+            f"{array.dtype} values from {found[0]:g} to {found[1]:g}, and the set is read from {low:g} to {high:g}; "
+            "give a range that holds all of them: --data.range LOW,HIGH"
+        )
+    return (array.astype(np.float32) - np.float32(low)) / np.float32(high - low)
 
 
 def _fit_channels(array: NDArray[Any], channels: int) -> NDArray[Any]:

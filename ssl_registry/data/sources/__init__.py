@@ -69,7 +69,7 @@ SOURCES = SourceTable(
             matches=_is_shards,
             written=("'shards/*.tar'", "'https://host/{000..099}.tar'", "'pipe:COMMAND'"),
             extra="webdataset",
-            takes=("test_data",),
+            takes=("test_data", "value_range"),
         ),
         SourceKind(
             "arrays",

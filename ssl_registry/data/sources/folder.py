@@ -44,7 +44,7 @@ def folder(spec: str, options: DataOptions) -> Source:
     images, found = _files(path, options)
     if found is not None:
         return recordings(path, found, options)
-    options.check_taken(spec, ("test_data",))
+    options.check_taken(spec, ("test_data", "value_range"))
     layout = _looked_through(path, images)
     train, test, notes = layout.train, layout.test, layout.notes
     if options.test_data is not None:
@@ -56,9 +56,11 @@ def folder(spec: str, options: DataOptions) -> Source:
     for part in (train, test):
         if part is not None and not part.files:
             raise DataError(_empty(part.where, layout))
-    pixels, (mean, std) = probe(lambda index: Path(train.files[index]).read_bytes(), len(train.files), str(path))
     classes = tuple(train.classes) if train.labels is not None else None
     told = Decisions(left_out=layout.left_out, label="folders" if classes else None, classes=classes)
+    pixels, (mean, std) = probe(
+        lambda index: Path(train.files[index]).read_bytes(), len(train.files), str(path), options, told
+    )
     kept, held = train, test
     if test is not None:
         held = fit_test(train, test, told, notes)
@@ -92,6 +94,7 @@ def folder(spec: str, options: DataOptions) -> Source:
         std=std,
         notes=tuple(notes),
         decided=told.line(),
+        value_range=pixels.value_range,
     )
 
 

@@ -129,7 +129,9 @@ def source_of_images(
     before = sum(len(file.table) for file in files if file.part != TEST)
     size = options.file_size
     rows = [int(row) for row in train]
-    pixels, (mean, std) = probe(lambda row: _cell(column, rows[row]), len(rows), f"{name}, column {image}")
+    pixels, (mean, std) = probe(
+        lambda row: _cell(column, rows[row]), len(rows), f"{name}, column {image}", options, told
+    )
 
     def part(chosen: NDArray[np.int64], which: str) -> ImageColumn:
         labels = None if codes is None else codes[chosen]
@@ -148,6 +150,7 @@ def source_of_images(
         mean=mean,
         std=std,
         decided=told.line(),
+        value_range=pixels.value_range,
     )
 
 

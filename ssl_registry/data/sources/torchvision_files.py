@@ -61,7 +61,7 @@ def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> So
     sets: list[SampleSet]
     if all(part.files for part in parts):
         files = parts[0].files
-        pixels, (mean, std) = probe(lambda index: files[index].read_bytes(), len(files), name)
+        pixels, (mean, std) = probe(lambda index: files[index].read_bytes(), len(files), name, options, told)
         channels = pixels.channels
         sets = [
             ImageFiles(part.files, part.labels if classes else None, size=image_size, pixels=pixels) for part in parts

@@ -76,7 +76,9 @@ def shards(spec: str, options: DataOptions) -> Source:
     if len(held):
         told.add_part("test", len(held), files=len(test))
     reader = ShardReader(found)
-    pixels, (mean, std) = probe(lambda index: reader.read(0, index), min(found[0].count, PROBES), found[0].url)
+    pixels, (mean, std) = probe(
+        lambda index: reader.read(0, index), min(found[0].count, PROBES), found[0].url, options, told
+    )
 
     def part(chosen: NDArray[np.int64]) -> ShardImages:
         labels = None if codes is None else codes[chosen].tolist()
@@ -93,6 +95,7 @@ def shards(spec: str, options: DataOptions) -> Source:
         std=std,
         notes=tuple(notes),
         decided=told.line(),
+        value_range=pixels.value_range,
     )
 
 
