@@ -211,7 +211,8 @@ def test_a_range_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"and the set is read from 0 to 1000; .*--data.range"):
         open_source(folder, image_size=8, value_range=(0, 1000))
     (tmp_path / "x").mkdir()
-    np.save(tmp_path / "x" / "a.npy", np.linspace(-1000, 400, 64, dtype=np.float32).reshape(8, 8))
+    for name in ("a", "b"):
+        np.save(tmp_path / "x" / f"{name}.npy", np.linspace(-1000, 400, 64, dtype=np.float32).reshape(8, 8))
     with pytest.raises(DataError, match=r"their range: --data\.range LOW,HIGH"):
         open_source(str(tmp_path / "x"), image_size=8, modality="image")
     source = open_source(str(tmp_path / "x"), image_size=8, modality="image", value_range=(-1000, 1000))
