@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 HELP = """usage: ssl-registry explain RUN [--json]
-       ssl-registry explain METHOD [OPTIONS OF TRAIN] [--json]
+       ssl-registry explain METHOD [OPTIONS OF TRAIN] [--measure] [--json]
 
 Show every option with its value and where that comes from: default, recipe (with its source), file or flag; and what
 the samples, the device, the method or the weights to start from decide where nothing is said. Of a command, also its
-parameters, batches, and on a CPU the time and memory of the whole run, from two steps of it.
+parameters and batches, and with --measure the time and memory of the whole run on a CPU, from two steps of it.
 
   ssl-registry explain runs/byol-resnet18
   ssl-registry explain byol --recipe cifar10 --batch-size 512"""
@@ -33,8 +33,10 @@ def run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(HELP)
         return 0
-    words = [word for word in argv if word != "--json"]
-    rows = _of_run(Path(words[0]), words[1:]) if Path(words[0]).is_dir() else _of_command(words[0], words[1:])
+    words = [word for word in argv if word not in ("--json", "--measure")]
+    measure = "--measure" in argv
+    is_run = Path(words[0]).is_dir()
+    rows = _of_run(Path(words[0]), words[1:]) if is_run else _of_command(words[0], words[1:], measure=measure)
     if "--json" in argv:
         print(json.dumps({option: {"value": value, "from": place} for option, value, place in rows}, indent=2))
     else:
@@ -56,7 +58,7 @@ def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
     return [*rows, *_forbidden(rows, origins)]
 
 
-def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
+def _of_command(method: str, rest: list[str], *, measure: bool) -> list[tuple[str, Any, str]]:
     from ssl_registry._registry import registry
     from ssl_registry._system.yaml_files import flatten
     from ssl_registry.cli.settings import resolve
@@ -71,31 +73,38 @@ def _of_command(method: str, rest: list[str]) -> list[tuple[str, Any, str]]:
     values = {**run.model_dump(mode="json"), "trainer": settings.trainer, **settings.options}
     rows = [(option, value, origins.get(option, "default")) for option, value in flatten(values)]
     model = build_model(method, source, run, options=settings.options, registry=registry)
-    return [*rows, *_forbidden(rows, origins), *_cost(source, model, run, settings.trainer)]
+    return [*rows, *_forbidden(rows, origins), *_cost(source, model, run, settings.trainer, measure=measure)]
 
 
-def _cost(source: Source, model: SSLModule, run: RunOptions, trainer: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
-    """Return what such a run is and costs: parameters, steps, and on a CPU its time and memory."""
+def _cost(
+    source: Source, model: SSLModule, run: RunOptions, trainer: Mapping[str, Any], *, measure: bool
+) -> list[tuple[str, Any, str]]:
+    """Return what such a run is and costs: parameters, batches, and on a CPU its time and memory."""
     from ssl_registry._system.memory import peak_memory
     from ssl_registry.training.defaults import has_accelerator
     from ssl_registry.training.estimate import duration, run_length, seconds_a_batch
     from ssl_registry.training.trainer import count_processes
 
     rows: list[tuple[str, Any, str]] = [
-        (f"({name})", sum(parameter.numel() for parameter in part.parameters()), "parameters")
+        (f"({name})", f"{sum(parameter.numel() for parameter in part.parameters()) / 1e6:.2f} M", "parameters")
         for name, part in (("backbone", model.backbone), ("heads", model.heads))
     ]
     processes = count_processes(trainer)
     count = run_length(len(source.train), run, trainer, processes=processes)
     if count is not None:
         rows.append(("(batches)", count, "of the whole run"))
-    if has_accelerator(trainer) or processes > 1 or run.compile or count is None:
+    if not measure:
         return rows
+    if has_accelerator(trainer) or processes > 1 or run.compile or count is None:
+        raise ConfigError(
+            "--measure makes two steps on one CPU; on an accelerator, with several processes, --compile or no end but "
+            "a time, ssl-registry profile measures, and train tells behind its first steps"
+        )
     seconds = seconds_a_batch(model, source, run, trainer)
     if seconds is None:
-        return rows
-    memory = [("(memory)", f"{peak_memory() / 1e9:.1f} GB", "measured: two steps")] if peak_memory() else []
-    return [*rows, ("(time)", f"about {duration(seconds * count)}", "measured: two steps"), *memory]
+        return [*rows, ("(time)", "not known", "the steps fail; train says why")]
+    memory = [("(memory)", f"{peak_memory() / 1e9:.1f} GB", "two steps")] if peak_memory() else []
+    return [*rows, ("(time)", f"about {duration(seconds * count)}", "two steps"), *memory]
 
 
 def _forbidden(rows: list[tuple[str, Any, str]], origins: Mapping[str, str]) -> list[tuple[str, Any, str]]:

@@ -142,3 +142,19 @@ def test_the_backbone_that_the_method_needs(needy, capsys):
     assert rows["backbone"] == ("resnet10t", "method")
     assert rows["backbone_kwargs.drop_rate"][0] == 0.1
     assert explain(capsys, "needy", "--backbone", "resnet18")["backbone"] == ("resnet18", "flag")
+
+
+def test_what_a_command_costs(capsys, monkeypatch):
+    """Parameters and batches at once; time and memory where they are asked for, on one CPU."""
+    argv = ["explain", "simclr", "--backbone", "resnet10t", "--image-size", "8", "--batch-size", "64", "--epochs", "3"]
+    assert main([*argv, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows["(batches)"]["value"] == 60
+    assert rows["(backbone)"]["value"].endswith(" M")
+    assert "(time)" not in rows
+    assert main([*argv, "--measure", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows["(time)"]["value"].startswith("about ")
+    assert rows["(memory)"]["value"].endswith(" GB")
+    assert main([*argv, "--measure", "--compile"]) == 2
+    assert "ssl-registry profile" in capsys.readouterr().err

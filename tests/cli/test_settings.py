@@ -132,12 +132,11 @@ def test_help_shows_dashes(capsys):
     """One spelling, with what the option takes, its default, and one description."""
     assert main(["train", "byol", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "--batch-size BATCH_SIZE Samples of a step and process. [int >= 1, default: 256]" in out
+    assert "--seed SEED Seed of weights, order, views and everything else random. [int >= 0, default: 0]" in out
     assert "--start-from START_FROM, --from START_FROM" in out
     assert "--batch_size" not in out
-    assert (
-        "--epochs EPOCHS Passes over the data (default: 100, unless the trainer has a limit). [int >= 1 | None]" in out
-    )
+    epochs = "Passes over the data (default: 100, fewer for images on a CPU, unless the trainer has a limit)."
+    assert f"--epochs EPOCHS {epochs} [int >= 1 | None]" in out
 
 
 def test_what_the_data_mean_is_said_behind_data():
