@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.image_files import ImageFiles
 from ssl_registry.data.images.inspect_images import probe
 from ssl_registry.data.images.listing import find_images
 from ssl_registry.data.images.pixels import Pixels
+from ssl_registry.data.options import DataOptions
 from ssl_registry.data.parts import HELD_OUT, PartName, folder_part
 from ssl_registry.errors import DataError
 
@@ -179,10 +181,10 @@ def _split(
 
 def _pixels(root: Path, images: list[str], channels: int) -> Pixels:
     """Return how images are read for a network that takes so many channels."""
-    found, _ = probe(lambda index: Path(images[index]).read_bytes(), len(images), str(root))
+    found, _ = probe(lambda index: Path(images[index]).read_bytes(), len(images), str(root), DataOptions(), Decisions())
     if found.channels != channels and (found.channels, channels) != (1, 3):
         raise DataError(f"{root} has images of {found.channels} channels, and the network takes {channels}")
-    return Pixels(channels, found.depth)
+    return replace(found, channels=channels)
 
 
 def _paired(root: Path, part: _Part) -> tuple[list[str], list[str]]:
