@@ -3,6 +3,8 @@
 - `heads`: `MLP`, a projection or prediction head
 - `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for; `signal_networks`:
   `DilatedEncoder` and `ResNet1d`; `token_transformers`: `SignalTransformer` and `TableTransformer`
+- `heads`: `MLP`, a projection or prediction head; `bottleneck_mlp`, the one in front of prototypes
+- `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for
 - `momentum`: `MomentumTeacher` and `update_momentum`, a moving average of a network; `deactivate_requires_grad`
 - `schedules`: `cosine_schedule`, `linear_schedule`, values by optimizer step
 - `freezing`: `freeze` and its token `Frozen`, `FrozenModuleList`, `evaluating`
@@ -25,6 +27,11 @@
 - `masks`: `random_mask`, `block_mask`, `multi_block_masks`
 - `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `denormalize_patches`, `select_patches`,
   `replace_patches`
+- `varied_masks`: `varied_block_masks`, views that are masked at ratios of their own, or not; `masked_counts`, those ratios
+- `token_crops`: `forward_token_crops`, tokens of views of several sizes; `class_token`
+- `masked_entropy`: `masked_entropy`, a masked patch's assignment predicted
+- `gram`: `gram_loss`, patches keep their similarities to each other; `resize_patches`
+- `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
 - `decoder`: `TokenDecoder`, `sine_cosine_positions`
 
 Nothing here knows a method, Lightning or the registry.
@@ -43,9 +50,11 @@ from ssl_registry.nn.encoders import SignalEncoder, TableEncoder
 from ssl_registry.nn.freezing import Frozen, FrozenModuleList, evaluating, freeze
 from ssl_registry.nn.functions import FunctionModule, as_module
 from ssl_registry.nn.gather import all_mean, all_sum, gather, rank, world_size
-from ssl_registry.nn.heads import MLP
+from ssl_registry.nn.gram import gram_loss, resize_patches
+from ssl_registry.nn.heads import MLP, bottleneck_mlp
 from ssl_registry.nn.koleo import koleo_loss
 from ssl_registry.nn.marginals import Marginals
+from ssl_registry.nn.masked_entropy import masked_entropy
 from ssl_registry.nn.masks import BlockMasks, PatchMask, block_mask, multi_block_masks, random_mask
 from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
 from ssl_registry.nn.patches import (
@@ -65,7 +74,9 @@ from ssl_registry.nn.signal_networks import DilatedEncoder, ResNet1d
 from ssl_registry.nn.similarity import NegativeCosineSimilarity
 from ssl_registry.nn.sinkhorn import sinkhorn
 from ssl_registry.nn.token_transformers import SignalTransformer, TableTransformer
+from ssl_registry.nn.token_crops import TokenCrops, class_token, forward_token_crops
 from ssl_registry.nn.tokens import MaskToken, Tokens, embedding_dim, tokens
+from ssl_registry.nn.varied_masks import VariedMask, masked_counts, varied_block_masks
 
 __all__ = [
     "MLP",
@@ -89,12 +100,16 @@ __all__ = [
     "StepCollector",
     "TableEncoder",
     "TableTransformer",
+    "TokenCrops",
     "TokenDecoder",
     "Tokens",
+    "VariedMask",
     "all_mean",
     "all_sum",
     "as_module",
     "block_mask",
+    "bottleneck_mlp",
+    "class_token",
     "cosine_schedule",
     "cross_view_entropy",
     "deactivate_requires_grad",
@@ -102,11 +117,15 @@ __all__ = [
     "embedding_dim",
     "evaluating",
     "forward_crops",
+    "forward_token_crops",
     "freeze",
     "gather",
+    "gram_loss",
     "info_nce",
     "koleo_loss",
     "linear_schedule",
+    "masked_counts",
+    "masked_entropy",
     "multi_block_masks",
     "normalize_patches",
     "not_collecting",
@@ -116,11 +135,13 @@ __all__ = [
     "random_mask",
     "rank",
     "replace_patches",
+    "resize_patches",
     "select_patches",
     "sine_cosine_positions",
     "sinkhorn",
     "tokens",
     "unpatchify",
     "update_momentum",
+    "varied_block_masks",
     "world_size",
 ]

@@ -127,24 +127,58 @@ def block_mask(
     rows, columns = _image_grid(grid)
     if min_patches < 1 or not 0 < aspect <= 1:
         raise ValueError(f"min_patches={min_patches} must be at least 1, and aspect={aspect} in (0, 1]")
-    number, device = rows * columns, _device(generator, device)
-    count = _masked_count(number, ratio)
-    smallest = min(min_patches, count)
-    mean_area = (smallest + count) / 2
-    blocks = 1 + math.ceil(-BLOCKS_TO_SPARE * math.log1p(-count / number) * number / max(mean_area, 1))
-    area, log_aspect, top, left = torch.rand(4, batch_size, blocks, generator=generator, device=device)
-    area = smallest + area * (count - smallest)
+    count, device = _masked_count(rows * columns, ratio), _device(generator, device)
+    score = block_scores(
+        [count] * batch_size, (rows, columns), min_patches=min_patches, aspect=aspect, generator=generator, device=device
+    )
+    return _split(_smallest(score, count), count)
+
+
+def block_scores(
+    counts: Sequence[int],
+    grid: tuple[int, int],
+    *,
+    min_patches: int,
+    aspect: float,
+    generator: torch.Generator | None,
+    device: torch.device | str,
+    largest: int | None = None,
+) -> Tensor:
+    """Draw blocks for each sample, and return the order in which they take its patches.
+
+    Args:
+        counts: of patches that are to be masked, of each sample.
+        grid, min_patches, aspect, generator, device: as in `block_mask`.
+        largest: the largest number that any sample of any batch has, which says how many blocks are drawn; default: of
+            these samples.
+
+    Returns:
+        [batch, N]: the patches with the smallest values are those of the first blocks. All of a sample's differ.
+    """
+    rows, columns = grid
+    number, batch = rows * columns, len(counts)
+    every = {*counts} if largest is None else range(1, largest + 1)
+    blocks = max((_blocks_to_draw(count, min(min_patches, count), number) for count in every), default=1)
+    area, log_aspect, top, left = torch.rand(4, batch, blocks, generator=generator, device=device)
+    most = _per_sample(counts, device)
+    smallest = most.clamp(max=min_patches)
+    area = smallest + area * (most - smallest)
     ratios = ((2 * log_aspect - 1) * math.log(1 / aspect)).exp()
     height, width = (area * ratios).sqrt().round(), (area / ratios).sqrt().round()
     inside = _rectangles(rows, columns, height, width, top, left)  # [B, blocks, rows, columns]
     order = torch.arange(blocks, device=device).view(-1, 1, 1)
     first = torch.where(inside, order, blocks).amin(1).flatten(1)  # the first block over each patch, [B, N]
     # Within a block row by row, from its top or from its bottom; what no block covers, if it must be, at random.
-    drawn = torch.rand(batch_size, 1 + number, generator=generator, device=device)
+    drawn = torch.rand(batch, 1 + number, generator=generator, device=device)
     coin, noise = drawn[:, :1], drawn[:, 1:]
     place = torch.arange(number, device=device) / number
     within = torch.where(coin < 0.5, place, 1 - place - 1 / number)  # [B, N], in [0, 1) as the noise
-    return _split(_smallest(first + torch.where(first < blocks, within, noise), count), count)
+    return first + torch.where(first < blocks, within, noise)
+
+
+def _blocks_to_draw(count: int, smallest: int, number: int) -> int:
+    mean_area = (smallest + count) / 2
+    return 1 + math.ceil(-BLOCKS_TO_SPARE * math.log1p(-count / number) * number / max(mean_area, 1))
 
 
 def multi_block_masks(
@@ -266,6 +300,13 @@ def _masked_count(number: int, ratio: float) -> int:
             "patches"
         )
     return count
+
+
+def _per_sample(counts: Sequence[int], device: torch.device | str) -> Tensor:
+    """Return numbers of the host as [batch, 1] on a device, which is not waited for."""
+    if len(set(counts)) == 1:
+        return torch.full((len(counts), 1), float(counts[0]), device=device)
+    return torch.tensor(counts, dtype=torch.float32).unsqueeze(1).to(device, non_blocking=True)
 
 
 def _image_grid(grid: Sequence[int]) -> tuple[int, int]:

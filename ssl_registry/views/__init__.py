@@ -14,7 +14,17 @@ from __future__ import annotations
 
 from ssl_registry.views.keys import sample_keys
 from ssl_registry.views.policy import ViewPolicy
-from ssl_registry.views.presets import augmented_view
+from ssl_registry.views.presets import augmented_view, multi_crop_views, small_view_size
 from ssl_registry.views.specs import ImageView, SignalView, TableView, View
 
-__all__ = ["ImageView", "SignalView", "TableView", "View", "ViewPolicy", "augmented_view", "sample_keys"]
+__all__ = [
+    "ImageView",
+    "SignalView",
+    "TableView",
+    "View",
+    "ViewPolicy",
+    "augmented_view",
+    "multi_crop_views",
+    "sample_keys",
+    "small_view_size",
+]

@@ -30,6 +30,8 @@ SHIPPED = {
     "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette"},
     "mae": {"imagenet", "cifar10", "small"},
     "data2vec": {"imagenet", "small"},
+    "dinov2": {"imagenet", "imagenet22k", "small"},
+    "ibot": {"imagenet", "imagenet-vitb", "small"},
     "ijepa": {"imagenet", "small"},
     "simmim": {"imagenet", "small"},
 }

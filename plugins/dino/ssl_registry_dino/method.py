@@ -13,6 +13,7 @@ from ssl_registry.nn import (
     Center,
     MomentumTeacher,
     Prototypes,
+    bottleneck_mlp,
     cosine_schedule,
     cross_view_entropy,
     deactivate_requires_grad,
@@ -20,7 +21,7 @@ from ssl_registry.nn import (
     linear_schedule,
     update_momentum,
 )
-from ssl_registry.views import ViewPolicy, augmented_view
+from ssl_registry.views import ViewPolicy, multi_crop_views
 
 if TYPE_CHECKING:  # importing it takes seconds, and help is shown without
     from ssl_registry import SSLModule
@@ -102,31 +103,17 @@ class DINO:
         return {"projection_head": projection, "last_layer": last, "target": target, "center": center}
 
     def _projection_head(self, feature_dim: int) -> nn.Sequential:
-        """Build linear layers with GELU between, drawn as the authors' (truncated normal of 0.02, no bias at first)."""
-        config, layers, width = self.config, list[nn.Module](), feature_dim
-        for _ in range(config.projection_layers - 1):
-            norm = [nn.BatchNorm1d(config.hidden_dim)] if config.batch_norm else []
-            layers += [nn.Linear(width, config.hidden_dim), *norm, nn.GELU()]
-            width = config.hidden_dim
-        layers.append(nn.Linear(width, config.bottleneck_dim))
-        for layer in layers:
-            if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
-        return nn.Sequential(*layers)
+        config = self.config
+        sizes = {"num_layers": config.projection_layers, "batch_norm": config.batch_norm}
+        return bottleneck_mlp(feature_dim, config.hidden_dim, config.bottleneck_dim, **sizes)
 
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two large views, unequal as BYOL's, and small ones of 96 pixels at 224 (section 3, multi-crop)."""
-        views = [
-            augmented_view(image_size, blur=1.0, crop_scale=(0.4, 1.0)),
-            augmented_view(image_size, blur=0.1, crop_scale=(0.4, 1.0), solarize=0.2),
-        ]
-        if self.config.local_views:
-            size = max(1, round(image_size * 96 / 224)) if image_size else None
-            copies = self.config.local_views
-            views.append(augmented_view(image_size, blur=0.5, crop_scale=(0.05, 0.4), size=size, copies=copies))
-        return ViewPolicy(views=tuple(views), image_size=image_size)
+        size = max(1, round(image_size * 96 / 224)) if image_size else None
+        shares = {"large": (0.4, 1.0), "small": (0.05, 0.4)}
+        views = multi_crop_views(image_size, **shares, copies=self.config.local_views, size=size)
+        return ViewPolicy(views=views, image_size=image_size)
 
     @hookimpl
     def frozen_modules(self, ctx: Context) -> set[str]:
