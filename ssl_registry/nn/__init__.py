@@ -29,6 +29,8 @@
   `replace_patches`
 - `varied_masks`: `varied_block_masks`, views that are masked at ratios of their own, or not; `masked_counts`, those ratios
 - `token_crops`: `forward_token_crops`, tokens of views of several sizes; `class_token`
+- `view_masks`: `view_block_masks`, of several views some are masked, at ratios of their own; `masked_counts`
+- `token_crops`: `forward_token_crops`, tokens of views of several sizes; `class_token`, `class_and_patch_outputs`
 - `masked_entropy`: `masked_entropy`, a masked patch's assignment predicted
 - `gram`: `gram_loss`, patches keep their similarities to each other; `resize_patches`
 - `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
@@ -75,8 +77,9 @@ from ssl_registry.nn.similarity import NegativeCosineSimilarity
 from ssl_registry.nn.sinkhorn import sinkhorn
 from ssl_registry.nn.token_transformers import SignalTransformer, TableTransformer
 from ssl_registry.nn.token_crops import TokenCrops, class_token, forward_token_crops
+from ssl_registry.nn.token_crops import TokenCrops, class_and_patch_outputs, class_token, forward_token_crops
 from ssl_registry.nn.tokens import MaskToken, Tokens, embedding_dim, tokens
-from ssl_registry.nn.varied_masks import VariedMask, masked_counts, varied_block_masks
+from ssl_registry.nn.view_masks import ViewMasks, masked_counts, view_block_masks
 
 __all__ = [
     "MLP",
@@ -103,12 +106,13 @@ __all__ = [
     "TokenCrops",
     "TokenDecoder",
     "Tokens",
-    "VariedMask",
+    "ViewMasks",
     "all_mean",
     "all_sum",
     "as_module",
     "block_mask",
     "bottleneck_mlp",
+    "class_and_patch_outputs",
     "class_token",
     "cosine_schedule",
     "cross_view_entropy",
@@ -142,6 +146,6 @@ __all__ = [
     "tokens",
     "unpatchify",
     "update_momentum",
-    "varied_block_masks",
+    "view_block_masks",
     "world_size",
 ]

@@ -50,8 +50,8 @@ def gram_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def resize_patches(patches: Tensor, grid: Sequence[int], size: Sequence[int]) -> Tensor:
     """Resize a map of patch tokens by bicubic interpolation, without antialiasing.
 
-    Source: Siméoni et al., 2025, arXiv:2508.10104 (DINOv3), section 4.3: the tokens of an image at twice the size, brought
-    to the student's grid; the authors' code for the filter.
+    Source: Siméoni et al., 2025, arXiv:2508.10104 (DINOv3), section 4.3: the tokens of an image at twice the size,
+    brought to the student's grid; the authors' code for the filter.
 
     Args:
         patches: [batch, N, dim], row by row.

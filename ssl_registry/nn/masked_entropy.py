@@ -14,7 +14,7 @@ def masked_entropy(targets: Tensor, logits: Tensor, weights: Tensor, *, temperat
 
         loss = -sum_i w_i * sum_k t_ik log softmax(s_i / temperature)_k
 
-    With the weights of `VariedMask` it is the mean over the masked patches of a view, and over all views; one without
+    With the weights of `ViewMasks` it is the mean over the masked patches of a view, and over all views; one without
     masked patches counts as 0.
 
     Sources: Zhou et al., 2021, arXiv:2111.07832 (iBOT), equation 2, with the mean over an image's patches of the

@@ -129,7 +129,12 @@ def block_mask(
         raise ValueError(f"min_patches={min_patches} must be at least 1, and aspect={aspect} in (0, 1]")
     count, device = _masked_count(rows * columns, ratio), _device(generator, device)
     score = block_scores(
-        [count] * batch_size, (rows, columns), min_patches=min_patches, aspect=aspect, generator=generator, device=device
+        [count] * batch_size,
+        (rows, columns),
+        min_patches=min_patches,
+        aspect=aspect,
+        generator=generator,
+        device=device,
     )
     return _split(_smallest(score, count), count)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_registry.nn.tokens import Tokens, tokens
 
-__all__ = ["TokenCrops", "class_token", "forward_token_crops"]
+__all__ = ["TokenCrops", "class_and_patch_outputs", "class_token", "forward_token_crops"]
 
 
 class TokenCrops(NamedTuple):
@@ -84,3 +84,27 @@ def class_token(network: nn.Module, found: Tokens) -> Tensor:
     # token first.
     without = not found.prefix.shape[1] or getattr(network, "cls_token", found) is None
     return found.patches.mean(1) if without else found.prefix[:, 0]
+
+
+def class_and_patch_outputs(heads: Sequence[nn.Module], found: TokenCrops, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Pass class tokens and some patch tokens through their heads.
+
+    Args:
+        heads: projection head and last layer, of both, or first those of class tokens and then those of patches.
+        found: the tokens.
+        index: places of patches in [large views * batch * N], [M], such as those of `ViewMasks`.
+
+    Returns:
+        Outputs of class tokens, [views, batch, K], and of patches, [M, K].
+
+    Example:
+        >>> crops = TokenCrops(torch.zeros(2, 3, 4), torch.zeros(6, 5, 4))
+        >>> outputs = class_and_patch_outputs([nn.Linear(4, 8), nn.Linear(8, 7)], crops, torch.tensor([0, 29]))
+        >>> [tuple(part.shape) for part in outputs]
+        [(2, 3, 7), (2, 7)]
+    """
+    projection, last = heads[:2]
+    classes = last(projection(found.classes.flatten(0, 1)))
+    projection, last = heads[-2:]
+    patches = last(projection(found.patches.flatten(0, 1)[index]))
+    return classes.unflatten(0, found.classes.shape[:2]), patches

@@ -63,8 +63,9 @@ def multi_crop_views(
 ) -> tuple[ImageView, ...]:
     """Return DINO's views: two large crops, unequal as BYOL's, and small ones.
 
-    Source: Caron et al., 2021, arXiv:2104.14294 (DINO), section 3, multi-crop, and the authors' code, which iBOT (Zhou et
-    al., 2021, arXiv:2111.07832) and DINOv2 (Oquab et al., 2023, arXiv:2304.07193) take with other shares of the area.
+    Source: Caron et al., 2021, arXiv:2104.14294 (DINO), section 3, multi-crop, and the authors' code; iBOT
+    (Zhou et al., 2021, arXiv:2111.07832) and DINOv2 (Oquab et al., 2023, arXiv:2304.07193) take other shares of the
+    area.
 
     Args:
         image_size: side of the images in pixels, as `build_views` gets it.
@@ -74,7 +75,8 @@ def multi_crop_views(
         large_size: of the large ones; default: that of the images.
 
     Example:
-        >>> [(view.copies, view.size) for view in multi_crop_views(224, large=(0.4, 1), small=(0.05, 0.4), copies=8, size=96)]
+        >>> views = multi_crop_views(224, large=(0.4, 1.0), small=(0.05, 0.4), copies=8, size=96)
+        >>> [(view.copies, view.size) for view in views]
         [(1, None), (1, None), (8, 96)]
     """
     views = [

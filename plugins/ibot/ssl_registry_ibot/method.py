@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +16,18 @@ from ssl_registry.nn import (
     MaskToken,
     MomentumTeacher,
     Prototypes,
-    VariedMask,
+    ViewMasks,
     bottleneck_mlp,
+    class_and_patch_outputs,
     cosine_schedule,
     cross_view_entropy,
     deactivate_requires_grad,
     embedding_dim,
     forward_token_crops,
     linear_schedule,
-    masked_counts,
     masked_entropy,
     update_momentum,
-    varied_block_masks,
+    view_block_masks,
 )
 from ssl_registry.views import ViewPolicy, multi_crop_views, small_view_size
 
@@ -152,35 +153,32 @@ class IBOT:
         assert grid is not None  # it was asked for
         chosen = self.masks(len(views[0]), grid, ctx)
         student = forward_token_crops(model.backbone, views, mask=chosen.mask, mask_token=heads["mask_token"]())
-        target = heads["target"]
         with torch.no_grad():
-            teacher = forward_token_crops(target[0], views[:LARGE])
-            wanted = target[2](target[1](teacher.classes.flatten(0, 1))).unflatten(0, (LARGE, -1))
-            wanted_patches = target[-1](target[-2](teacher.patches.flatten(0, 1)[chosen.index]))
+            network, *target_heads = heads["target"]
+            teacher = forward_token_crops(network, views[:LARGE])
+            wanted, wanted_patches = class_and_patch_outputs(target_heads, teacher, chosen.index)
             sharp = self.teacher_temperature_at(ctx.epoch)
             targets = F.softmax(heads["center"](wanted) / sharp, dim=2)
             patch_targets = F.softmax(heads["patch_center"](wanted_patches) / sharp, dim=1)
         heads["center"].collect(wanted)
         heads["patch_center"].collect(wanted_patches)
-        outputs = heads["last_layer"](heads["projection_head"](student.classes.flatten(0, 1)))
-        prefix = "" if config.shared_head else "patch_"
-        seen = student.patches.flatten(0, 1)[chosen.index]
-        patch_outputs = heads[f"{prefix}last_layer"](heads[f"{prefix}projection_head"](seen))
-        classes = cross_view_entropy(targets, outputs.unflatten(0, (len(views), -1)), temperature=config.temperature)
+        outputs, patch_outputs = class_and_patch_outputs(self.own_heads(heads), student, chosen.index)
+        classes = cross_view_entropy(targets, outputs, temperature=config.temperature)
         patches = masked_entropy(patch_targets, patch_outputs, chosen.weights, temperature=config.temperature)
         return {"loss": classes + config.patch_weight * patches, "class_loss": classes, "patch_loss": patches}
 
-    def masks(self, batch_size: int, grid: tuple[int, ...], ctx: Context | None = None) -> VariedMask:
+    def masks(self, batch_size: int, grid: tuple[int, ...], ctx: Context | None = None) -> ViewMasks:
         """Draw blocks for the large views of a batch (section 3.1, and BEiT's blocks)."""
-        config, first = self.config, ctx.rank * batch_size if ctx else 0
-        ratio = config.min_mask_ratio, config.max_mask_ratio
-        number = grid[0] * grid[-1]
-        counts = masked_counts(
-            LARGE, batch_size, number, probability=config.mask_probability, ratio=ratio, first=first
+        config, where = self.config, {} if ctx is None else {"first": ctx.rank * batch_size, "generator": ctx.generator}
+        ratio, least = (config.min_mask_ratio, config.max_mask_ratio), max(1, min(grid) // BLOCK_SHARE) ** 2
+        return view_block_masks(
+            LARGE, batch_size, grid, probability=config.mask_probability, ratio=ratio, min_patches=least, **where
         )
-        least, most = max(1, min(grid) // BLOCK_SHARE) ** 2, max(1, round(config.max_mask_ratio * number))
-        generator = ctx.generator if ctx else None
-        return varied_block_masks(counts, grid, min_patches=least, generator=generator, largest=most)
+
+    def own_heads(self, heads: Mapping[str, Any]) -> list[nn.Module]:
+        """Return the student's projection heads and last layers: of class tokens, and then of patches if untied."""
+        prefixes = ("",) if self.config.shared_head else ("", "patch_")
+        return [heads[f"{prefix}{name}"] for prefix in prefixes for name in ("projection_head", "last_layer")]
 
     @hookimpl
     def on_step_end(self, model: SSLModule, ctx: Context) -> None:
@@ -188,9 +186,7 @@ class IBOT:
         config, heads = self.config, model.heads
         momentum = cosine_schedule(ctx.step - 1, ctx.max_steps, config.momentum, config.final_momentum)
         ctx.log("momentum", momentum)
-        names = ["projection_head", "last_layer"]
-        names += [] if config.shared_head else ["patch_projection_head", "patch_last_layer"]
-        update_momentum((model.backbone, *(heads[name] for name in names)), heads["target"], momentum)
+        update_momentum((model.backbone, *self.own_heads(heads)), heads["target"], momentum)
         heads["center"].update()
         heads["patch_center"].update()
 
