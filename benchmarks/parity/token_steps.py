@@ -35,6 +35,7 @@ def compare(
     rest: Iterable[nn.Parameter],
     theirs: Callable[[Tensor, torch.Generator], Tensor],
     after_step: Callable[[int], None] = lambda step: None,
+    views_of: Callable[[Tensor], list[Tensor]] = lambda x: [x],
 ) -> None:
     """Print losses of ten steps of AdamW and the largest differences.
 
@@ -44,6 +45,7 @@ def compare(
         rest: lightly's other parameters.
         theirs: lightly's loss of a batch, with a generator in the state of ours.
         after_step: told the number of each step, from 0, when both have made it.
+        views_of: makes our views of a batch.
 
     Raises:
         SystemExit: if they differ by more than rounding.
@@ -53,7 +55,8 @@ def compare(
         return Context(0, step, STEPS, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
 
     def ours(x: Tensor, generator: torch.Generator) -> Tensor:
-        loss: Tensor = model.hook.compute_loss(model=model, views=[x], ctx=context(0, generator))
+        found = model.hook.compute_loss(model=model, views=views_of(x), ctx=context(0, generator))
+        loss: Tensor = found["loss"] if isinstance(found, dict) else found
         return loss
 
     weights = [list(model.parameters()), [*encoder.parameters(), *rest]]

@@ -4,6 +4,7 @@ With ``factor`` = samples a step here / samples a step there, over all processes
 
 - ``linear``: value * factor; the learning rate (Goyal et al., 2017, arXiv:1706.02677, section 2.1). What a paper
   states as "base * batch size / 256" is the same rule.
+- ``sqrt``: value * sqrt(factor); the learning rate of DINOv2 (Oquab et al., 2023, arXiv:2304.07193, the authors' code).
 - ``power``: value ** factor; a moving average's momentum (Busbridge et al., 2023, "How to Scale Your EMA",
   arXiv:2307.13813), which keeps the average's horizon the same number of samples.
 - ``inverse``: value / factor, rounded, at least 1; a number of steps that stands for a number of samples.
@@ -17,6 +18,7 @@ __all__ = ["RULES", "rescale"]
 
 RULES: dict[str, Callable[[float, float], float]] = {
     "linear": lambda value, factor: value * factor,
+    "sqrt": lambda value, factor: value * factor**0.5,
     "power": lambda value, factor: value**factor,
     "inverse": lambda value, factor: max(1, round(value / factor)) if value else 0,
 }

@@ -31,7 +31,7 @@ SHIPPED = {
     "mae": {"imagenet", "cifar10", "small"},
     "data2vec": {"imagenet", "small"},
     "dinov2": {"imagenet", "imagenet22k", "small"},
-    "ibot": {"imagenet", "imagenet-vitb", "small"},
+    "ibot": {"imagenet", "small"},
     "ijepa": {"imagenet", "small"},
     "simmim": {"imagenet", "small"},
 }
