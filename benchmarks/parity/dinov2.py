@@ -1,8 +1,8 @@
 """DINOv2 beside lightly's parts: ten steps from equal weights, views and masks, in float64.
 
-lightly has no Sinkhorn-Knopp for these losses, so ours takes centers here (``centering="center"``); the heads are untied,
-and ``KoLeoLoss`` sees the class tokens of each large view. Its ``eps`` is made so small that it does not show: it is added
-to each difference there, and to the square of the distance here. No peer has Gram anchoring. Run it as
+lightly has no Sinkhorn-Knopp for these losses, so ours takes centers here (``centering="center"``); the heads are
+untied, and ``KoLeoLoss`` sees the class tokens of each large view. Its ``eps`` is made so small that it does not show:
+it is added to each difference there, and to the square of the distance here. No peer has Gram anchoring. Run it as
 ``python benchmarks/parity/dinov2.py``; it needs lightly (extra ``bench``).
 """
 

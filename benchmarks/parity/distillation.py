@@ -17,9 +17,14 @@ from ssl_registry import Context, SSLModule
 LARGE = 2
 # A teacher's temperature that float32 holds exactly, as lightly makes it a tensor of that type; a momentum that moves.
 OPTIONS: dict[str, Any] = {
-    **{"hidden_dim": 12, "bottleneck_dim": 8, "prototypes": 10, "local_views": 2, "momentum": 0.9},
+    "hidden_dim": 12,
+    "bottleneck_dim": 8,
+    "prototypes": 10,
+    "local_views": 2,
     "local_size": SIDE // 2,
-    **{"teacher_temperature": 0.0625, "warmup_teacher_temperature": 0.0625},
+    "momentum": 0.9,
+    "teacher_temperature": 0.0625,
+    "warmup_teacher_temperature": 0.0625,
 }
 
 

@@ -1,8 +1,9 @@
 """iBOT beside lightly's parts: ten steps from equal weights, views and masks, in float64.
 
-Loss of class tokens and of masked patches, centers, multi-crop and teacher are lightly's: ``DINOLoss``, ``IBOTPatchLoss``,
-``DINOProjectionHead``, ``MaskedVisionTransformerTIMM``. The masks are ours, which lightly draws at other counts, and the
-teacher moves at a step's end. Run it as ``python benchmarks/parity/ibot.py``; it needs lightly (extra ``bench``).
+Loss of class tokens and of masked patches, centers, multi-crop and teacher are lightly's: ``DINOLoss``,
+``IBOTPatchLoss``, ``DINOProjectionHead``, ``MaskedVisionTransformerTIMM``. The masks are ours, which lightly draws at
+other counts, and the teacher moves at a step's end. Run it as ``python benchmarks/parity/ibot.py``; it needs lightly
+(extra ``bench``).
 """
 
 from __future__ import annotations

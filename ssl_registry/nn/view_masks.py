@@ -63,7 +63,7 @@ def view_block_masks(
     Example:
         >>> found = view_block_masks(2, 4, (14, 14))
         >>> found.mask.shape, found.index.shape, found.weights.sum()
-        (torch.Size([8, 196]), torch.Size([276]), tensor(0.5000))
+        (torch.Size([8, 196]), torch.Size([272]), tensor(0.5000))
     """
     if len(grid) != 2 or min(grid) < 1:
         raise ValueError(f"blocks need a grid of (rows, columns), not {tuple(grid)}")

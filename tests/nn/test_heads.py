@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_registry.nn import MLP
+from ssl_registry.nn import MLP, bottleneck_mlp
 
 
 def kinds(head: nn.Sequential) -> list[str]:
@@ -83,3 +83,21 @@ def test_norm_of_the_output_may_learn_nothing(affine):
     """Its own scale and shift are an option; those of hidden layers stay."""
     head = MLP(4, 8, 2, final_batch_norm=True, final_affine=affine)
     assert [layer.affine for layer in head if isinstance(layer, nn.BatchNorm1d)] == [True, affine]
+
+
+@pytest.mark.parametrize(("batch_norm", "between"), [(False, ["GELU"]), (True, ["BatchNorm1d", "GELU"])])
+def test_bottleneck_mlp_is_dinos(batch_norm, between):
+    """Linear layers with GELU between, drawn from a normal distribution of 0.02, biases at 0."""
+    torch.manual_seed(0)
+    head = bottleneck_mlp(64, 256, 32, batch_norm=batch_norm)
+    assert [type(part).__name__ for part in head] == ["Linear", *between, "Linear", *between, "Linear"]
+    assert head[0].weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert head[0].bias.count_nonzero() == 0
+    assert head(torch.zeros(2, 64)).shape == (2, 32)
+
+
+@pytest.mark.parametrize("wrong", [{"out_dim": 0}, {"num_layers": 0}])
+def test_bottleneck_mlp_of_no_width_is_refused(wrong):
+    """In words that name the argument."""
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}=0"):
+        bottleneck_mlp(**{"in_dim": 4, "hidden_dim": 4, "out_dim": 4} | wrong)
