@@ -1,4 +1,4 @@
-"""What dropping patches saves: a vision transformer on a quarter of its patches beside all, and MAE's whole step."""
+"""What dropping patches saves, in a network and in MAE's whole step; and iBOT's step beside lightly's parts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import timm
 import torch
+from distillation import ibot_step
 from harness import Work, arguments, run
 
 from ssl_registry import Context, registry
@@ -82,5 +83,6 @@ if __name__ == "__main__":
         mae_step(
             "vit_base_patch16_224", options.batch, options.device, decoder_dim=512, decoder_depth=8, decoder_heads=16
         ),
+        ibot_step("vit_tiny_patch16_224", options.batch, options.device, SECTION),
     ]
     run(works, options)

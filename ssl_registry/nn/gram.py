@@ -71,5 +71,5 @@ def resize_patches(patches: Tensor, grid: Sequence[int], size: Sequence[int]) ->
     rows, columns = grid
     if patches.shape[1] != rows * columns:
         raise ValueError(f"{patches.shape[1]} patches are no grid of {tuple(grid)}")
-    x = patches.to(torch.promote_types(patches.dtype, torch.float32)).mT.unflatten(2, (rows, columns))
+    x = patches.to(torch.promote_types(patches.dtype, torch.float32)).mT.reshape(len(patches), -1, rows, columns)
     return F.interpolate(x, tuple(size), mode="bicubic", align_corners=False).flatten(2).mT

@@ -86,13 +86,13 @@ def class_token(network: nn.Module, found: Tokens) -> Tensor:
     return found.patches.mean(1) if without else found.prefix[:, 0]
 
 
-def class_and_patch_outputs(heads: Sequence[nn.Module], found: TokenCrops, index: Tensor) -> tuple[Tensor, Tensor]:
+def class_and_patch_outputs(heads: Sequence[nn.Module], found: TokenCrops, places: Tensor) -> tuple[Tensor, Tensor]:
     """Pass class tokens and some patch tokens through their heads.
 
     Args:
         heads: projection head and last layer, of both, or first those of class tokens and then those of patches.
         found: the tokens.
-        index: places of patches in [large views * batch * N], [M], such as those of `ViewMasks`.
+        places: numbers of patches in [large views * batch * N], [M], such as those of `ViewMasks`.
 
     Returns:
         Outputs of class tokens, [views, batch, K], and of patches, [M, K].
@@ -106,5 +106,5 @@ def class_and_patch_outputs(heads: Sequence[nn.Module], found: TokenCrops, index
     projection, last = heads[:2]
     classes = last(projection(found.classes.flatten(0, 1)))
     projection, last = heads[-2:]
-    patches = last(projection(found.patches.flatten(0, 1)[index]))
+    patches = last(projection(found.patches.flatten(0, 1)[places]))
     return classes.unflatten(0, found.classes.shape[:2]), patches

@@ -21,13 +21,13 @@ class ViewMasks(NamedTuple):
 
     Args:
         mask: True where a patch is masked, [views * batch, N] bool, one view after the other.
-        index: the masked patches' places in [views * batch * N], [M] int64, ascending.
+        places: the masked patches' numbers in [views * batch * N], [M] int64, ascending.
         weights: of each masked patch, [M]: 1 / (masked patches of its view * views * batch), so that a weighted sum is
             the mean over a view's masked patches, and over all views.
     """
 
     mask: Tensor
-    index: Tensor
+    places: Tensor
     weights: Tensor
 
 
@@ -62,7 +62,7 @@ def view_block_masks(
 
     Example:
         >>> found = view_block_masks(2, 4, (14, 14))
-        >>> found.mask.shape, found.index.shape, found.weights.sum()
+        >>> found.mask.shape, found.places.shape, found.weights.sum()
         (torch.Size([8, 196]), torch.Size([272]), tensor(0.5000))
     """
     if len(grid) != 2 or min(grid) < 1:
@@ -71,14 +71,21 @@ def view_block_masks(
     counts = masked_counts(views, batch_size, number, probability=probability, ratio=ratio, first=first)
     if device is None:
         device = "cpu" if generator is None else generator.device
-    size = {"min_patches": min_patches, "aspect": aspect, "largest": max(1, round(ratio[1] * number))}
-    score = block_scores(counts, (grid[0], grid[1]), **size, generator=generator, device=device)
+    score = block_scores(
+        counts,
+        (grid[0], grid[1]),
+        min_patches=min_patches,
+        aspect=aspect,
+        generator=generator,
+        device=device,
+        largest=max(1, round(ratio[1] * number)),
+    )
     wanted = torch.tensor(counts, dtype=torch.int64).to(device, non_blocking=True)
     mask = score.argsort(1).argsort(1) < wanted.unsqueeze(1)  # [views * batch, N]
     # The host knows how many are masked; nonzero() would wait for the device.
-    index = (~mask).flatten().to(torch.uint8).argsort(stable=True)[: sum(counts)]
+    places = (~mask).flatten().to(torch.uint8).argsort(stable=True)[: sum(counts)]
     weights = 1 / (wanted.clamp(min=1) * max(len(counts), 1))  # [views * batch]
-    return ViewMasks(mask, index, weights[index // number])
+    return ViewMasks(mask, places, weights[places // number])
 
 
 def masked_counts(

@@ -13,8 +13,8 @@ from ssl_registry.nn import masked_entropy, view_block_masks
 def example(dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     chosen = view_block_masks(2, 5, (4, 6), generator=generator)
-    targets = torch.randn(len(chosen.index), 7, generator=generator, dtype=dtype).softmax(1)
-    logits = torch.randn(len(chosen.index), 7, generator=generator, dtype=dtype)
+    targets = torch.randn(len(chosen.places), 7, generator=generator, dtype=dtype).softmax(1)
+    logits = torch.randn(len(chosen.places), 7, generator=generator, dtype=dtype)
     return chosen, targets, logits
 
 

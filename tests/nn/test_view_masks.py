@@ -45,8 +45,8 @@ def test_mask_index_and_weights_tell_the_same():
     """Weights add up to one for each masked view, over all views."""
     found = masks()
     assert found.mask.sum(1).tolist() == masked_counts(2, 8, N, probability=0.5, ratio=(0.1, 0.5))
-    assert torch.equal(found.index, found.mask.flatten().nonzero().squeeze(1))
-    by_view = torch.zeros(16).index_add(0, found.index // N, found.weights)
+    assert torch.equal(found.places, found.mask.flatten().nonzero().squeeze(1))
+    by_view = torch.zeros(16).index_add(0, found.places // N, found.weights)
     torch.testing.assert_close(by_view, found.mask.any(1).float() / 16)
 
 
@@ -70,7 +70,7 @@ def test_the_generator_decides_where_and_not_how_many():
 def test_nothing_waits_for_the_device():
     """Sizes are known on the host."""
     found = view_block_masks(2, 4, (14, 14), device="cuda")
-    assert found.index.shape == found.weights.shape == (sum(found_counts()),)
+    assert found.places.shape == found.weights.shape == (sum(found_counts()),)
     assert found.mask.device.type == "cuda"
 
 

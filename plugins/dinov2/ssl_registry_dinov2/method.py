@@ -196,7 +196,7 @@ class DINOv2:
         chosen = self.masks(len(views[0]), grid, ctx)
         student = forward_token_crops(model.backbone, views, mask=chosen.mask, mask_token=heads["mask_token"]())
         targets, patch_targets = self.targets(heads, views[:LARGE], chosen, self.teacher_temperature_at(ctx.epoch))
-        outputs, patch_outputs = class_and_patch_outputs(self.own_heads(heads), student, chosen.index)
+        outputs, patch_outputs = class_and_patch_outputs(self.own_heads(heads), student, chosen.places)
         classes = cross_view_entropy(targets, outputs, temperature=config.temperature)
         patches = masked_entropy(patch_targets, patch_outputs, chosen.weights, temperature=config.temperature)
         # Neighbors are sought among the samples of all ranks.
@@ -217,7 +217,7 @@ class DINOv2:
     ) -> tuple[Tensor, Tensor]:
         """Return the teacher's distributions of class tokens [large views, batch, K] and masked patches [M, K]."""
         network, *target_heads = heads["target"]
-        classes, patches = class_and_patch_outputs(target_heads, forward_token_crops(network, views), chosen.index)
+        classes, patches = class_and_patch_outputs(target_heads, forward_token_crops(network, views), chosen.places)
         if self.config.centering == "sinkhorn":
             assigned = sinkhorn(classes.flatten(0, 1), epsilon=temperature)
             return assigned.view_as(classes), sinkhorn(patches, epsilon=temperature)

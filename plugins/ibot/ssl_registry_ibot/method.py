@@ -156,13 +156,13 @@ class IBOT:
         with torch.no_grad():
             network, *target_heads = heads["target"]
             teacher = forward_token_crops(network, views[:LARGE])
-            wanted, wanted_patches = class_and_patch_outputs(target_heads, teacher, chosen.index)
+            wanted, wanted_patches = class_and_patch_outputs(target_heads, teacher, chosen.places)
             sharp = self.teacher_temperature_at(ctx.epoch)
             targets = F.softmax(heads["center"](wanted) / sharp, dim=2)
             patch_targets = F.softmax(heads["patch_center"](wanted_patches) / sharp, dim=1)
         heads["center"].collect(wanted)
         heads["patch_center"].collect(wanted_patches)
-        outputs, patch_outputs = class_and_patch_outputs(self.own_heads(heads), student, chosen.index)
+        outputs, patch_outputs = class_and_patch_outputs(self.own_heads(heads), student, chosen.places)
         classes = cross_view_entropy(targets, outputs, temperature=config.temperature)
         patches = masked_entropy(patch_targets, patch_outputs, chosen.weights, temperature=config.temperature)
         return {"loss": classes + config.patch_weight * patches, "class_loss": classes, "patch_loss": patches}
