@@ -58,8 +58,8 @@ def forward_token_crops(
         >>> found.classes.shape, found.patches.shape
         (torch.Size([3, 3, 192]), torch.Size([6, 16, 192]))
     """
-    hidden = {} if mask is None else {"mask": mask, "mask_token": mask_token}
-    first = tokens(network, torch.cat(list(views[:large])), **hidden)
+    token = None if mask is None else mask_token
+    first = tokens(network, torch.cat(list(views[:large])), mask=mask, mask_token=token)
     classes = [class_token(network, first)]
     for _, group in groupby(views[large:], key=lambda view: view.shape[1:]):
         classes.append(class_token(network, tokens(network, torch.cat(list(group)))))

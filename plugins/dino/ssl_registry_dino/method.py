@@ -104,15 +104,20 @@ class DINO:
 
     def _projection_head(self, feature_dim: int) -> nn.Sequential:
         config = self.config
-        sizes = {"num_layers": config.projection_layers, "batch_norm": config.batch_norm}
-        return bottleneck_mlp(feature_dim, config.hidden_dim, config.bottleneck_dim, **sizes)
+        return bottleneck_mlp(
+            feature_dim,
+            config.hidden_dim,
+            config.bottleneck_dim,
+            num_layers=config.projection_layers,
+            batch_norm=config.batch_norm,
+        )
 
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
         """Two large views, unequal as BYOL's, and small ones of 96 pixels at 224 (section 3, multi-crop)."""
         size = max(1, round(image_size * 96 / 224)) if image_size else None
-        shares = {"large": (0.4, 1.0), "small": (0.05, 0.4)}
-        views = multi_crop_views(image_size, **shares, copies=self.config.local_views, size=size)
+        copies = self.config.local_views
+        views = multi_crop_views(image_size, large=(0.4, 1.0), small=(0.05, 0.4), copies=copies, size=size)
         return ViewPolicy(views=views, image_size=image_size)
 
     @hookimpl

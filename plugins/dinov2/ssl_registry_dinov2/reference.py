@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -36,8 +36,9 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
         share = min(1.0, ctx.epoch / config.warmup_teacher_epochs) if config.warmup_teacher_epochs else 1.0
         sharp = config.warmup_teacher_temperature * (1 - share) + config.teacher_temperature * share
         if config.centering == "sinkhorn":
-            wanted = _sinkhorn(torch.cat(outputs), sharp).chunk(2)
-            wanted_patches = _sinkhorn(torch.cat(patch_outputs), sharp).split([len(part) for part in patch_outputs])
+            wanted = list(_sinkhorn(torch.cat(outputs), sharp).chunk(2))
+            both = _sinkhorn(torch.cat(patch_outputs), sharp)
+            wanted_patches = [both[: len(patch_outputs[0])], both[len(patch_outputs[0]) :]]
         else:
             wanted = [torch.softmax((part - heads["center"].value) / sharp, 1) for part in outputs]
             wanted_patches = [torch.softmax((part - heads["patch_center"].value) / sharp, 1) for part in patch_outputs]
@@ -66,12 +67,13 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
             for image, anchor in zip(found.patches, wanted_view, strict=True)
         ]
         total = total + config.gram_weight * torch.stack(terms).mean()
-    return total
+    return cast(Tensor, total)
 
 
 def _outputs(x: Tensor, projection: Any, last: Any) -> Tensor:
     """A bottleneck of length 1, and a last layer whose rows have length 1."""
-    return _unit(projection(x)) @ _unit(last.weight).T
+    found: Tensor = _unit(projection(x)) @ _unit(last.weight).T
+    return found
 
 
 def _sinkhorn(outputs: Tensor, epsilon: float) -> Tensor:

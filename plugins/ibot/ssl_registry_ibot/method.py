@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -116,16 +115,14 @@ class IBOT:
             self.masks(1, token_grid)
         except ValueError as error:
             raise ConfigError(f"min_mask_ratio and max_mask_ratio do not suit this backbone: {error}") from error
-        sizes = {"hidden_dim": config.hidden_dim, "out_dim": config.bottleneck_dim}
+        hidden, bottleneck, layers = config.hidden_dim, config.bottleneck_dim, config.projection_layers
         heads: dict[str, nn.Module] = {}
         for prefix in ("",) if config.shared_head else ("", "patch_"):
             projection, last = f"{prefix}projection_head", f"{prefix}last_layer"
             heads[projection] = overrides.take(
-                projection, lambda: bottleneck_mlp(token_dim, num_layers=config.projection_layers, **sizes)
+                projection, lambda: bottleneck_mlp(token_dim, hidden, bottleneck, num_layers=layers)
             )
-            heads[last] = overrides.take(
-                last, lambda: Prototypes(config.bottleneck_dim, config.prototypes, weight_norm=True)
-            )
+            heads[last] = overrides.take(last, lambda: Prototypes(bottleneck, config.prototypes, weight_norm=True))
         target = overrides.take("target", lambda: MomentumTeacher(backbone, *heads.values()))
         deactivate_requires_grad(target)  # the user's own, too
         mask_token = overrides.take("mask_token", lambda: MaskToken(embedding_dim(backbone, token_dim)))
@@ -137,8 +134,9 @@ class IBOT:
         """DINO's views, with the paper's shares of the area."""
         config = self.config
         size = config.local_size or small_view_size(image_size)
-        shares = {"large": (0.25, 1.0), "small": (0.05, 0.25)}
-        views = multi_crop_views(image_size, **shares, copies=config.local_views, size=size)
+        views = multi_crop_views(
+            image_size, large=(0.25, 1.0), small=(0.05, 0.25), copies=config.local_views, size=size
+        )
         return ViewPolicy(views=views, image_size=image_size)
 
     @hookimpl
@@ -169,13 +167,19 @@ class IBOT:
 
     def masks(self, batch_size: int, grid: tuple[int, ...], ctx: Context | None = None) -> ViewMasks:
         """Draw blocks for the large views of a batch (section 3.1, and BEiT's blocks)."""
-        config, where = self.config, {} if ctx is None else {"first": ctx.rank * batch_size, "generator": ctx.generator}
-        ratio, least = (config.min_mask_ratio, config.max_mask_ratio), max(1, min(grid) // BLOCK_SHARE) ** 2
+        config = self.config
         return view_block_masks(
-            LARGE, batch_size, grid, probability=config.mask_probability, ratio=ratio, min_patches=least, **where
+            LARGE,
+            batch_size,
+            grid,
+            probability=config.mask_probability,
+            ratio=(config.min_mask_ratio, config.max_mask_ratio),
+            min_patches=max(1, min(grid) // BLOCK_SHARE) ** 2,
+            first=0 if ctx is None else ctx.rank * batch_size,
+            generator=None if ctx is None else ctx.generator,
         )
 
-    def own_heads(self, heads: Mapping[str, Any]) -> list[nn.Module]:
+    def own_heads(self, heads: Any) -> list[nn.Module]:
         """Return the student's projection heads and last layers: of class tokens, and then of patches if untied."""
         prefixes = ("",) if self.config.shared_head else ("", "patch_")
         return [heads[f"{prefix}{name}"] for prefix in prefixes for name in ("projection_head", "last_layer")]

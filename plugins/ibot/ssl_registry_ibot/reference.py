@@ -48,12 +48,14 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
         entropy = -(wanted_patches[large] * given).sum(2)  # [batch, N]
         for row, mask in zip(entropy, masks[large], strict=True):
             images.append((row * mask).sum() / max(1, int(mask.sum())))
-    return torch.stack(pairs).mean() + config.patch_weight * torch.stack(images).mean()
+    total: Tensor = torch.stack(pairs).mean() + config.patch_weight * torch.stack(images).mean()
+    return total
 
 
 def _outputs(x: Tensor, projection: Any, last: Any) -> Tensor:
     """A bottleneck of length 1, and a last layer whose rows have length 1."""
-    return _unit(projection(x)) @ _unit(last.weight).T
+    found: Tensor = _unit(projection(x)) @ _unit(last.weight).T
+    return found
 
 
 def _unit(x: Tensor) -> Tensor:
