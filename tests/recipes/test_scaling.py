@@ -37,3 +37,8 @@ def test_inverse_keeps_the_samples_and_whole_steps():
 def test_at_the_same_batch_nothing_changes():
     """Not by a rounding error either."""
     assert rescale({"m": 0.996}, {"m": "power"}, 1.0) == {"m": 0.996}
+
+
+def test_sqrt_is_dinov2s_rule():
+    """Four times the samples, twice the rate: 0.004 * sqrt(batch size / 1024)."""
+    assert rescale({"learning_rate": 0.004}, {"learning_rate": "sqrt"}, 4096 / 1024)["learning_rate"] == 0.008

@@ -220,6 +220,8 @@ def test_other_backbones_are_refused():
 
 
 KIT = {"slow": True, "expected_failures": DINOv2.declares.fails}
+# DINOv3 (arXiv:2508.10104), section 4.2.
+GRAM = {"following": "the Gram teacher is the teacher of some step, and no average of the student"}
 
 
 @pytest.mark.parametrize("check", method_checks("dinov2", **KIT))
@@ -229,7 +231,9 @@ def test_conformance(check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", method_checks("dinov2", options={"gram": True}, **KIT))
+@pytest.mark.parametrize(
+    "check", method_checks("dinov2", slow=True, options={"gram": True}, expected_failures=DINOv2.declares.fails | GRAM)
+)
 def test_conformance_with_gram(check):
     """With the third network, and views at twice the size."""
     check()
