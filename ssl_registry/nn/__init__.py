@@ -1,10 +1,8 @@
 """Blocks for authors of methods: the parts that every method needs and many get wrong.
 
-- `heads`: `MLP`, a projection or prediction head
+- `heads`: `MLP`, a projection or prediction head; `bottleneck_mlp`, the one in front of prototypes
 - `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for; `signal_networks`:
   `DilatedEncoder` and `ResNet1d`; `token_transformers`: `SignalTransformer` and `TableTransformer`
-- `heads`: `MLP`, a projection or prediction head; `bottleneck_mlp`, the one in front of prototypes
-- `encoders`: `SignalEncoder` and `TableEncoder`, small backbones for what timm has none for
 - `momentum`: `MomentumTeacher` and `update_momentum`, a moving average of a network; `deactivate_requires_grad`
 - `schedules`: `cosine_schedule`, `linear_schedule`, values by optimizer step
 - `freezing`: `freeze` and its token `Frozen`, `FrozenModuleList`, `evaluating`
@@ -27,13 +25,10 @@
 - `masks`: `random_mask`, `block_mask`, `multi_block_masks`
 - `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `denormalize_patches`, `select_patches`,
   `replace_patches`
-- `varied_masks`: `varied_block_masks`, views that are masked at ratios of their own, or not; `masked_counts`, those ratios
-- `token_crops`: `forward_token_crops`, tokens of views of several sizes; `class_token`
 - `view_masks`: `view_block_masks`, of several views some are masked, at ratios of their own; `masked_counts`
 - `token_crops`: `forward_token_crops`, tokens of views of several sizes; `class_token`, `class_and_patch_outputs`
 - `masked_entropy`: `masked_entropy`, a masked patch's assignment predicted
 - `gram`: `gram_loss`, patches keep their similarities to each other; `resize_patches`
-- `patches`: `patch_sides`, `patchify`, `unpatchify`, `normalize_patches`, `select_patches`
 - `decoder`: `TokenDecoder`, `sine_cosine_positions`
 
 Nothing here knows a method, Lightning or the registry.
@@ -75,9 +70,8 @@ from ssl_registry.nn.schedules import cosine_schedule, linear_schedule
 from ssl_registry.nn.signal_networks import DilatedEncoder, ResNet1d
 from ssl_registry.nn.similarity import NegativeCosineSimilarity
 from ssl_registry.nn.sinkhorn import sinkhorn
-from ssl_registry.nn.token_transformers import SignalTransformer, TableTransformer
-from ssl_registry.nn.token_crops import TokenCrops, class_token, forward_token_crops
 from ssl_registry.nn.token_crops import TokenCrops, class_and_patch_outputs, class_token, forward_token_crops
+from ssl_registry.nn.token_transformers import SignalTransformer, TableTransformer
 from ssl_registry.nn.tokens import MaskToken, Tokens, embedding_dim, tokens
 from ssl_registry.nn.view_masks import ViewMasks, masked_counts, view_block_masks
 
