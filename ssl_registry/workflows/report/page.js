@@ -245,6 +245,34 @@ function patches(element, run) {
   choose(0, Math.floor(rows / 2) * columns + Math.floor(columns / 2));
 }
 
+// The confusion of many classes: a pixel each, the share of the row's samples as opacity; the cell that is pointed at is told.
+function heat(canvas) {
+  const { classes, cells } = data.confusions[canvas.dataset.run];
+  const totals = classes.map(() => 0);
+  for (const [row, , count] of cells) totals[row] += count;
+  const told = canvas.parentElement.querySelector(".told");
+  const found = new Map(cells.map(([row, column, count]) => [row * classes.length + column, count]));
+  const draw = () => {
+    const ink = getComputedStyle(document.documentElement).getPropertyValue("--heat").split(",").map(Number);
+    const picture = new ImageData(classes.length, classes.length);
+    for (const [row, column, count] of cells) {
+      const opacity = Math.round(255 * (0.15 + (0.85 * count) / totals[row]));
+      picture.data.set([...ink, opacity], 4 * (row * classes.length + column));
+    }
+    canvas.getContext("2d").putImageData(picture, 0, 0);
+  };
+  canvas.onpointermove = event => {
+    const area = canvas.getBoundingClientRect();
+    const at = (from, length) => Math.max(0, Math.min(classes.length - 1, Math.floor((from / length) * classes.length)));
+    const [row, column] = [at(event.clientY - area.top, area.height), at(event.clientX - area.left, area.width)];
+    const count = found.get(row * classes.length + column) ?? 0;
+    told.textContent = `${classes[row]} taken for ${classes[column]}: ${count} of ${totals[row]}`;
+  };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  draw();
+}
+
+document.querySelectorAll("canvas.heat").forEach(heat);
 document.querySelectorAll(".rows.patches").forEach(element => patches(element, Number(element.dataset.run)));
 document.querySelectorAll(".chart").forEach((element, index) => chart(element, data.panels[index]));
 document.querySelectorAll(".map").forEach(element => map(element, Number(element.dataset.run)));

@@ -55,7 +55,22 @@ def render(runs: Sequence[RunPage]) -> str:
 
 def _payload(runs: Sequence[RunPage], panels: Sequence[Panel]) -> dict[str, Any]:
     """Return what the page's script draws from."""
-    return {"panels": [_plain(panel) for panel in panels], "maps": _maps(runs), "tokens": _tokens(runs)}
+    panels_drawn = [_plain(panel) for panel in panels]
+    return {"panels": panels_drawn, "maps": _maps(runs), "tokens": _tokens(runs), "confusions": _confusions(runs)}
+
+
+def _confusions(runs: Sequence[RunPage]) -> list[dict[str, Any] | None]:
+    """Return the cells that are not empty: [row, column, samples]."""
+    found = [run.gallery.confusion if run.gallery else None for run in runs]
+    return [
+        None
+        if one is None
+        else {
+            "classes": one.classes,
+            "cells": [[i, j, count] for i, row in enumerate(one.counts) for j, count in enumerate(row) if count],
+        }
+        for one in found
+    ]
 
 
 def _subtitle(runs: Sequence[RunPage]) -> str:

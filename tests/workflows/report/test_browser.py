@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ssl_registry.data import open_source
 from ssl_registry.nn import evaluating, tokens
 from ssl_registry.workflows.report import write_report
 from ssl_registry.workflows.report.facts import read_facts
-from ssl_registry.workflows.report.gallery import build_gallery
+from ssl_registry.workflows.report.gallery import Confusion, build_gallery
 from ssl_registry.workflows.report.page import render
 from ssl_registry.workflows.report.run_page import RunPage
 
@@ -260,3 +261,51 @@ def test_masked_patches_are_gray_in_the_browser(browser, of_patches):
     assert (masked[mask] == 128).all()
     assert np.array_equal(masked[~mask], samples[:, 0].numpy()[~mask])
     assert 0.7 < mask.mean() < 0.8
+
+
+def with_classes(page: RunPage, count: int, rng: np.random.Generator) -> RunPage:
+    """The page of a run as if its samples had so many classes, with long names."""
+    gallery = page.gallery
+    assert gallery is not None
+    names = [f"{'a long name of a class, ' * (number % 3)}{number}" for number in range(count)]
+    counts = rng.integers(0, 3, (count, count)) + 20 * np.eye(count, dtype=np.int64)
+    labels = [label % count for label in gallery.labels]
+    changed = replace(gallery, classes=names, labels=labels, confusion=Confusion(names, counts.tolist()))
+    return replace(page, gallery=changed)
+
+
+@pytest.fixture(scope="module")
+def run_page(run) -> RunPage:
+    """A run with the pictures of an untrained network."""
+    source = open_source("digits", image_size=12)
+    model = registry.create("simclr", backbone="resnet10t", image_size=12, in_chans=1)
+    return RunPage(0, read_facts(run), build_gallery(model, source), "")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("count", [2, 12, 30, 31, 200])
+def test_confusion_of_many_classes(browser, run_page, count, width, tmp_path):
+    """Headings do not run into each other, nothing is wider than its card, and beyond 30 a cell is a pixel."""
+    page = tmp_path / "report.html"
+    page.write_text(render([with_classes(run_page, count, np.random.default_rng(0))]))
+    show(browser, page, width=width)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+    if count <= 30:
+        boxes = browser.execute_script(
+            "return [...document.querySelectorAll('.matrix thead th')].map(th => [th, th.firstElementChild]"
+            ".map(e => e ? e.getBoundingClientRect() : null)).map(([a, b]) => b && [a.left, a.right, b.left, b.right])"
+        )
+        assert all(inner >= left - 1 and end <= right + 1 for left, right, inner, end in filter(None, boxes))
+        assert len(list(filter(None, boxes))) == count
+        return
+    browser.execute_script("document.querySelector('canvas.heat').closest('details').open = true")
+    told = browser.execute_script(
+        "const canvas = document.querySelector('canvas.heat'), area = canvas.getBoundingClientRect();"
+        "const at = number => (number + 0.5) / canvas.width;"
+        "canvas.dispatchEvent(new PointerEvent('pointermove', {clientX: area.left + area.width * at(7),"
+        " clientY: area.top + area.height * at(7)}));"
+        "return canvas.parentElement.querySelector('.told').textContent"
+    )
+    counts = with_classes(run_page, count, np.random.default_rng(0)).gallery.confusion.counts
+    names = with_classes(run_page, count, np.random.default_rng(0)).gallery.classes
+    assert told == f"{names[7]} taken for {names[7]}: {counts[7][7]} of {sum(counts[7])}"
