@@ -16,7 +16,7 @@ from ssl_registry.workflows.report.gallery import Gallery, build_gallery
 from ssl_registry.workflows.report.page import render
 from ssl_registry.workflows.report.run_page import RunPage
 
-__all__ = ["write_report", "write_run_report"]
+__all__ = ["reopened", "write_report", "write_run_report"]
 
 NAME = "report.html"
 
@@ -47,7 +47,7 @@ def write_report(
         path = path / NAME
     pages = []
     for index, facts in enumerate(read):
-        gallery, problem = _reopened(facts, trust, registry)
+        gallery, problem = reopened(facts, trust, registry)
         pages.append(RunPage(index, facts, gallery, problem))
     write_beside(path, render(pages))
     return path
@@ -60,7 +60,7 @@ def write_run_report(folder: Path, model: SSLModule, source: Source) -> Path:
     return folder / NAME
 
 
-def _reopened(facts: RunFacts, trust: bool, registry: Registry) -> tuple[Gallery | None, str]:
+def reopened(facts: RunFacts, trust: bool, registry: Registry) -> tuple[Gallery | None, str]:
     """Return the pictures, or why there can be none: the rest of a report does not depend on them."""
     try:
         opened = open_run(facts.folder, trust=trust, registry=registry)
