@@ -5,11 +5,15 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
+import socket
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from torch import nn
@@ -204,7 +208,9 @@ class BackboneSpec:
         # Only models whose weights depend on the image's size (ViT, Swin, ...) take it as an argument.
         if config is not None and config.fixed_input_size and shape[1:] != tuple(made_for[1:]):
             arguments.setdefault("img_size", shape[1:])
-        return _call(timm.create_model, name, name, pretrained=self.pretrained, **arguments), shape
+        if self.pretrained:
+            return _fetched(name, arguments), shape
+        return _call(timm.create_model, name, name, **arguments), shape
 
 
 def create_backbone(
@@ -256,6 +262,44 @@ def _call(factory: Any, name: str, /, *args: Any, **kwargs: Any) -> nn.Module:
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise BackboneError(f"{name} cannot be built with {kwargs}: {error}") from error
     return module
+
+
+def _fetched(name: str, arguments: dict[str, Any]) -> nn.Module:
+    """Build a network with timm's own weights, from the disk or the Hub.
+
+    Raises:
+        BackboneError: if they are on neither, saying how they come here.
+    """
+    import timm
+
+    try:
+        with _hub_asked_once():
+            return _call(timm.create_model, name, name, pretrained=True, **arguments)
+    # Of the Hub's library; URLError of the addresses that timm has for others is an OSError too.
+    except OSError as error:
+        reason = " ".join(str(error).split()).partition(". ")[0]
+        raise BackboneError(
+            f"the weights of {name} are not on this machine and cannot be fetched ({type(error).__name__}: {reason}); "
+            f"where there is a network: python -c \"import timm; timm.create_model('{name}', pretrained=True)\""
+        ) from error
+
+
+@contextmanager
+def _hub_asked_once() -> Iterator[None]:
+    """Let the Hub's library look on the disk alone where its host has no address; it would ask five times, for long."""
+    from huggingface_hub import constants
+
+    try:
+        if not getproxies():  # which knows the address
+            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        try:
+            yield
+        finally:
+            constants.HF_HUB_OFFLINE = before
+    else:
+        yield
 
 
 def _use_low_resolution_stem(module: nn.Module) -> None:

@@ -284,12 +284,17 @@ class ViewPolicy(BaseModel):
         views = tuple(view.without(had) for view in self.views)
         return self.model_copy(update={"views": views, "left_out": (*self.left_out, *had)})
 
-    def notes(self, input_shape: tuple[int, ...]) -> list[str]:
-        """Return sentences about steps that are left out for samples of this shape and from this source."""
+    def notes(self, input_shape: tuple[int, ...], *, of_channels: bool = True) -> list[str]:
+        """Return sentences about steps that are left out for samples of this shape and from this source.
+
+        Args:
+            input_shape: of a sample.
+            of_channels: also about steps that mean nothing to images of so many channels.
+        """
         # A step that was asked for by name is back.
         off = [step for step in self.left_out if not any(view.does(step) for view in self.views)]
         forbidden = [f"the source of the samples forbids {', '.join(off)}: left out of the views"] if off else []
-        return [*forbidden, *self._notes_of_channels(input_shape)]
+        return [*forbidden, *(self._notes_of_channels(input_shape) if of_channels else ())]
 
     def _notes_of_channels(self, input_shape: tuple[int, ...]) -> list[str]:
         images = [view for view in self.views if isinstance(view, ImageView)]

@@ -248,7 +248,9 @@ def _fit_device(model: SSLModule, run: RunOptions) -> None:
 def _load(source: Source, model: SSLModule, run: RunOptions, device: torch.device) -> SSLDataModule:
     """Return the loaders of the run, and log what is to be known of samples and views."""
     plan = choose_view_plan(source, model.view_policy, asked=run.engine, accelerator=device.type != "cpu")
-    for note in (*source.notes, *model.view_policy.notes(source.input_shape)):
+    # What the method's own views leave out of grey images was told when the model was built.
+    of_views = model.view_policy.notes(source.input_shape, of_channels=bool(run.view_changes))
+    for note in (*source.notes, *of_views):
         log.info(note)
     if plan.engine is not None:
         log.info(str(plan.engine))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections import OrderedDict
 
 import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import constants
 from torch import nn
 
 from ssl_registry.errors import BackboneError
@@ -198,3 +200,22 @@ def test_create_backbone_takes_one_kind_of_weights():
     """Timm's or a file's."""
     with pytest.raises(BackboneError, match="not both"):
         create_backbone("test_resnet", (3, 32, 32), pretrained=True, weights="file.pt")
+
+
+def test_weights_that_cannot_be_fetched(monkeypatch):
+    """Without a network the Hub is not asked again and again, and the message says how the weights come here."""
+    asked = []
+
+    def nowhere(host, port, *args, **kwargs):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    for name in ("https_proxy", "http_proxy", "all_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", "/nonexistent")
+    before = constants.HF_HUB_OFFLINE
+    with pytest.raises(BackboneError, match=r"are not on this machine.*timm\.create_model\('resnet10t'"):
+        create_backbone("resnet10t", (3, 32, 32), pretrained=True)
+    assert len(asked) == 1
+    assert before is constants.HF_HUB_OFFLINE

@@ -11,6 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ssl_registry._system.memory import peak_memory
+from ssl_registry.model.batches import read_batch
+from ssl_registry.model.module import SSLModule
 from ssl_registry.training.estimate import Estimate, duration
 
 __all__ = ["Pace", "batches_of"]
@@ -41,12 +43,14 @@ class Pace(Callback):
     Attributes:
         lines: whether to log a line an epoch, and one a minute: where there is no bar.
         rate: batches a second since the run began; None before the second one.
+        samples: of all processes, a second; None of a module that is no `SSLModule`.
         left: seconds left of the run; None where its end is not known.
     """
 
     def __init__(self, *, estimate: bool = True) -> None:
         self.estimate, self.lines = estimate, False
         self.rate: float | None = None
+        self.samples: float | None = None
         self.left: float | None = None
         self._began: tuple[float, int] | None = None
         self._measured: float | None = None
@@ -68,6 +72,9 @@ class Pace(Callback):
         else:
             self.rate = (done - self._began[1]) / max(now - self._began[0], 1e-9)
             self.left = None if total is None else max(0, total - done) / self.rate
+            if isinstance(pl_module, SSLModule):
+                size = len(read_batch(batch, pl_module.input_shape)[0])
+                self.samples = size * trainer.world_size * self.rate
         if self.estimate and self._done in (WARM_UP, WARM_UP + MEASURED):
             self._estimate(pl_module.device, total)
         if self.lines and trainer.is_global_zero and now - self._told >= BETWEEN_LINES:
@@ -96,8 +103,8 @@ class Pace(Callback):
         loss = trainer.callback_metrics.get("train_loss") if loss is None else loss
         if loss is not None:
             words.append(f"loss {float(loss):.4g}")
-        if self.rate is not None:
-            words.append(f"{self.rate:.2f} batches a second")
+        if self.samples is not None:
+            words.append(f"{self.samples:,.0f} samples a second")
         if self.left:
             words.append(f"{duration(self.left)} left")
         log.info(", ".join(words))

@@ -17,7 +17,7 @@ class Progress(RichProgressBar):
     """Lightning's bar with ``Epoch 3/10``, counted from 1.
 
     Lightning counts from 0, and tells of a run that steps or time limit as ``Epoch 14/-2``. The number of a version is
-    left out: a run has one folder. Beside the bar of the epoch stands the time left of the run.
+    left out: a run has one folder. Beside the bar of the epoch stand samples a second and the time left of the run.
     """
 
     def _get_train_description(self, current_epoch: int) -> str:
@@ -31,6 +31,8 @@ class Progress(RichProgressBar):
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
         pace = next((one for one in trainer.callbacks if isinstance(one, Pace)), None)  # type: ignore[attr-defined]
+        if pace is not None and pace.samples is not None:
+            items["samples/s"] = f"{pace.samples:,.0f}"
         if pace is not None and pace.left:
             items["run"] = f"{duration(pace.left)} left"
         return items
