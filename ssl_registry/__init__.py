@@ -38,6 +38,7 @@ _HOME = {
     "train": "ssl_registry.workflows.train",
     "evaluate": "ssl_registry.workflows.evaluate.evaluate",
     "finetune": "ssl_registry.workflows.finetune",
+    "predict": "ssl_registry.workflows.predict",
     "embed": "ssl_registry.workflows.embed",
     "export": "ssl_registry.workflows.export.writing",
 }
@@ -64,6 +65,7 @@ __all__ = [
     "export",
     "finetune",
     "hookimpl",
+    "predict",
     "registry",
     "train",
 ]
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
     from ssl_registry.workflows.export.format import ExportFormat
     from ssl_registry.workflows.export.writing import export
     from ssl_registry.workflows.finetune import finetune
+    from ssl_registry.workflows.predict import predict
     from ssl_registry.workflows.train import train
 
 

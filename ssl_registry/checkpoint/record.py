@@ -36,7 +36,16 @@ from ssl_registry.views import ImageView, ViewPolicy
 if TYPE_CHECKING:
     from ssl_registry.discovery.entry_points import MethodInfo
 
-__all__ = ["FORMAT", "RECORD_KEY", "BackboneRecord", "Record", "check_method", "read_record", "upgrade"]
+__all__ = [
+    "FORMAT",
+    "RECORD_KEY",
+    "BackboneRecord",
+    "Record",
+    "bounded_views",
+    "check_method",
+    "read_record",
+    "upgrade",
+]
 
 RECORD_KEY = "ssl_registry"
 FORMAT: Final = 2
@@ -61,7 +70,12 @@ def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _views(policy: ViewPolicy) -> ViewPolicy:
+def bounded_views(policy: ViewPolicy) -> ViewPolicy:
+    """Return a policy as a file has it, if it asks for what a method could draw.
+
+    Raises:
+        ValueError: if it asks for more or larger views.
+    """
     sides = [policy.image_size or 0, *(view.size or 0 for view in policy.views if isinstance(view, ImageView))]
     if policy.num_views > MOST_VIEWS or max(sides) > LARGEST_SIDE:
         raise ValueError("it asks for more or larger views than any method draws")
@@ -134,7 +148,7 @@ class Record(BaseModel):
     version: StrictStr
     config: Annotated[dict[str, Any], BeforeValidator(plain)]
     backbone: BackboneRecord
-    view_policy: Annotated[ViewPolicy, AfterValidator(_views)]
+    view_policy: Annotated[ViewPolicy, AfterValidator(bounded_views)]
     overridden: tuple[StrictStr, ...] = ()
     num_samples: Annotated[StrictInt, Field(ge=1)] | None = None
     product: StrictStr = "backbone"

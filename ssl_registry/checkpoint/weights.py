@@ -19,6 +19,7 @@ from ssl_registry._system.plain import first_problem, plain
 from ssl_registry._system.small_files import read_json
 from ssl_registry._system.terminal import one_line
 from ssl_registry._system.trust import deed_of_backbone, require_trust
+from ssl_registry.checkpoint.finetuned import BACKBONE, read_finetuned_record
 from ssl_registry.checkpoint.foreign import MEND, find_backbone
 from ssl_registry.checkpoint.io import checkpoint_of, find_checkpoint
 from ssl_registry.checkpoint.record import RECORD_KEY, Arguments, SampleShape
@@ -147,7 +148,13 @@ def load_backbone_weights(path: str | Path, network: str | None = None) -> Backb
     """
     file = find_weights(Path(path))
     if file.suffix == ".safetensors":
-        return _described(file, _read_safetensors(file))
+        tuned = read_finetuned_record(file)
+        found = _read_safetensors(file)
+        if tuned is None:
+            return _described(file, found)
+        own = {key.removeprefix(BACKBONE): value for key, value in found.items() if key.startswith(BACKBONE)}
+        made = tuned.backbone
+        return BackboneWeights(file, own, made.name, made.low_resolution, made.kwargs, own=True)
     content, left_out = read_content(file)
     if not (isinstance(content, dict) and RECORD_KEY in content):
         if left_out:

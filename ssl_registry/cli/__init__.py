@@ -31,6 +31,7 @@ COMMANDS = {
     "profile": ("profile", "where the time of a training goes, and what makes it faster"),
     "evaluate": ("evaluate", "how good a trained backbone is, beside its baselines"),
     "finetune": ("finetune", "go on with labels, few or all"),
+    "predict": ("predict", "the class of every sample, by what finetune trained"),
     "embed": ("embed", "the features of every sample, as a Parquet file"),
     "export": ("export", "the backbone for timm, torch, ONNX or the Hugging Face hub"),
 }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry.checkpoint.finetuned import FineTunedRecord, read_finetuned_record
 from ssl_registry.checkpoint.weights import WEIGHT_FILES, find_weights, is_foreign
 from ssl_registry.data import DataOptions, Source, open_source
 from ssl_registry.data.images.in_color import in_color
@@ -24,6 +25,7 @@ from ssl_registry.model.product import NetworkName, check_network
 from ssl_registry.run_options import RunOptions
 from ssl_registry.runs.bare import open_weights
 from ssl_registry.runs.contents import RunSettings
+from ssl_registry.runs.finetuned import Classifier, open_finetuned, with_head
 from ssl_registry.runs.folder import Run
 from ssl_registry.views import ViewPolicy
 
@@ -67,6 +69,7 @@ class OpenedRun:
         settings: of the run's ``config.yaml``; None without a run.
         trust: whether what the settings name may be run or fetched.
         network_name: which network is measured and taken away: the method's ``product``, or the ``backbone``.
+        classifier: behind the backbone, of what `ssl_registry.finetune` wrote; else None.
     """
 
     model: SSLModule
@@ -75,11 +78,13 @@ class OpenedRun:
     settings: RunSettings | None
     trust: bool = False
     network_name: NetworkName = "product"
+    classifier: Classifier | None = None
 
     @property
     def name(self) -> str:
         """Method and backbone in a few words."""
-        return f"{self.model.info.name} on {self.model.backbone_record.title}"
+        tuned = "" if self.classifier is None else ", fine-tuned"
+        return f"{self.model.info.name} on {self.model.backbone_record.title}{tuned}"
 
     @property
     def data(self) -> str | None:
@@ -91,9 +96,19 @@ class OpenedRun:
         """The network that is measured and taken away; of the backbone's architecture."""
         return self.model.network(self.network_name)
 
+    @property
+    def exported(self) -> nn.Module:
+        """What an export computes: the network, with the classifier behind it where fine-tuning trained one."""
+        return self.network if self.classifier is None else with_head(self.network, self.classifier.head)
+
     def trained(self) -> RawNetwork:
         """Return the network as it was trained."""
         return self._raw(self.network)
+
+    def predicting(self, classifier: Classifier) -> RawNetwork:
+        """Return the network with a classifier behind it: raw samples to scores [batch, classes]."""
+        network, policy = with_head(self.network, classifier.head), self.model.view_policy
+        return RawNetwork(network, policy, self.model.input_shape, len(classifier.classes))
 
     def untrained(self) -> RawNetwork | None:
         """Return the same backbone with the random weights of the run's seed; None for a module that only Python knows.
@@ -152,12 +167,45 @@ class OpenedRun:
             asked |= {"window_length": window_length, "window_stride": window_stride}
             data.check_options({"image_size": image_size, "data_root": data_root, "modality": modality, **asked})
             return self._fitting(data)
-        settings = RunOptions(data=None) if self.settings is None else self.settings.run
-        if data is None and settings.data is None:
-            raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
+        spec, options = self.data_options(
+            data,
+            image_size=image_size,
+            data_root=data_root,
+            modality=modality,
+            label_column=label_column,
+            test_data=test_data,
+            drop_columns=drop_columns,
+            window_length=window_length,
+            window_stride=window_stride,
+            holdout=holdout,
+        )
         if data is None and self.settings is not None:
             self.settings.require_trust("data", trust=self.trust)
             self.settings.require_trust("test_data", trust=self.trust)
+        return self._fitting(open_source(spec, options))
+
+    def data_options(
+        self,
+        data: str | None = None,
+        *,
+        image_size: int | None = None,
+        data_root: str | None = None,
+        modality: str | None = None,
+        label_column: str | None = None,
+        test_data: str | None = None,
+        drop_columns: Sequence[str] = (),
+        window_length: int | None = None,
+        window_stride: int | None = None,
+        holdout: float | None = None,
+    ) -> tuple[str, DataOptions]:
+        """Return what `open_data` opens, and how; see there.
+
+        Raises:
+            ConfigError: if neither ``data`` nor a run's settings name a source.
+        """
+        settings = RunOptions(data=None) if self.settings is None else self.settings.run
+        if data is None and settings.data is None:
+            raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
         own = data is None or data == settings.data
         *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
         square = width if len(self.model.input_shape) == 3 and height == width else None
@@ -177,7 +225,7 @@ class OpenedRun:
             seed=settings.seed,
             standardize=self.model.view_policy.standardized or True,
         ).with_columns(columns)
-        return self._fitting(open_source(data if data is not None else str(settings.data), options))
+        return data if data is not None else str(settings.data), options
 
     def _fitting(self, source: Source) -> Source:
         """Return a source if the model takes its samples."""
@@ -220,7 +268,8 @@ def open_run(
 ) -> OpenedRun:
     """Reopen a run's folder or a checkpoint, with a network of one's own if the run's settings name its file.
 
-    A file of weights alone, of this project or of any toolbox, is opened too, once its network is known.
+    A file of weights alone, of this project or of any toolbox, is opened too, once its network is known; and what
+    `ssl_registry.finetune` wrote, with its classifier.
 
     Args:
         path: the folder or the file.
@@ -237,6 +286,8 @@ def open_run(
         ConfigError: if the run's settings are damaged, or there is no network of this name.
     """
     checkpoint = find_weights(Path(path))
+    if checkpoint.suffix == ".safetensors" and (tuned := read_finetuned_record(checkpoint)) is not None:
+        return _open_finetuned(checkpoint, tuned, backbone, network, trust)
     if isinstance(backbone, str) and ".py:" in backbone:
         backbone = own_backbone(backbone, None, 0)
     if checkpoint.name in WEIGHT_FILES or checkpoint.suffix == ".safetensors" or isinstance(backbone, str):
@@ -255,6 +306,16 @@ def _open_weights(
     named = None if network == "product" else network
     model = open_weights(file, backbone=backbone, image_size=image_size, network=named, trust=trust)
     return OpenedRun(model, file, None, None, trust)
+
+
+def _open_finetuned(
+    file: Path, record: FineTunedRecord, backbone: str | nn.Module | None, network: str, trust: bool
+) -> OpenedRun:
+    model, classifier, settings = open_finetuned(file, record, backbone=backbone, trust=trust)
+    run = Run(file.parent)
+    return OpenedRun(
+        model, file, run if run.settings.exists() else None, settings, trust, check_network(network), classifier
+    )
 
 
 def _open_checkpoint(

@@ -19,14 +19,14 @@ from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_text
-from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data import Source
-from ssl_registry.data.sample_set import SampleSet, content_hash
+from ssl_registry.data.sample_set import SampleSet
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.runs.raw_tokens import RawTokens
 from ssl_registry.workflows.evaluate.features_cache import features_key
+from ssl_registry.workflows.rows import PLACES, in_order, stream_rows
 from ssl_registry.workflows.token_files import join_as_array, join_as_rows
 
 __all__ = ["EmbedResult", "embed"]
@@ -36,7 +36,6 @@ PIECE = 8192
 # Numbers a piece where a sample has many: 256 MB.
 PIECE_VALUES = 2**26
 PARQUET = (".parquet", ".pq")
-PLACES = ("recording", "start")  # of a window
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def embed(
     grid = trained.grid if isinstance(trained, RawTokens) else None
     width = trained.width * trained.count if isinstance(trained, RawTokens) else raw.feature_dim
     piece_rows = min(PIECE, max(1, PIECE_VALUES // width))
-    parts = _in_order([part for part in (source.train, source.test) if part is not None])
+    parts = in_order([part for part in (source.train, source.test) if part is not None])
     pieces = _open_pieces(target, trained, parts, width, piece_rows)
     replicas = replicate(trained, choose_devices(devices))
     spans = list(_spans(parts, piece_rows))
@@ -161,7 +160,7 @@ def embed(
         loader = DataLoader(
             span, batch_size=batch_size, num_workers=loading_workers(source, workers), generator=torch.Generator()
         )
-        rows = _rows(stream_features(replicas, loader), source, dataset, start, first)
+        rows = _with_vectors(stream_features(replicas, loader), source, dataset, start, first)
         _write(piece, rows, width)
     files = [pieces / f"{number:06d}.parquet" for number in range(len(spans))]
     if grid is None:
@@ -171,43 +170,6 @@ def embed(
     shutil.rmtree(pieces)
     unreadable = sum(map(len, parts)) - count
     return EmbedResult(target, count, width // math.prod(grid or (1,)), resumed, unreadable, grid)
-
-
-class _FileOrder(SampleSet):
-    """Both parts of a file, in the order of its rows."""
-
-    def __init__(self, parts: Sequence[SampleSet], order: Sequence[tuple[int, int, int]]) -> None:
-        self.parts, self.order = parts, order
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> Any:
-        _, part, place = self.order[index]
-        return self.parts[part][place]
-
-    def name(self, index: int) -> str | None:
-        _, part, place = self.order[index]
-        return self.parts[part].name(place)
-
-    def row(self, index: int) -> int | None:
-        return self.order[index][0]
-
-    def window(self, index: int) -> dict[str, Any]:
-        _, part, place = self.order[index]
-        return self.parts[part].window(place)
-
-    def fingerprint(self) -> str | None:
-        found = [part.fingerprint() for part in self.parts]
-        return None if None in found else content_hash([*found, *map(str, self.order)])
-
-
-def _in_order(parts: list[SampleSet]) -> list[SampleSet]:
-    """Return the parts, or both as one set where the rows of a file are in either."""
-    order = [(row, n, i) for n, part in enumerate(parts) for i in range(len(part)) if (row := part.row(i)) is not None]
-    if len(order) < sum(map(len, parts)) or order == sorted(order):
-        return parts
-    return [_FileOrder(parts, sorted(order))]
 
 
 def _spans(parts: Sequence[SampleSet], rows: int) -> Iterator[tuple[SampleSet, int, int, int]]:
@@ -257,33 +219,10 @@ def _is_whole(piece: Path) -> bool:
         return False
 
 
-def _rows(
+def _with_vectors(
     stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: SampleSet, start: int, first: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield the columns of each batch, without the image files that cannot be read."""
-    at = start
-    for vectors, y in stream:
-        places = range(at, at + len(vectors))
-        at += len(vectors)
-        names = [dataset.name(place) for place in places]
-        broken = dataset.broken
-        kept = [i for i, name in enumerate(names) if name not in broken]
-        labels = None
-        if y is not None and source.classes is not None:
-            labels = [source.classes[int(y[i])] if y[i] >= 0 else None for i in kept]
-        rows = [dataset.row(place) for place in places]
-        yield {
-            "id": [first + places[i] - start if rows[i] is None else rows[i] for i in kept],
-            "path": [None if (name := names[i]) is None else in_unicode(name) for i in kept],
-            "label": [None] * len(kept) if labels is None else labels,
-            "vector": vectors[kept],
-            **_places([dataset.window(places[i]) for i in kept]),
-        }
-
-
-def _places(found: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Return recording and first moment of windows as columns."""
-    return {name: [one[name] for one in found] for name in PLACES if found and name in found[0]}
+    return ({**rows.columns, "vector": rows.outputs} for rows in stream_rows(stream, source, dataset, start, first))
 
 
 def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 import ssl_registry
+from ssl_registry.checkpoint.finetuned import KEY
 from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
 from ssl_registry.runs.opened import RawNetwork
 from ssl_registry.views import ViewPolicy
@@ -80,7 +81,7 @@ def test_share_of_labels_on_digits(run):
     assert [row.features for row in result.rows] == ["trained", "untrained"]
     assert {row.protocol for row in result.rows} == {"finetune 10 %"}
     with safe_open(run / "finetuned-10.safetensors", "pt") as file:
-        assert json.loads(file.metadata()["classes"])[0] == "0"
+        assert json.loads(file.metadata()[KEY])["classes"][0] == "0"
         assert {"head.weight", "backbone.stem.conv.weight"} <= set(file.keys())
     assert "finetune 10 %" in (run / "evaluations.jsonl").read_text()
 

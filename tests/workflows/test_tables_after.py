@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import ssl_registry
 from ssl_registry import registry
 from ssl_registry.data import open_source
 from ssl_registry.errors import DataError
+from ssl_registry.workflows.export import writing
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(
@@ -84,3 +86,23 @@ def test_evaluated_on_what_has_labels(trained: tuple[Path, Path]) -> None:
     result = ssl_registry.evaluate(trained[0], cache=False)
     labeled = TABLE["kind"].notna()
     assert result.train == int((labeled & ~TABLE["is_test"]).sum())
+
+
+def test_classes_of_new_rows(trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fitted columns go with the classifier: into a prediction of other rows, and into an export."""
+    monkeypatch.setattr(writing, "largest_difference", lambda *_: 0.0)
+    run, _ = trained
+    file = tmp_path / "kinds.safetensors"
+    ssl_registry.finetune(run, epochs=1, out=file, trainer={"accelerator": "cpu"})
+    whole = ssl_registry.predict(file, out=tmp_path / "whole.csv")
+    assert whole.classes == ("a", "b", "c")
+    assert pd.read_csv(tmp_path / "whole.csv")["label"].isna().sum() == 10
+    TABLE.iloc[[9, 3, 17]][["color", "size"]].to_csv(tmp_path / "new.csv", index=False)
+    ssl_registry.predict(file, data=str(tmp_path / "new.csv"), out=tmp_path / "p.csv")
+    names = [f"p_{name}" for name in whole.classes]
+    wanted = pd.read_csv(tmp_path / "whole.csv").iloc[[9, 3, 17]][names]
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "p.csv")[names], wanted, atol=1e-5)
+    facts = json.loads((ssl_registry.export(file, format="torch").folder / "config.json").read_text())
+    assert facts["features"] == ["size", "size is missing", "color=blue", "color=red"]
+    assert facts["label_names"] == ["a", "b", "c"]
+    assert [column["name"] for column in facts["table"]["columns"]] == ["size", "color"]

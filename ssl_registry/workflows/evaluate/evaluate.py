@@ -25,6 +25,7 @@ from ssl_registry.measures.probe import linear_probe
 from ssl_registry.measures.targets import check_targets, labeled_only
 from ssl_registry.runs.opened import OpenedRun, RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.workflows.evaluate.baselines import supervised
+from ssl_registry.workflows.evaluate.classifier import judge_classifier
 from ssl_registry.workflows.evaluate.dense import DENSE, segment
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
@@ -90,7 +91,8 @@ def evaluate(
         registry: where the method is looked up.
 
     Returns:
-        A row for each backbone and protocol. In a run's folder they are added to ``evaluations.jsonl`` too.
+        A row for each backbone and protocol; of what `ssl_registry.finetune` wrote also one for its own classifier,
+        under the protocol ``classifier``. In a run's folder they are added to ``evaluations.jsonl`` too.
 
     Raises:
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
@@ -152,6 +154,11 @@ def evaluate(
         for protocol in asked:
             metrics = _measure(protocol, (x, y, x_test, y_test), k, temperature, seeds, used[0])
             rows.append(EvaluationRow(name, protocol, metrics))
+    if (classifier := pretrained.classifier) is not None and source.classes is not None:
+        scores, truth = _features(
+            pretrained.predicting(classifier), source.test, loaders.test_dataloader(), used, folder
+        )
+        rows.append(EvaluationRow("trained", "classifier", judge_classifier(scores, truth, source.classes, classifier)))
     result = EvaluateResult(
         pretrained.checkpoint, source.name, len(x), len(x_test), source.task, tuple(rows), seeds, tuple(notes)
     )

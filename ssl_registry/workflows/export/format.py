@@ -22,9 +22,10 @@ class ExportFormat:
         help: what it is, in a few words.
         write: fills an empty folder from an opened run, and returns the lines of Python that load the export as
             ``model``, out of the folder whose path is in the variable ``folder``. ``model`` is an ``nn.Module``, or a
-            function from a NumPy array to one, float32 [batch, *input_shape] to [batch, features]. The lines are shown
+            function from a NumPy array to one, float32 [batch, *input_shape] to [batch, width]. The lines are shown
             to the user, and run in a fresh process that cannot import ssl_registry, where the outputs are compared with
-            the backbone's. What they take from the run is written by ``repr``: a checkpoint may come from anywhere.
+            those of ``run.exported``: the backbone, with a classifier behind it where it was fine-tuned. What they take
+            from the run is written by ``repr``: a checkpoint may come from anywhere.
         tolerance: how far the outputs may differ from the backbone's.
         extra: the extra of this package that it needs.
 

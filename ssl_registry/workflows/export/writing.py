@@ -29,7 +29,7 @@ class ExportResult:
         files: in the folder.
         format: its name.
         code: the lines of Python that load it as ``model``; they need no ssl_registry.
-        difference: the largest between its outputs and the backbone's, in a fresh process, on normal random inputs.
+        difference: the largest between its outputs and the network's, in a fresh process, on normal random inputs.
     """
 
     folder: Path
@@ -50,7 +50,7 @@ def export(
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> ExportResult:
-    """Write a trained backbone in a form that needs no ssl_registry.
+    """Write a trained backbone, or what was fine-tuned, in a form that needs no ssl_registry.
 
     All of them take inputs that are prepared: floats, resized and normalised with the mean and the standard deviation
     that ``config.json`` beside them tells.
@@ -58,9 +58,13 @@ def export(
     - ``timm``: safetensors with timm's own keys, for ``timm.create_model``. A low-resolution stem is not in timm's
       reach by name: the code that loads it then puts the two modules in place first.
     - ``hf``: the same as a folder for the Hugging Face hub, with a model card; ``timm.create_model("local-dir:...")``
-      loads it, and ``"hf-hub:..."`` once it is uploaded.
+      loads it, and ``"hf-hub:..."`` once it is uploaded; so do transformers' ``AutoModel``,
+      ``AutoModelForImageClassification`` and ``AutoImageProcessor``.
     - ``torch``: an ``ExportedProgram``, with any batch size, for every backbone: it needs the code of no class.
     - ``onnx``: the same for onnxruntime.
+
+    Of what `ssl_registry.finetune` wrote the classifier is a part: the outputs are the classes' scores before softmax,
+    and ``config.json`` has the classes' names. Of tables it has the features' names and the fitted columns.
 
     Plugins add formats (see `ssl_registry.workflows.export.format.ExportFormat`).
 
@@ -94,7 +98,7 @@ def export(
     if image_size is not None and pretrained.model.input_shape[-1] != image_size:
         raise ConfigError(f"image_size={image_size} is for weights alone; {path} tells its own, leave it out")
     folder = given_path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
-    chosen = pretrained.network.eval()
+    chosen = pretrained.exported.eval()
     with replaced_export(folder) as beside:
         code = writer.write(pretrained, beside)
         if not (beside / FACTS).is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.targets import labeled_only
-from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.training.callbacks import DivergenceGuard
 from ssl_registry.training.trainer import RunTrainer, told_refusals
@@ -33,6 +29,7 @@ from ssl_registry.views import ImageView
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
 from ssl_registry.workflows.finetune.module import FineTuning
+from ssl_registry.workflows.finetune.writing import make_record, place, write_finetuned
 
 __all__ = ["finetune"]
 
@@ -84,7 +81,8 @@ def finetune(
         batch_size: samples a step.
         seeds: how many times, each with other labels, another head and another order.
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
-            default ``finetuned-PERCENT.safetensors`` in the run, None without a run.
+            default ``finetuned-PERCENT.safetensors`` in the run, None without a run. `predict`, `export`, `embed` and
+            `evaluate` open the file as they open a run.
         image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
             `DataOptions`.
         workers: processes that load samples; default as in training.
@@ -112,17 +110,17 @@ def finetune(
         )
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
-    source = pretrained.open_data(
-        data,
-        image_size=image_size,
-        data_root=data_root,
-        modality=modality,
-        label_column=label_column,
-        test_data=test_data,
-        drop_columns=drop_columns,
-        window_length=window_length,
-        window_stride=window_stride,
-    )
+    asked: dict[str, Any] = {
+        "image_size": image_size,
+        "data_root": data_root,
+        "modality": modality,
+        "label_column": label_column,
+        "test_data": test_data,
+        "drop_columns": drop_columns,
+        "window_length": window_length,
+        "window_stride": window_stride,
+    }
+    source = pretrained.open_data(data, **asked)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
     if (fresh := pretrained.untrained()) is not None:
@@ -136,7 +134,7 @@ def finetune(
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
-    file = _place(out, pretrained.run, labels)
+    file = place(out, pretrained.run, labels)
     targets = read_labels(source)
     for seed in range(seeds):
         chosen = choose_labeled(targets, labels, seed)
@@ -153,8 +151,8 @@ def finetune(
             measured[name].append(figures)
             log.info(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
             if file is not None and (name, seed) == ("trained", 0):
-                _save(model, file, classes)
-                log.info(f"Fine-tuned weights: {file}")
+                write_finetuned(model, file, make_record(pretrained, classes, labels, data, asked))
+                log.info(f"Fine-tuned network: {file}; classify with it: ssl-registry predict {file} --data SOURCE")
     rows = tuple(
         EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for name, values in measured.items()
@@ -218,20 +216,3 @@ def _fit(
     logits, y = labeled_only(logits, y)
     assert y is not None
     return model, classification_metrics(logits.argmax(1), y, logits.softmax(1))
-
-
-def _place(out: str | Path | None, run: Run | None, labels: float) -> Path | None:
-    if out is not None:
-        return given_path(out)
-    return None if run is None else run.folder / f"finetuned-{100 * labels:g}.safetensors"
-
-
-def _save(model: FineTuning, path: Path, classes: tuple[str, ...]) -> None:
-    parts = {"backbone": model.backbone, "head": model.head}
-    tensors = {
-        f"{name}.{key}": value.detach().cpu().contiguous().clone()
-        for name, part in parts.items()
-        for key, value in part.state_dict().items()
-    }
-    with whole_file(path) as file:
-        file.write(save(tensors, metadata={"classes": json.dumps(classes)}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import keyword
 import math
 from pathlib import Path
@@ -35,7 +36,7 @@ model.load_state_dict(load_file(folder + "/model.safetensors"))"""
 def write_timm(run: OpenedRun, folder: Path) -> str:
     """Write ``model.safetensors`` with timm's keys, and ``config.json`` as timm reads it."""
     config = _timm_config(run)
-    _write_weights(run.network, folder)
+    _write_weights(_timm_network(run), folder)
     write_json(config, folder)
     made: Any = run.network.pretrained_cfg
     return _timm_code(config, custom_load=bool(made.get("custom_load")))
@@ -49,7 +50,7 @@ def write_hf(run: OpenedRun, folder: Path) -> str:
             f"{run.name} has the low-resolution stem, which timm cannot build from a configuration; use "
             "--format timm, whose code puts the stem in place, or --format torch"
         )
-    _write_weights(run.network, folder)
+    _write_weights(_timm_network(run), folder)
     write_json(config, folder)
     (folder / "README.md").write_text(model_card(config), encoding="utf-8")
     return HF_CODE
@@ -63,7 +64,8 @@ def _timm_config(run: OpenedRun) -> dict[str, Any]:
     made: dict[str, Any] = run.network.pretrained_cfg  # type: ignore[assignment]  # every timm model has it
     facts = export_facts(run)
     channels, *size = facts["input_size"]
-    arguments = {"num_classes": 0, "in_chans": channels, **record.kwargs}
+    # How many classes there are stands beside it: transformers passes both to timm.
+    arguments = {"in_chans": channels, **{key: value for key, value in record.kwargs.items() if key != "num_classes"}}
     fixed = bool(made.get("fixed_input_size"))
     if fixed and tuple(size) != tuple(made["input_size"][1:]):
         arguments.setdefault("img_size", size)
@@ -72,7 +74,7 @@ def _timm_config(run: OpenedRun) -> dict[str, Any]:
         "fixed_input_size": fixed,
         "mean": facts["mean"],
         "std": facts["std"],
-        "num_classes": 0,
+        "num_classes": facts["num_classes"],
         "interpolation": "bilinear",
         "crop_pct": 1.0,
         "custom_load": False,
@@ -81,12 +83,27 @@ def _timm_config(run: OpenedRun) -> dict[str, Any]:
     }
     return {
         "architecture": made["architecture"],
-        "num_classes": 0,
+        "num_classes": facts["num_classes"],
         "num_features": model.feature_dim,
+        **({"label_names": facts["label_names"]} if run.classifier is not None else {}),
         "model_args": arguments,
         "pretrained_cfg": own,
         "ssl_registry": facts["ssl_registry"],
     }
+
+
+def _timm_network(run: OpenedRun) -> nn.Module:
+    """Return the network as timm builds it: a classifier is the layer that timm has for it."""
+    if run.classifier is None:
+        return run.network
+    network: Any = copy.deepcopy(run.network)
+    network.reset_classifier(len(run.classifier.classes))
+    layer, head = network.get_classifier(), run.classifier.head
+    if not isinstance(layer, nn.Linear) or layer.weight.shape != head.weight.shape:
+        raise ExportError(f"timm's {type(network).__name__} has no linear classifier; use --format torch or onnx")
+    layer.load_state_dict(head.state_dict())
+    whole: nn.Module = network
+    return whole
 
 
 def _write_weights(network: nn.Module, folder: Path) -> None:
@@ -102,7 +119,7 @@ def _timm_code(config: dict[str, Any], *, custom_load: bool) -> str:
         config: of the export.
         custom_load: whether timm would read the weights of this name in a form of their own, which must be turned off.
     """
-    arguments = dict(config["model_args"])
+    arguments = {"num_classes": config["num_classes"], **config["model_args"]}
     channels = arguments["in_chans"]
     if channels == 3:
         del arguments["in_chans"]
@@ -112,6 +129,8 @@ def _timm_code(config: dict[str, Any], *, custom_load: bool) -> str:
     if config["ssl_registry"]["low_resolution"]:
         return STEM_CODE.format(name=config["architecture"], arguments=listed, channels=channels, prepared=prepared)
     overlay = 'file=folder + "/model.safetensors"'
+    if config["num_classes"]:  # with another number than it knows of, timm would leave the classifier out
+        overlay += f", num_classes={config['num_classes']}"
     if custom_load:
         overlay += ", custom_load=False"
     return (
