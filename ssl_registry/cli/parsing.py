@@ -6,9 +6,12 @@ import argparse
 import itertools
 from typing import Any, NoReturn
 
+from ssl_registry.cli.synonyms import suggested
 from ssl_registry.errors import SSLRegistryError
 
 __all__ = ["QuickParser"]
+
+STRAY = "unrecognized arguments: "
 
 
 class QuickParser(argparse.ArgumentParser):
@@ -30,5 +33,16 @@ class QuickParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what `main` prints."""
+        """Raise what `main` prints, with the option that was meant."""
+        if message.startswith(STRAY):
+            message += self._hint(message.removeprefix(STRAY).split())
         raise SSLRegistryError(f"{message}; see {self.prog} --help")
+
+    def _hint(self, words: list[str]) -> str:
+        """Say what the first word that nothing takes was meant to be."""
+        known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
+        first = words[0].partition("=")[0]
+        if first.startswith("-"):
+            hint = suggested(first.lstrip("-"), known)
+            return f".{hint}" if hint else ""
+        return f": it stands behind no option; data are given as --data {first}" if "data" in known else ""

@@ -13,10 +13,11 @@ from pydantic import BaseModel
 from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.data_arguments import data_help
 from ssl_registry.cli.option_types import teach
+from ssl_registry.cli.synonyms import suggested
 from ssl_registry.cli.words import dashed
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.data.options import DataOptions
-from ssl_registry.errors import ConfigError, ContractError, did_you_mean
+from ssl_registry.errors import ConfigError, ContractError
 from ssl_registry.run_options import RESERVED, RunOptions
 
 __all__ = ["check_known", "make_parser", "parse"]
@@ -111,7 +112,7 @@ def check_known(owner: str, options: Iterable[str], known: list[str]) -> None:
         # Of a mapping, such as optimizer_kwargs, any key will do.
         if (f"trainer.{name}" if root == "trainer" and dot else root) not in known:
             raise ConfigError(
-                f"{owner} has no option {dashed(option)}.{did_you_mean(option, known)} "
+                f"{owner} has no option {dashed(option)}.{suggested(option, known)} "
                 f"See: ssl-registry train {owner.rpartition(' ')[2]} --help"
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,12 +148,28 @@ class SourceTable(PluginTable[SourceKind]):
             advice = CONVERT.get(suffix, "").format(path=spec, csv=str(path.with_suffix(".csv")))
             advice = f": {advice}" if advice else ""
             return f"{spec} is a file of an unknown kind{advice}. Data can be: {self.describe()}."
-        if path.suffix or len(path.parts) > 1:
-            return f"there is no file or folder {spec!r} in {Path.cwd()}. Data can be: {self.describe()}."
+        beside = _nearest_path(path)
+        # Written as a path, or like one that there is: a file on this disk is what most people mean.
+        if path.suffix or len(path.parts) > 1 or spec.endswith(("/", "\\")) or beside:
+            return f"there is no file or folder {spec!r} in {Path.cwd()}.{beside} Data can be: {self.describe()}."
         near = did_you_mean(spec, [*self.names(), *(name for kind in self.own.values() for name in kind.names())])
         return (
             f"there is no data {spec!r}: it is neither a path nor a known name.{near} Data can be: {self.describe()}."
         )
+
+
+def _nearest_path(path: Path) -> str:
+    """Ask whether an entry of the nearest folder that there is was meant, whose name is like the missing one's."""
+    folder, missing = path.parent, path.name
+    while not folder.is_dir() and folder != folder.parent:
+        folder, missing = folder.parent, folder.name
+    try:
+        entries = {entry.name: entry for entry in folder.iterdir() if not entry.name.startswith(".")}
+    except OSError:  # a folder that may not be entered, or a name of 300 letters
+        return ""
+    near = difflib.get_close_matches(missing, entries, n=3, cutoff=0.7)
+    shown = [f"{entries[name]}{'/' if entries[name].is_dir() else ''}" for name in near]
+    return f" Did you mean {' or '.join(map(repr, shown))}?" if shown else ""
 
 
 def _check(found: Any) -> SourceKind:

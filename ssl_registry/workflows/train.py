@@ -256,6 +256,8 @@ def _load(source: Source, model: SSLModule, run: RunOptions, device: torch.devic
         log.info(str(plan.engine))
     size = run.large_batch or run.batch_size
     assert size is not None  # `decide` fills it
+    if size > len(source.train):
+        log.info(f"a batch of {size} is larger than the {len(source.train)} samples: a step takes {len(source.train)}")
     return SSLDataModule(source, batch_size=size, num_workers=run.workers or 0, seed=run.seed, draw=plan)
 
 

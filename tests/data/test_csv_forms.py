@@ -152,3 +152,12 @@ def test_whole_numbers_beyond_64_bits(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a,b\n99999999999999999999,2\n1,4\n3,5\n")
     source = open_source(str(tmp_path / "x.csv"), standardize=False)
     assert source.train.x[:, 0].tolist() == pytest.approx([1e20, 1, 3])
+
+
+def test_bad_cells_of_all_columns_at_once(tmp_path):
+    """One message, with one option that leaves all of these columns out."""
+    rows = "\n".join(f"{n},{n / 2},2024-01-{n + 1:02d}" for n in range(20))
+    (tmp_path / "x.csv").write_text(f"a,b,when\n{rows}\none,oops,soon\n")
+    message = r"'a', row 22: 'one': no number; column 'b', row 22: 'oops': no number; column 'when', row 22: 'soon'"
+    with pytest.raises(DataError, match=rf"{message}.*--data\.drop a,b,when"):
+        open_source(str(tmp_path / "x.csv"), holdout=0.0)

@@ -164,3 +164,17 @@ def test_docs_list_every_kind() -> None:
         written = ", ".join(f"`{word}`" for word in kind.written)
         extra = f"`{kind.extra}`" if kind.extra else ""
         assert f"| {kind.help} | {written} | {extra} |".replace("  ", " ") in page.replace("  ", " "), kind.name
+
+
+def test_nearest_path_comes_before_data_sets(tmp_path, monkeypatch):
+    """What lies on the disk is meant before torchvision's `PhotoTour`."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/table.csv").write_text("a\n1\n")
+    monkeypatch.chdir(tmp_path)
+    for wrong, meant in (("photo/", "photos/"), ("photo", "photos/"), ("deep/tabel.csv", "deep/table.csv")):
+        with pytest.raises(DataError, match=f"no file or folder '{wrong}'.*Did you mean '{meant}'") as raised:
+            open_source(wrong)
+        assert "PhotoTour" not in str(raised.value)
+    with pytest.raises(DataError, match="Did you mean 'CIFAR10'"):
+        open_source("CIFAR-10")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from ssl_registry.data.arrays.written_numbers import read_number, unit_of
 from ssl_registry.errors import DataError
 from ssl_registry.views.columns import Column, TableColumns
 
-__all__ = ["MOST_CATEGORIES", "encode_columns", "fit_column", "is_text"]
+__all__ = ["MOST_CATEGORIES", "Bad", "BadCellsError", "encode_columns", "fit_column", "is_text"]
 
 # skrub's TableVectorizer writes columns of up to 40 categories as one-hot (its `cardinality_threshold`).
 MOST_CATEGORIES = 40
@@ -40,7 +42,7 @@ def fit_column(name: str, values: Any, *, where: str, first_row: int = 0) -> Col
         The column; or why it is no feature.
 
     Raises:
-        DataError: if a column of numbers has cells that are none; it names all of them.
+        BadCellsError: if a column of numbers has cells that are none; it names all of them.
     """
     import pandas as pd
 
@@ -96,33 +98,37 @@ def encode_columns(table: TableColumns, frame: Any, *, where: str, first_row: in
         [N, features].
 
     Raises:
-        DataError: if a column of numbers or dates has cells that are none; it names all of them.
+        BadCellsError: if columns of numbers or dates have cells that are none; it names all of them.
     """
+    out = np.zeros((len(frame), len(table.features)), np.float64)
+    with Bad() as bad:
+        at = 0
+        for column in table.columns:
+            with bad.told():
+                _encode_column(column, frame[column.name], out[:, at : at + len(column.features)], where, first_row)
+            at += len(column.features)
+    return out
+
+
+def _encode_column(column: Column, values: Any, out: NDArray[np.float64], where: str, first_row: int) -> None:
+    """Fill the features [N, features] of one column."""
     import pandas as pd
 
-    out = np.zeros((len(frame), len(table.features)), np.float64)
-    at = 0
-    for column in table.columns:
-        values = frame[column.name]
-        missing = values.isna().to_numpy()
-        if column.kind == "category":
-            places = {category: at + number for number, category in enumerate(column.categories)}
-            codes, found = pd.factorize(values)  # -1 for gaps
-            other = at + len(places) if column.has_others else -1
-            target = np.array([*(places.get(str(word).strip(), other) for word in found), -1], np.int64)[codes]
-            rows = np.flatnonzero(target >= 0)
-            out[rows, target[rows]] = 1
-            at += len(places) + column.has_others
-        else:
-            numbers = np.full(len(frame), column.fill)
-            if not missing.all():
-                numbers[~missing] = _numbers(column, values[~missing], where, first_row)
-            out[:, at] = numbers
-            at += 1
-        if column.has_missing:
-            out[:, at] = missing
-            at += 1
-    return out
+    missing = values.isna().to_numpy()
+    if column.kind == "category":
+        places = {category: number for number, category in enumerate(column.categories)}
+        codes, found = pd.factorize(values)  # -1 for gaps
+        other = len(places) if column.has_others else -1
+        target = np.array([*(places.get(str(word).strip(), other) for word in found), -1], np.int64)[codes]
+        rows = np.flatnonzero(target >= 0)
+        out[rows, target[rows]] = 1
+    else:
+        numbers = np.full(len(values), column.fill)
+        if not missing.all():
+            numbers[~missing] = _numbers(column, values[~missing], where, first_row)
+        out[:, 0] = numbers
+    if column.has_missing:
+        out[:, -1] = missing
 
 
 def is_text(values: Any) -> bool:
@@ -186,6 +192,56 @@ def _day_first(there: Any) -> bool:
     return bool((first[0] > 12).any() or there.astype(str).str.contains(r"^\s*\d{1,2}\.", regex=True).all())
 
 
+class BadCellsError(DataError):
+    """Cells that are no numbers or dates, among others of their columns that are.
+
+    Args:
+        where: the file.
+        found: each column's name, and its cells in words.
+    """
+
+    def __init__(self, where: str, found: Sequence[tuple[str, str]]) -> None:
+        self.where, self.found = where, list(found)
+        columns = "; ".join(f"column {name!r}, {cells}" for name, cells in found)
+        those = "the column" if len(found) == 1 else "these columns"
+        super().__init__(
+            f"{where}, {columns}, as the others are; mend these cells or leave them empty, or leave {those} out: "
+            f"--data.drop {','.join(name for name, _ in found)}"
+        )
+
+
+class Bad:
+    """Collects what is wrong with the cells of several columns, to tell it at once.
+
+    Example:
+        >>> with Bad() as bad:
+        ...     for name in "ab":
+        ...         with bad.told():
+        ...             raise BadCellsError("x.csv", [(name, "row 2: '?': no number")])
+        Traceback (most recent call last):
+        ssl_registry.data.arrays.encoding.BadCellsError: x.csv, column 'a', row 2: '?': no number; column 'b', row 2: \
+'?': no number, as the others are; mend these cells or leave them empty, or leave these columns out: --data.drop a,b
+    """
+
+    def __init__(self) -> None:
+        self._errors: list[BadCellsError] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None and self._errors:
+            raise BadCellsError(self._errors[0].where, [one for error in self._errors for one in error.found])
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Keep what the block says of cells, and go on behind it."""
+        try:
+            yield
+        except BadCellsError as error:
+            self._errors.append(error)
+
+
 def _check_alike(name: str, values: Any, fits: Any, where: str, fact: str, first_row: int) -> None:
     """Refuse a column most of whose cells are numbers, or dates: the others are mistakes, not categories."""
     wrong = ~fits.to_numpy(bool)
@@ -202,7 +258,4 @@ def _refuse(name: str, values: Any, bad: NDArray[np.bool_], where: str, fact: st
     numbered = [(int(values.index[row]) + first_row, str(values.iloc[row])) for row in rows[:SHOWN].tolist()]
     cells = ", ".join(f"row {number}: {cell!r}" for number, cell in numbered)
     more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    raise DataError(
-        f"{where}, column {name!r}, {cells}{more}: {fact}, as the others are; mend these cells or leave them empty, or "
-        f"leave the column out: --data.drop {name}"
-    )
+    raise BadCellsError(where, [(name, f"{cells}{more}: {fact}")])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.data.arrays.encoding import encode_columns, fit_column
+from ssl_registry.data.arrays.encoding import Bad, encode_columns, fit_column
 from ssl_registry.data.arrays.memory import Part, choose_held_out, source_in_memory
 from ssl_registry.data.arrays.moments import Recordings, read_recordings
 from ssl_registry.data.arrays.recordings import Windows, cut_windows
@@ -32,7 +32,7 @@ from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
 from ssl_registry.data.source import Source
 from ssl_registry.errors import ConfigError, DataError
-from ssl_registry.views.columns import TableColumns
+from ssl_registry.views.columns import Column, TableColumns
 
 __all__ = ["source_from_files"]
 
@@ -145,12 +145,16 @@ def _fitted(files: Sequence[File], roles: Roles, train: NDArray[np.bool_], told:
     """Fit each column on the rows of the training part."""
     columns, first = [], files[0]
     where = first.path if len(files) == 1 else f"{first.path} and {len(files) - 1} more"
-    for name in roles.features:
-        values = joined(files, name)[train]
-        if name in roles.identifiers and values.is_unique and len(values) > 1 and values.dtype.kind not in "fb":
-            told.left_out.append((name, "it numbers the rows"))
-            continue
-        column = fit_column(name, values, where=where, first_row=first.first_row)
+    fitted: dict[str, Column | str] = {}
+    with Bad() as bad:
+        for name in roles.features:
+            values = joined(files, name)[train]
+            if name in roles.identifiers and values.is_unique and len(values) > 1 and values.dtype.kind not in "fb":
+                fitted[name] = "it numbers the rows"
+                continue
+            with bad.told():
+                fitted[name] = fit_column(name, values, where=where, first_row=first.first_row)
+    for name, column in fitted.items():
         if isinstance(column, str):
             told.left_out.append((name, column))
             continue
