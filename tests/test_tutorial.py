@@ -45,7 +45,7 @@ def test_the_whole_way(tmp_path, monkeypatch, capsys):
             command, *words = shlex.split(line)
             assert command == "ssl-registry"
             assert main([*shortened(words), *(QUIET if words[0] == "train" else [])]) == 0, capsys.readouterr().err
-    assert len(scope["result"].rows) == 4
+    assert len(scope["result"].rows) == 6
     assert -1 < scope["gain"] < 1
     assert scope["features"].shape == (4, 512)
     assert scope["table"].num_rows == 1797

@@ -82,6 +82,8 @@ def print_result(result: EvaluateResult) -> None:
     _print_classes(result, console)
     counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
     console.print(counted, highlight=False, markup=False)
+    if result.verdict:
+        console.print(printable(result.verdict), highlight=False, markup=False)
     if result.saved:
         console.print(printable(f"Added to {result.saved}"), highlight=False, markup=False, soft_wrap=True)
 

@@ -15,9 +15,11 @@ from ssl_registry.errors import BatchError, ConfigError, DataError
 from ssl_registry.model.batches import describe
 from ssl_registry.nn import evaluating
 
-__all__ = ["choose_devices", "extract_features", "pixels", "replicate", "stream_features"]
+__all__ = ["choose_devices", "extract_features", "pixels", "raw_input", "replicate", "stream_features"]
 
 Embed = Callable[[Tensor], Tensor]
+# Of CIFAR's images, where a linear map of pixels is a usual baseline.
+RAW_SIDE, RAW_STEPS = 32, 1024
 
 
 def extract_features(
@@ -153,6 +155,30 @@ def pixels(x: Tensor) -> Tensor:
     """
     flat = x.flatten(1).float()
     return flat / 255 if x.dtype == torch.uint8 else flat
+
+
+def raw_input(x: Tensor) -> Tensor:
+    """Return the input as features that a probe can be fitted to: that of `pixels`, averaged where it is large.
+
+    Images of more than 32 x 32 pixels are averaged to that, signals of more than 1,024 steps to 1,024: a baseline is
+    what little work gives, and a linear map of 150,000 pixels is no little work.
+
+    Args:
+        x: [batch, ...]; uint8 is read as an image and scaled to [0, 1].
+
+    Returns:
+        [batch, features] in float32.
+
+    Example:
+        >>> raw_input(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape, raw_input(torch.zeros(2, 9)).shape
+        (torch.Size([2, 3072]), torch.Size([2, 9]))
+    """
+    scaled = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    if x.ndim == 4 and x.shape[-1] * x.shape[-2] > RAW_SIDE**2:
+        scaled = nn.functional.adaptive_avg_pool2d(scaled, RAW_SIDE)
+    if x.ndim == 3 and x.shape[-1] > RAW_STEPS:
+        scaled = nn.functional.adaptive_avg_pool1d(scaled, RAW_STEPS)
+    return scaled.flatten(1)
 
 
 def _split(batch: Any) -> tuple[Tensor, Tensor | None]:

@@ -26,6 +26,7 @@ from ssl_registry.runs.deeds import deeds_of_settings
 __all__ = ["RunResults", "RunSettings", "read_provenance", "read_results", "read_settings"]
 
 T = TypeVar("T")
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class RunResults(BaseModel):
         steps: optimizer steps.
         seconds: spent in fitting.
         knn, linear: accuracies in [0, 1], by features.
+        held_out: samples that these were measured on.
+        rank: effective rank of the features of the last batch that was looked at, and the most that it can be.
+        neighbours: without labels, the share of samples whose second view was nearest to the first, before and after.
         guard: what the guards of collapse and divergence said.
         diverged: whether the weights were not finite at the end; what was measured is the last checkpoint.
         versions: of what trained it, by distribution.
@@ -87,6 +91,9 @@ class RunResults(BaseModel):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     knn: dict[str, float] = Field(default_factory=dict)
     linear: dict[str, float] = Field(default_factory=dict)
+    held_out: Annotated[StrictInt, Field(ge=0)] = 0
+    rank: tuple[Finite, Finite] | None = None
+    neighbours: tuple[Finite, Finite] | None = None
     guard: StrictStr | None = None
     diverged: StrictBool = False
     versions: dict[str, StrictStr] = Field(default_factory=dict)

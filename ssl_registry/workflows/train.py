@@ -53,9 +53,10 @@ class TrainResult:
         steps: optimizer steps done, over all resumptions.
         seconds: spent in fitting, this time.
         knn: accuracies in [0, 1] of weighted k-NN on the held-out part, by features: ``pixels`` (the raw input),
-            ``untrained`` and ``trained`` backbone; empty without labels.
-        linear: the same of a linear probe, without ``pixels``.
+            ``untrained`` (``start``, where training began with weights) and ``trained`` backbone; empty without labels.
+        linear: the same of a linear probe.
         warning: what the guards said; None if all was well.
+        verdict: what the measurements say, in a sentence or two; on rank 0 alone.
         diverged: whether the weights were not finite at the end.
     """
 
@@ -67,6 +68,7 @@ class TrainResult:
     linear: dict[str, float]
     warning: str | None
     diverged: bool = False
+    verdict: str = ""
 
 
 @takes_options(RunOptions)
@@ -126,6 +128,7 @@ def train(
         "trainer": plain_values(trainer),
         **model.config.model_dump(mode="json"),
     }
+    said = ""
     device, main = lightning.strategy.root_device, lightning.is_global_zero
     with folder.claim(resume=resume) if main else nullcontext():
         checkpoint = _last_checkpoint(folder, model, settings) if resume else None
@@ -159,6 +162,9 @@ def train(
             watch.after(model, data, device)
             facts = {"steps": lightning.global_step, "seconds": round(sitting.seconds, 1), **watch.results(seconds)}
             folder.write_results(facts, model)
+            said = _verdict(folder)
+        if said:
+            log.info(said)
         log.info(f"Run: {folder.folder} ({lightning.global_step} steps, {seconds:.0f} s)")
         if main and settled.report:
             _write_report(folder, model, source)
@@ -171,6 +177,7 @@ def train(
         linear=watch.linear,
         warning=watch.message,
         diverged=watch.divergence.lost,
+        verdict=said,
     )
 
 
@@ -287,6 +294,18 @@ def _length(run: RunOptions, trainer: Trainer) -> str:
     epochs = "" if trainer.max_epochs in (None, -1) else f", {trainer.max_epochs} epochs"
     steps = "" if trainer.max_steps == -1 else f", {trainer.max_steps} steps"
     return f"batches of {run.large_batch or run.batch_size}{each}{epochs}{steps}"
+
+
+def _verdict(folder: Run) -> str:
+    """Return the verdict on what was measured; a metrics file that somebody damaged does not end the run."""
+    from ssl_registry.workflows.report.facts import read_facts
+    from ssl_registry.workflows.report.verdict_of_run import verdict_of_run
+
+    try:
+        return verdict_of_run(read_facts(folder.folder))
+    except (SSLRegistryError, OSError) as error:
+        log.warning(f"No verdict: {error}")
+        return ""
 
 
 def _summary(method: str, run: RunOptions, source: Source, model: SSLModule, trainer: Trainer) -> str:

@@ -21,7 +21,7 @@ def test_evaluate(run, capsys):
 def test_evaluate_as_json(run, capsys):
     """Nothing but JSON on stdout."""
     assert main(["evaluate", str(run), "--protocols", "knn", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 3
 
 
 def test_finetune(run, capsys):

@@ -89,6 +89,7 @@ def test_trains_on_digits_and_writes_a_run(method, capsys, folder):
     out = capsys.readouterr().out
     assert "k-NN accuracy before" in out
     assert "k-NN accuracy after" in out
+    assert "Trained features: " in out
     run = folder / "run"
     results = json.loads((run / "results.json").read_text())
     assert set(results["knn"]) == {"pixels", "untrained", "trained"}

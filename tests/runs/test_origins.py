@@ -105,7 +105,7 @@ def test_results_tell_accuracies_and_what_watching_cost(folder):
     result = train("simclr", backbone="network.py:Network", epochs=3, report=False, trainer=QUICK, out="run")
     saved = json.loads((result.run / "results.json").read_text())
     assert saved["knn"].keys() == {"pixels", "untrained", "trained"}
-    assert saved["linear"].keys() == {"untrained", "trained"}
+    assert saved["linear"].keys() == {"pixels", "untrained", "trained"}
     assert saved["linear"] == result.linear
     assert saved["guard"] is result.warning is None
     assert saved["watching"].keys() == {"guard", "probe"}

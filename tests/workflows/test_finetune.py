@@ -78,8 +78,10 @@ def test_share_of_labels_on_digits(run):
     """A tenth of the labels, all layers; a row beside it from scratch; weights and the run's row are written."""
     result = ssl_registry.finetune(run, labels=0.1, epochs=2, learning_rate=3e-3, trainer=CPU)
     assert result.train == 130
-    assert [row.features for row in result.rows] == ["trained", "untrained"]
-    assert {row.protocol for row in result.rows} == {"finetune 10 %"}
+    assert [(row.features, row.protocol) for row in result.rows] == [
+        (features, protocol) for protocol in ("finetune 10 %", "probe 10 %") for features in ("trained", "untrained")
+    ]
+    assert "points over a linear probe with the same labels" in result.verdict
     with safe_open(run / "finetuned-10.safetensors", "pt") as file:
         assert json.loads(file.metadata()[KEY])["classes"][0] == "0"
         assert {"head.weight", "backbone.stem.conv.weight"} <= set(file.keys())

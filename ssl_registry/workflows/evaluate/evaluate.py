@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.terminal import in_unicode
-from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.loading.workers import workers_for_files
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
@@ -29,12 +29,17 @@ from ssl_registry.workflows.evaluate.classifier import judge_classifier
 from ssl_registry.workflows.evaluate.dense import DENSE, segment
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
+from ssl_registry.workflows.evaluate.started import RawInput, start_of
+from ssl_registry.workflows.evaluate.verdict_of_rows import verdict_of_rows
 
 __all__ = ["PROTOCOLS", "evaluate"]
 
 log = logging.getLogger(__name__)
 
 PROTOCOLS = ("knn", "linear", "sgd", "adam", *DENSE)
+# On the raw input, which has no seeds of its own worth the time; a linear map of more numbers than these (20,000 images
+# of CIFAR's size) takes minutes.
+RAW_PROTOCOLS, MOST_RAW = ("knn", "linear"), 60_000_000
 
 
 def evaluate(
@@ -62,7 +67,9 @@ def evaluate(
     trust: bool = False,
     registry: Registry = default_registry,
 ) -> EvaluateResult:
-    """Measure a trained backbone on labelled data, beside the untrained one and timm's supervised one.
+    """Measure a trained backbone on labelled data, beside the untrained one, the raw input and timm's supervised one.
+
+    Of a run that began with weights (``--from``) these are measured too, as ``start``.
 
     Features are computed once for each backbone, without augmentation, and kept on the disk (see
     `ssl_registry.workflows.evaluate.features_cache`). timm's supervised weights are used where they lie on this
@@ -136,7 +143,7 @@ def evaluate(
         raise ConfigError(
             f"{source.name} has targets for {source.task}, which k-NN cannot vote for; add linear, sgd or adam"
         )
-    networks, notes = _networks(pretrained.trained(), pretrained.untrained(), pretrained.model.backbone_record)
+    networks, notes = _networks(pretrained)
     log.info(f"{pretrained.name} on {source.name}")
     for note in (*source.notes, *notes):
         log.info(note)
@@ -144,7 +151,8 @@ def evaluate(
     folder = cache_folder() if cache else None
     loaders = SSLDataModule(source, batch_size=batch_size, num_workers=loading_workers(source, workers))
     rows: list[EvaluationRow] = []
-    for name, measured in networks.items():
+    compared: dict[str, nn.Module] = {**networks, "raw": RawInput()}
+    for name, measured in compared.items():
         x, y = _features(measured, source.train, loaders.train_eval_dataloader(), used, folder)
         x_test, y_test = _features(measured, source.test, loaders.test_dataloader(), used, folder)
         x, y = labeled_only(x, y)
@@ -152,7 +160,10 @@ def evaluate(
         _, y = check_targets(x, y, part="training")
         _, y_test = check_targets(x_test, y_test, part="test")
         for protocol in asked:
-            metrics = _measure(protocol, (x, y, x_test, y_test), k, temperature, seeds, used[0])
+            if name == "raw" and (protocol not in RAW_PROTOCOLS or (protocol != "knn" and x.numel() > MOST_RAW)):
+                continue
+            times = 1 if name == "raw" else seeds
+            metrics = _measure(protocol, (x, y, x_test, y_test), k, temperature, times, used[0])
             rows.append(EvaluationRow(name, protocol, metrics))
     if (classifier := pretrained.classifier) is not None and source.classes is not None:
         scores, truth = _features(
@@ -162,6 +173,7 @@ def evaluate(
     result = EvaluateResult(
         pretrained.checkpoint, source.name, len(x), len(x_test), source.task, tuple(rows), seeds, tuple(notes)
     )
+    result = replace(result, verdict=verdict_of_rows(result, pretrained))
     return record_evaluation(result, pretrained.run)
 
 
@@ -190,7 +202,7 @@ def _segmentation(
     workers: int | None,
     **arguments: Any,
 ) -> EvaluateResult:
-    networks, notes = _networks(pretrained.trained(), pretrained.untrained(), pretrained.model.backbone_record)
+    networks, notes = _networks(pretrained)
     log.info(f"{pretrained.name} on {folder}")
     found = segment(
         networks,
@@ -219,16 +231,21 @@ def _check(protocols: Sequence[str], seeds: int) -> None:
         raise ConfigError(f"give at least one protocol and one seed, not {list(protocols)} and {seeds}")
 
 
-def _networks(
-    trained: RawNetwork, untrained: RawNetwork | None, record: BackboneRecord
-) -> tuple[dict[str, RawNetwork], list[str]]:
+def _networks(pretrained: OpenedRun) -> tuple[dict[str, RawNetwork], list[str]]:
     """Return the backbones to measure by name, and sentences about what is missing."""
-    networks, notes = {"trained": trained}, []
+    trained, untrained = pretrained.trained(), pretrained.untrained()
+    networks = {"trained": trained}
+    notes = []
+    begun = start_of(pretrained)
+    if isinstance(begun, str):
+        notes.append(begun)
+    elif begun is not None:
+        networks["start"] = begun
     if untrained is None:
         notes.append("no untrained baseline: the backbone is a module that only its own process can build")
     else:
         networks["untrained"] = untrained
-    found = supervised(record, trained)
+    found = supervised(pretrained.model.backbone_record, trained)
     if isinstance(found, str):
         notes.append(found)
     else:
@@ -237,10 +254,10 @@ def _networks(
 
 
 def _features(
-    network: RawNetwork, dataset: Any, loader: Any, devices: Sequence[torch.device], folder: Path | None
+    network: nn.Module, dataset: Any, loader: Any, devices: Sequence[torch.device], folder: Path | None
 ) -> tuple[Tensor, Tensor | None]:
     """Return features and targets of a part, from the cache if they are there."""
-    key = features_key(network, network.view_policy, dataset)
+    key = features_key(network, getattr(network, "view_policy", None), dataset)
     x, y = cached(folder, key, lambda: collect_features(stream_features(replicate(network, devices), loader)))
     # Numbers to predict, in the features' precision.
     return x, y.float() if y is not None and y.is_floating_point() else y

@@ -39,7 +39,8 @@ class EvaluationRow:
     """What one protocol says of one set of features.
 
     Args:
-        features: ``trained``, ``untrained`` or ``supervised``: the weights of the backbone; or ``pixels``.
+        features: ``trained``, ``untrained``, ``start`` (what training began with) or ``supervised``: the weights of the
+            backbone; or ``raw``, the input itself, of segmentation ``pixels``.
         protocol: ``knn``, ``linear``, ``sgd``, ``adam``, ``knn-segmentation``, ``linear-segmentation``, or a
             fine-tuning.
         metrics: by name.
@@ -64,6 +65,7 @@ class EvaluateResult:
         rows: one a protocol and set of features.
         seeds: of the probes.
         notes: what was left out, and why, in words.
+        verdict: what the rows say, in a sentence or two; empty where there is nothing to compare.
         saved: the file in the run's folder that the rows were added to; None without a run.
     """
 
@@ -75,6 +77,7 @@ class EvaluateResult:
     rows: tuple[EvaluationRow, ...]
     seeds: int
     notes: tuple[str, ...] = ()
+    verdict: str = ""
     saved: Path | None = field(default=None, compare=False)
 
     def figure(self, features: str, protocol: str, metric: str) -> float:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ from ssl_registry.views import ImageView
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
 from ssl_registry.workflows.finetune.module import FineTuning
+from ssl_registry.workflows.finetune.start import fit_start
 from ssl_registry.workflows.finetune.writing import make_record, place, write_finetuned
+from ssl_registry.workflows.verdict import verdict_of_finetuning
 
 __all__ = ["finetune"]
 
@@ -69,6 +72,8 @@ def finetune(
 ) -> EvaluateResult:
     """Train backbone and a linear head on labels, and measure them on the test part.
 
+    The head begins as the linear probe of the frozen features; see `ssl_registry.workflows.finetune.start`.
+
     The same network is trained from its random weights beside it, with the same labels and settings.
 
     Args:
@@ -95,7 +100,8 @@ def finetune(
         registry: where the method is looked up.
 
     Returns:
-        Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``.
+        Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``, and those of the linear
+        probe that each began as, such as ``probe 10 %``: logistic regression on the frozen features, same labels.
 
     Raises:
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, has no labels, or is out of
@@ -134,6 +140,7 @@ def finetune(
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
+    probed: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
     file = place(out, pretrained.run, labels)
     targets = read_labels(source)
     for seed in range(seeds):
@@ -145,20 +152,30 @@ def finetune(
             seed=seed,
         )
         for name, start in networks.items():
-            model, figures = _fit(
+            model, figures, probe = _fit(
                 name, start, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})}
             )
             measured[name].append(figures)
-            log.info(f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f}")
+            probed[name].append(probe)
+            log.info(
+                f"{protocol}, seed {seed}, {name}: accuracy {figures['accuracy']:.3f} (linear probe on the features "
+                f"before: {probe['accuracy']:.3f})"
+            )
             if file is not None and (name, seed) == ("trained", 0):
                 write_finetuned(model, file, make_record(pretrained, classes, labels, data, asked))
                 log.info(f"Fine-tuned network: {file}; classify with it: ssl-registry predict {file} --data SOURCE")
     rows = tuple(
-        EvaluationRow(name, protocol, {key: Score.over([one[key] for one in values]) for key in values[0]})
-        for name, values in measured.items()
+        EvaluationRow(name, title, {key: Score.over([one[key] for one in values]) for key in values[0]})
+        for title, found in ((protocol, measured), (f"probe {100 * labels:g} %", probed))
+        for name, values in found.items()
     )
     test = _labeled(source.test)
-    result = EvaluateResult(pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds)
+    tuned, probe = (fmean(one["accuracy"] for one in found["trained"]) for found in (measured, probed))
+    scratch = fmean(one["accuracy"] for one in measured["untrained"]) if fresh is not None else None
+    said = verdict_of_finetuning(tuned, probe, scratch, test)
+    result = EvaluateResult(
+        pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds, verdict=said
+    )
     return record_evaluation(result, pretrained.run)
 
 
@@ -183,8 +200,8 @@ def _fit(
     loaders: SSLDataModule,
     options: Mapping[str, Any],
     trainer: Mapping[str, Any],
-) -> tuple[FineTuning, dict[str, float]]:
-    """Train a copy of the network, and return it with its figures on the test part."""
+) -> tuple[FineTuning, dict[str, float], dict[str, float]]:
+    """Train a copy of the network; return it with its figures on the test part, and those of the probe it began as."""
     quiet = {
         "devices": 1,  # a few labels are no work for several
         "logger": False,
@@ -194,12 +211,14 @@ def _fit(
     }
     with torch.random.fork_rng():
         torch.manual_seed(loaders.seed)
-        model = FineTuning(copy.deepcopy(network), nn.Linear(network.feature_dim, classes), **options)
         guard = DivergenceGuard()
         callbacks = trainer.get("callbacks") or []
         callbacks = [*(callbacks if isinstance(callbacks, list | tuple) else [callbacks]), guard]
         with told_refusals():
             fitted = RunTrainer(**{**quiet, **trainer, "callbacks": callbacks})
+        network = copy.deepcopy(network)
+        start = fit_start(network, classes, loaders, fitted.strategy.root_device)
+        model = FineTuning(network.cpu(), start.head, **options)
         fitted.fit(model, loaders.train_dataloader())
     if guard.lost:
         raise DataError(f"fine-tuning the {name} network: {guard.message}; give a lower --learning-rate")
@@ -215,4 +234,4 @@ def _fit(
         raise DataError("the test part has no labels")
     logits, y = labeled_only(logits, y)
     assert y is not None
-    return model, classification_metrics(logits.argmax(1), y, logits.softmax(1))
+    return model, classification_metrics(logits.argmax(1), y, logits.softmax(1)), start.metrics

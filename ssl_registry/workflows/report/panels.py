@@ -61,8 +61,9 @@ def _with_ends(run: RunFacts, name: str) -> Series:
     """Add the accuracies that were measured before and after training to the curve of those in between."""
     points = run.curves.get(name, [])
     measured = {"knn_accuracy": run.results.knn, "linear_accuracy": run.results.linear}.get(name, {})
-    if "untrained" in measured:
-        points = [(0.0, measured["untrained"]), *points]
+    begun = measured.get("start", measured.get("untrained"))
+    if begun is not None:
+        points = [(0.0, begun), *points]
     if "trained" in measured:
         end = float(run.results.steps or 0)
         points = [*(point for point in points if point[0] < end - 1), (end, measured["trained"])]

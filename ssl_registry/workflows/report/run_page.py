@@ -11,6 +11,7 @@ from ssl_registry._system.secrets import without_keys
 from ssl_registry.workflows.report.facts import RunFacts
 from ssl_registry.workflows.report.gallery import Gallery
 from ssl_registry.workflows.report.thumbnails import Sprite
+from ssl_registry.workflows.report.verdict_of_run import verdict_of_run
 
 __all__ = ["RunPage"]
 
@@ -53,6 +54,11 @@ class RunPage:
         return self.facts.results.guard
 
     @property
+    def verdict(self) -> str:
+        """What the figures say, in a sentence or two; empty while the run has not ended."""
+        return "" if self.facts.results.steps is None else verdict_of_run(self.facts)
+
+    @property
     def versions(self) -> dict[str, str]:
         """Of what trained it."""
         return dict(self.facts.results.versions)
@@ -81,14 +87,15 @@ class RunPage:
             "k-NN accuracy": _percent(_latest(results.knn)),
             "linear probe": _percent(_latest(results.linear)),
             "on raw input (k-NN)": _percent(results.knn.get("pixels")),
+            "on raw input (linear)": _percent(results.linear.get("pixels")),
             "effective rank": f"{rank[-1][1]:.1f}" if rank else None,
             "optimizer steps": None if results.steps is None else f"{results.steps:,}",
             "training time": None if results.seconds is None else _duration(results.seconds),
             "samples a second": f"{sorted(rate)[len(rate) // 2]:,.0f}" if rate else None,
         }
         before = {
-            "k-NN accuracy": _percent(results.knn.get("untrained")),
-            "linear probe": _percent(results.linear.get("untrained")),
+            "k-NN accuracy": _percent(_before(results.knn)),
+            "linear probe": _percent(_before(results.linear)),
         }
         return [{"name": name, "value": value, "before": before.get(name)} for name, value in found.items() if value]
 
@@ -138,7 +145,12 @@ class RunPage:
 
 
 def _latest(values: dict[str, float]) -> float | None:
-    return values.get("trained", values.get("untrained"))
+    return values.get("trained", _before(values))
+
+
+def _before(values: dict[str, float]) -> float | None:
+    """Return the figure of the backbone as training began with it."""
+    return values.get("start", values.get("untrained"))
 
 
 def _percent(value: float | None) -> str | None:

@@ -25,7 +25,10 @@ def test_rows_of_a_run(run):
         ("trained", "linear"),
         ("untrained", "knn"),
         ("untrained", "linear"),
+        ("raw", "knn"),
+        ("raw", "linear"),
     ]
+    assert "over logistic regression on the raw input" in result.verdict or "over k-NN on the raw" in result.verdict
     assert (result.train, result.test, result.task) == (1300, 497, "classification")
     assert result.rows[0].metrics["accuracy"].std is None
     assert result.rows[1].metrics["accuracy"].std is not None
@@ -57,7 +60,7 @@ def test_supervised_weights_of_this_machine(run, monkeypatch, tmp_path):
     torch.save(weights, tmp_path / "weights.pth")
     monkeypatch.setattr(baselines, "local_weights", lambda config: tmp_path / "weights.pth")
     result = ssl_registry.evaluate(run, protocols=["knn"])
-    assert [row.features for row in result.rows] == ["trained", "untrained", "supervised"]
+    assert [row.features for row in result.rows] == ["trained", "untrained", "supervised", "raw"]
 
 
 def test_local_weights_are_found_in_torchs_cache(tmp_path, monkeypatch):
@@ -79,7 +82,7 @@ def test_checkpoint_outside_of_a_run(run, tmp_path):
         ssl_registry.evaluate(checkpoint)
     result = ssl_registry.evaluate(checkpoint, data="digits", protocols=["knn"])
     assert result.saved is None
-    assert len(result.rows) == 2
+    assert len(result.rows) == 3
 
 
 def test_network_of_ones_own(tmp_path, monkeypatch):
@@ -93,7 +96,7 @@ def test_network_of_ones_own(tmp_path, monkeypatch):
     with pytest.raises(TrustError, match=r"backbone: own_net\.py:Net, which would run the Python file own_net\.py"):
         ssl_registry.evaluate("own", protocols=["knn"])
     result = ssl_registry.evaluate("own", protocols=["knn"], trust=True)
-    assert [row.features for row in result.rows] == ["trained", "untrained"]
+    assert [row.features for row in result.rows] == ["trained", "untrained", "raw"]
 
 
 @pytest.mark.parametrize(
@@ -181,3 +184,21 @@ def test_other_targets(run, tmp_path, y, task, metric):
     assert metric in result.rows[0].metrics
     with pytest.raises(ConfigError, match="cannot vote"):
         ssl_registry.evaluate(run, data=str(tmp_path / "data.npz"), protocols=["knn"])
+
+
+def test_a_run_that_began_with_weights_is_compared_with_them(run, tmp_path, monkeypatch):
+    """What training made of its start is said; a start that is gone is named."""
+    monkeypatch.chdir(tmp_path)
+    limits = {"max_steps": 1, "enable_progress_bar": False, "accelerator": "cpu"}
+    options = {"learning_rate": 1e-30, "warmup_steps": 0}
+    shared = {"start_from": run, "batch_size": 64, "report": False, "trainer": limits, "options": options}
+    result = ssl_registry.train("simclr", out="next", **shared)
+    assert set(result.knn) == {"pixels", "start", "trained"}
+    assert "over the weights that training started from" in result.verdict
+    found = ssl_registry.evaluate("next", protocols=["knn"])
+    assert [row.features for row in found.rows] == ["trained", "start", "untrained", "raw"]
+    assert found.figure("start", "knn", "accuracy") == ssl_registry.evaluate(run, protocols=["knn"]).figure(
+        "trained", "knn", "accuracy"
+    )
+    run.rename(tmp_path / "moved")
+    assert any("not compared with its start" in note for note in ssl_registry.evaluate("next", protocols=["knn"]).notes)

@@ -34,6 +34,7 @@ def test_training_writes_a_report_with_everything(run):
     assert len(data["panels"][0]["lines"][0]["points"]) == 10
     assert {"PCA", "t-SNE"} <= set(data["maps"][0]["points"])
     assert len(data["maps"][0]["labels"]) == 497
+    assert '<p class="verdict">Trained features:' in page
     for words in ("Nearest neighbours", "Confusion of the linear probe", "hidden_dim", "argument", "Versions", "torch"):
         assert words in page
     assert f"ssl-registry train byol --config {run / 'config.yaml'} --out {run}-again" in page

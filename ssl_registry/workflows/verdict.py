@@ -1,0 +1,201 @@
+"""`verdict`: what the figures of a run say about it, in a sentence or two. Nothing is measured here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["Evidence", "still_falls", "verdict", "verdict_of_finetuning"]
+
+# What is measured beside the trained features, from the strictest comparison to the weakest.
+RAW, START, UNTRAINED = "raw", "start", "untrained"
+PROTOCOLS = {"linear": "a linear probe", "knn": "k-NN"}
+ON_RAW = {"linear": "logistic regression on the raw input", "knn": "k-NN on the raw input"}
+# Of the whole fall of the loss, what it must still fall in its last fifth to be called falling.
+STILL_FALLING = 0.05
+LEAST_POINTS = 20
+# Labels a class with which a probe tells two backbones apart: 20 of each of ten classes measure to about 3 points.
+LABELS_A_CLASS = 20
+# An effective rank below this share of what a batch allows is little for features that tell samples apart.
+LOW_RANK = 0.05
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was measured of a run.
+
+    Args:
+        figures: accuracies in [0, 1] by features (``trained``, ``untrained``, ``start`` for the weights of ``--from``,
+            ``raw`` for the input itself) and protocol (``linear``, ``knn``).
+        held_out: samples that they were measured on; decides what is chance.
+        loss_falls: whether the loss was falling when training ended; None where that is not known.
+        rank: effective rank of the trained features of a batch, and most that it can be; None where not measured.
+        neighbours: share of samples whose second view is the nearest of all, before and after training; None where not
+            measured.
+        diverged: weights were not finite.
+        warning: what the guard said of a collapse; empty if all was well.
+    """
+
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    held_out: int = 0
+    loss_falls: bool | None = None
+    rank: tuple[float, float] | None = None
+    neighbours: tuple[float, float] | None = None
+    diverged: bool = False
+    warning: str = ""
+
+
+def verdict(evidence: Evidence) -> str:
+    """Return in words whether the training was worth it, and what to do next.
+
+    Each set of features counts with the better of its protocols. A difference within one standard error of the
+    difference of two independent shares, ``sqrt(2 p (1 - p) / held_out)``, counts as none.
+
+    Example:
+        >>> figures = {"trained": {"linear": 0.84}, "untrained": {"linear": 0.70}, "raw": {"linear": 0.82}}
+        >>> print(verdict(Evidence(figures, held_out=10_000, loss_falls=True)))
+        Trained features: 84.0 % (a linear probe), +14.0 points over the untrained backbone, +2.0 over logistic \
+regression on the raw input. The loss still falls: train longer.
+    """
+    if evidence.diverged:
+        return (
+            "Diverged: the weights were not finite at the end, and what is kept is the last checkpoint before. Train "
+            "again with a lower --learning-rate or more --warmup-steps."
+        )
+    if evidence.warning:
+        return f"Do not use it: {evidence.warning.rstrip('.')}."
+    if "trained" not in evidence.figures:
+        return _without_labels(evidence)
+    trained, protocol = _best(evidence.figures["trained"])
+    margin = _margin(trained, evidence.held_out)
+    gains = {
+        name: (trained - best, by)
+        for name in (START, UNTRAINED, RAW)
+        if name in evidence.figures
+        for best, by in [_best(evidence.figures[name])]
+    }
+    head = f"Trained features: {100 * trained:.1f} % ({PROTOCOLS[protocol]})"
+    compared = ", ".join(
+        f"{_points(gain)} {_over(name, by, first=n == 0)}" for n, (name, (gain, by)) in enumerate(gains.items())
+    )
+    return f"{head}{', ' if compared else ''}{compared}. {_advice(gains, margin, evidence)}".strip()
+
+
+def _advice(gains: dict[str, tuple[float, str]], margin: float, evidence: Evidence) -> str:
+    """Say what follows: the worst that is true."""
+    longer = "train longer" if evidence.loss_falls else "train longer, or try another method or other views"
+    if RAW in gains and gains[RAW][0] <= margin:
+        worse = "worse than" if gains[RAW][0] < -margin else "no better than"
+        return f"They are {worse} the raw input: do not use it; {longer}."
+    if START in gains and gains[START][0] < -margin:
+        return (
+            "Training made the weights that it started from worse: keep those, or train with a lower --learning-rate."
+        )
+    if START in gains and gains[START][0] <= margin:
+        return f"They are no better than the weights that training started from; {longer}."
+    if UNTRAINED in gains and gains[UNTRAINED][0] <= margin:
+        return f"They are no better than random weights: do not use it; {longer}."
+    if evidence.loss_falls:
+        return "The loss still falls: train longer."
+    return ""
+
+
+def _without_labels(evidence: Evidence) -> str:
+    """Say what can be said of features that nothing was compared with."""
+    words = []
+    if evidence.neighbours is not None:
+        before, after = evidence.neighbours
+        words.append(
+            f"Of two views of a sample the one found the other among all for {100 * before:.0f} % before and "
+            f"{100 * after:.0f} % after training"
+            + (", which is no gain: train longer, or with other views." if after <= before else ".")
+        )
+    if evidence.rank is not None:
+        rank, most = evidence.rank
+        low = rank < LOW_RANK * most
+        judged = "few for features that tell samples apart" if low else "a healthy number"
+        words.append(f"The features of a batch use {rank:.0f} directions of at most {most:.0f}: {judged}.")
+    if evidence.loss_falls:
+        words.append("The loss still falls: train longer.")
+    words.append(
+        f"Without labels nothing is certain; {LABELS_A_CLASS} labelled samples a class would do: ssl-registry evaluate "
+        "RUN --data LABELLED."
+    )
+    return " ".join(words)
+
+
+def verdict_of_finetuning(tuned: float, probe: float, scratch: float | None, held_out: int) -> str:
+    """Return in words whether fine-tuning was worth it.
+
+    Args:
+        tuned: accuracy of the fine-tuned network, in [0, 1].
+        probe: of logistic regression on the frozen features, with the same labels.
+        scratch: of the same network from random weights, with the same labels; None where there is none.
+        held_out: samples that they were measured on.
+
+    Example:
+        >>> verdict_of_finetuning(0.90, 0.85, None, 2000)
+        'Fine-tuned: 90.0 %, +5.0 points over a linear probe with the same labels.'
+    """
+    margin = _margin(tuned, held_out)
+    compared = (
+        f"Fine-tuned: {100 * tuned:.1f} %, {_points(tuned - probe)} points over a linear probe with the same labels"
+    )
+    if scratch is not None:
+        compared += f", {_points(tuned - scratch)} over the same network from scratch"
+    if tuned - probe < -margin:
+        advice = " It is worse than the probe: fine-tune fewer layers (--layers 1) or with a lower --learning-rate."
+    elif tuned - probe <= margin:
+        advice = " It is as good as the probe, which is cheaper; more labels would tell."
+    else:
+        advice = ""
+    if scratch is not None and tuned - scratch <= margin:
+        advice += " Pretraining did not help: it is no better than from scratch."
+    return f"{compared}.{advice}"
+
+
+def still_falls(losses: Sequence[float]) -> bool | None:
+    """Tell whether a loss was falling when training ended; None where too few values were logged to say.
+
+    It was if the last fifth of its values lies, in the mean, lower than the fifth before by more than a twentieth of
+    the whole fall since the first fifth, and by more than the means are known.
+
+    Args:
+        losses: in order.
+
+    Example:
+        >>> still_falls([1 - n / 100 for n in range(100)]), still_falls([1 / (1 + n) for n in range(100)])
+        (True, False)
+    """
+    values = [value for value in losses if math.isfinite(value)]
+    fifth = len(values) // 5
+    if len(values) < LEAST_POINTS:
+        return None
+    parts = [values[:fifth], values[-2 * fifth : -fifth], values[-fifth:]]
+    first, before, last = (sum(part) / fifth for part in parts)
+    spread = [sum((value - sum(part) / fifth) ** 2 for value in part) / fifth for part in parts[1:]]
+    error = math.sqrt(sum(spread) / fifth)
+    fall = before - last
+    return bool(fall > STILL_FALLING * (first - last) and fall > error)
+
+
+def _best(by_protocol: dict[str, float]) -> tuple[float, str]:
+    return max((value, name) for name, value in by_protocol.items())
+
+
+def _margin(accuracy: float, held_out: int) -> float:
+    return math.sqrt(2 * accuracy * (1 - accuracy) / held_out) if held_out else 0.0
+
+
+def _points(gain: float) -> str:
+    return f"{100 * gain:+.1f}"
+
+
+def _over(name: str, protocol: str, *, first: bool) -> str:
+    what = {
+        START: "the weights that training started from",
+        UNTRAINED: "the untrained backbone",
+        RAW: ON_RAW.get(protocol, "the raw input"),
+    }[name]
+    return f"{'points ' if first else ''}over {what}"

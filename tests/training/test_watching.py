@@ -1,0 +1,26 @@
+"""What is measured of a run without labels: whether one view of a sample finds the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import ssl_registry
+
+
+def test_neighbours_before_and_after(tmp_path):
+    """The verdict tells them, with the rank and what would give certainty; nothing is claimed of accuracy."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", X=rng.integers(0, 255, (96, 1, 16, 16), dtype=np.uint8))
+    result = ssl_registry.train(
+        "simclr",
+        data=str(tmp_path / "x.npz"),
+        backbone="regnetx_002",
+        batch_size=32,
+        out=tmp_path / "run",
+        report=False,
+        trainer={"max_steps": 11, "enable_progress_bar": False, "accelerator": "cpu"},
+    )
+    assert result.knn == {}
+    assert "Of two views of a sample the one found the other among all for" in result.verdict
+    assert "directions of at most 32" in result.verdict
+    assert "20 labelled samples a class" in result.verdict

@@ -1,0 +1,99 @@
+"""The verdict's words: each branch, and which of them wins."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ssl_registry.workflows.verdict import Evidence, still_falls, verdict, verdict_of_finetuning
+
+LINEAR = {"raw": 0.70, "untrained": 0.60, "trained": 0.84}
+
+
+def said(held_out: int = 10_000, **changes: object) -> str:
+    figures = {name: {"linear": value} for name, value in LINEAR.items()}
+    figures |= changes.pop("figures", {})  # type: ignore[arg-type]
+    return verdict(Evidence(figures, held_out=held_out, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("figures", "changes", "words"),
+    [
+        ({}, {}, "84.0 % (a linear probe), +24.0 points over the untrained backbone, +14.0 over logistic regression"),
+        ({"raw": {"linear": 0.82}}, {"loss_falls": True}, "raw input. The loss still falls: train longer."),
+        ({"raw": {"knn": 0.86, "linear": 0.80}}, {}, "They are worse than the raw input: do not use it"),
+        ({"raw": {"linear": 0.84}}, {"loss_falls": False}, "raw input: do not use it; train longer, or try"),
+        ({"raw": {"linear": 0.84}}, {"loss_falls": True}, "no better than the raw input: do not use it; train longer."),
+        ({"start": {"linear": 0.90}}, {}, "made the weights that it started from worse: keep those"),
+        ({"start": {"linear": 0.841}}, {}, "no better than the weights that training started from"),
+        ({"untrained": {"linear": 0.84}}, {}, "no better than random weights: do not use it"),
+        ({}, {"diverged": True}, "Diverged: the weights were not finite"),
+        ({}, {"warning": "all features are alike."}, "Do not use it: all features are alike."),
+    ],
+)  # fmt: skip
+def test_with_labels(figures: dict[str, dict[str, float]], changes: dict[str, object], words: str) -> None:
+    """The worst that is true is said, with the figures."""
+    assert words in said(figures=figures, **changes)
+
+
+def test_few_samples_tell_less() -> None:
+    """Three points are chance on a hundred samples and a fact on ten thousand."""
+    figures = {"raw": {"linear": 0.81}}
+    assert "no better" in said(100, figures=figures)
+    assert "no better" not in said(10_000, figures=figures)
+
+
+def test_the_better_protocol_counts() -> None:
+    """Of each set of features, and its name is told."""
+    text = said(figures={"trained": {"linear": 0.84, "knn": 0.9}, "raw": {"linear": 0.70, "knn": 0.88}})
+    assert text.startswith(
+        "Trained features: 90.0 % (k-NN), +30.0 points over the untrained backbone, +2.0 over k-NN on"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"neighbours": (0.2, 0.9)}, "for 20 % before and 90 % after training."),
+        ({"neighbours": (0.9, 0.9)}, "which is no gain: train longer, or with other views."),
+        ({"rank": (90.0, 256.0)}, "use 90 directions of at most 256: a healthy number."),
+        ({"rank": (2.0, 256.0)}, "2 directions of at most 256: few for"),
+        ({"loss_falls": True}, "The loss still falls: train longer."),
+        ({}, "Without labels nothing is certain; 20 labelled samples a class would do: ssl-registry evaluate"),
+    ],
+)
+def test_without_labels(changes: dict[str, object], words: str) -> None:
+    """What can be measured, a yardstick for it, and what would give certainty."""
+    assert words in verdict(Evidence(**changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("losses", "falls"),
+    [
+        ([1.0] * 5, None),
+        ([1 - n / 100 for n in range(100)], True),
+        ([1 / (1 + n) for n in range(100)], False),
+        ([1.0 + n for n in range(100)], False),
+        ([5.0, math.nan] * 50, False),
+        ([0.5 + (n % 2) - n / 1e4 for n in range(100)], False),
+    ],
+)
+def test_whether_the_loss_falls(losses: list[float], falls: bool | None) -> None:
+    """Too few values, a straight fall, a plateau, a rise, what is not finite, and noise."""
+    assert still_falls(losses) is falls
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ((0.90, 0.85, 0.60), "+5.0 points over a linear probe with the same labels, +30.0 over the same network from"),
+        ((0.80, 0.85, 0.60), "It is worse than the probe: fine-tune fewer layers"),
+        ((0.85, 0.85, 0.60), "as good as the probe, which is cheaper"),
+        ((0.90, 0.85, 0.91), "Pretraining did not help"),
+        ((0.90, 0.85, None), "+5.0 points over a linear probe with the same labels."),
+    ],
+)
+def test_of_finetuning(figures: tuple[float, float, float | None], words: str) -> None:
+    """Beside the probe and the network from scratch."""
+    assert words in verdict_of_finetuning(*figures, held_out=10_000)
