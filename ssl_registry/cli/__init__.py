@@ -22,6 +22,7 @@ COMMANDS = {
     "backbones": ("backbones", "names of backbones, by pattern"),
     "train": ("train", "train a method on a source of samples"),
     "views": ("views", "a picture of samples and the views of them"),
+    "runs": ("runs", "your runs: how far each came, the best, and clearing away"),
     "report": ("report", "one HTML page about a run, or about several side by side"),
     "bench": ("bench", "methods side by side over seeds, as a table"),
     "explain": ("explain", "where each value of a run or a command comes from"),

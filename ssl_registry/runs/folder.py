@@ -123,14 +123,14 @@ class Run:
                 f"{self.folder} holds a run already; add --resume to go on with it, or give another --out"
             )
         # A training that was stopped before its first checkpoint may begin again; what it wrote tells of its origin.
-        foreign = [] if self._is_ours else [name for name in WRITTEN if os.path.lexists(self.folder / name)]
+        foreign = [] if self.is_ours else [name for name in WRITTEN if os.path.lexists(self.folder / name)]
         if foreign:
             raise ConfigError(
                 f"{self.folder} holds {foreign[0]}, which no run wrote and a run would replace; give another --out"
             )
 
     @property
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
         """Whether a training wrote the folder's configuration: it records where each value came from."""
         try:
             return "method" in self.provenance()

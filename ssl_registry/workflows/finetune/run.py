@@ -170,9 +170,9 @@ def finetune(
         for name, values in found.items()
     )
     test = _labeled(source.test)
-    tuned, probe = (fmean(one["accuracy"] for one in found["trained"]) for found in (measured, probed))
+    tuned, probing = (fmean(one["accuracy"] for one in found["trained"]) for found in (measured, probed))
     scratch = fmean(one["accuracy"] for one in measured["untrained"]) if fresh is not None else None
-    said = verdict_of_finetuning(tuned, probe, scratch, test)
+    said = verdict_of_finetuning(tuned, probing, scratch, test)
     result = EvaluateResult(
         pretrained.checkpoint, source.name, len(chosen), test, "classification", rows, seeds, verdict=said
     )
