@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection
 
 from ssl_registry.cli.words import dashed
-from ssl_registry.errors import did_you_mean
 
 __all__ = ["suggested"]
 
@@ -30,26 +30,25 @@ SYNONYMS = {
 }
 
 
-def suggested(wrong: str, known: Collection[str]) -> str:
+def suggested(wrong: str, known: Collection[str], *, in_file: bool = False) -> str:
     """Return the right name of an option in words, or an empty string.
 
     Args:
         wrong: as it was written, without the dashes in front.
         known: options that there are, without them.
+        in_file: whether it stands in a file, where names have underscores.
 
     Example:
         >>> suggested("lr", ["learning_rate", "data"]), suggested("imgsz", ["image-size"])
         (' Did you mean --learning-rate?', ' Did you mean --image-size?')
         >>> suggested("batch_sise", ["batch_size"]), suggested("xyz", ["batch_size"])
         (' Did you mean --batch-size?', '')
+        >>> suggested("batch-size", ["batch_size"], in_file=True)
+        " Did you mean 'batch_size'?"
     """
+    written = repr if in_file else dashed
     plain = {name.replace("-", "_"): name for name in known}
     asked = wrong.replace("-", "_").lower()
-    for name in SYNONYMS.get(asked, ()):
-        if name in plain:
-            return f" Did you mean {dashed(name)}?"
-    # Quoted words of `did_you_mean` become options.
-    words = did_you_mean(asked, plain)
-    for name in plain:
-        words = words.replace(repr(name), dashed(name))
-    return words
+    near = [name for name in SYNONYMS.get(asked, ()) if name in plain][:1]
+    near = near or difflib.get_close_matches(asked, plain, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(map(written, near))}?" if near else ""

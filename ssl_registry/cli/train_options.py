@@ -104,6 +104,7 @@ def check_known(owner: str, options: Iterable[str], known: list[str]) -> None:
     Raises:
         ConfigError: with the nearest right name.
     """
+    in_file = " " in owner
     for option in map(str, options):
         root, dot, name = option.partition(".")
         name = name.partition(".")[0]
@@ -112,7 +113,7 @@ def check_known(owner: str, options: Iterable[str], known: list[str]) -> None:
         # Of a mapping, such as optimizer_kwargs, any key will do.
         if (f"trainer.{name}" if root == "trainer" and dot else root) not in known:
             raise ConfigError(
-                f"{owner} has no option {dashed(option)}.{suggested(option, known)} "
+                f"{owner} has no option {dashed(option)}.{suggested(option, known, in_file=in_file)} "
                 f"See: ssl-registry train {owner.rpartition(' ')[2]} --help"
             )
 

@@ -68,7 +68,7 @@ def test_other_settings_are_not_mixed(folder, capsys):
         (["har"], "give --data"),
         (["digits", "--seeds", "0"], "at least 1"),
         (["digits", "--methods", "bylo"], "Did you mean 'byol'"),
-        (["digits", "--methods", "byol", "--momentun", "1"], "Did you mean 'momentum'"),
+        (["digits", "--methods", "byol", "--momentun", "1"], "Did you mean --momentum"),
     ],
 )
 def test_mistakes_are_one_line(argv, words, capsys, folder):

@@ -154,7 +154,7 @@ def test_help_and_version(capsys):
         (["backbones", "no*such"], "no backbone matches"),
         (["train", "bylo"], "Did you mean 'byol'"),
         (["train", "--data", "x"], "the method comes first"),
-        (["train", "byol", "--momentun", "0.9"], "Did you mean 'momentum'"),
+        (["train", "byol", "--momentun", "0.9"], "Did you mean --momentum"),
         (["train", "byol", "--momentum", "2"], "momentum=2.0 is not accepted"),
         (["train", "byol", "--momentum", "high"], "momentum"),
         (["train", "byol", "--epochs", "3", "--trainer.max_epochs", "4"], "not both"),
