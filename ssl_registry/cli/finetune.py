@@ -21,7 +21,7 @@ def run(argv: list[str]) -> int:
     add = parser.add_argument_group("training").add_argument
     add("--labels", type=float, default=1.0, help="share of the labels, such as 0.01, 0.1 or 1 (default: 1)")
     add("--layers", type=int, help="train so many last layers of the backbone only (default: all)")
-    add("--epochs", type=int, default=50, help="passes over the labelled samples (default: 50)")
+    add("--epochs", type=int, default=20, help="passes over the labelled samples (default: 20)")
     add("--learning-rate", type=float, default=1e-3, help="of the head (default: 0.001)")
     add("--layer-decay", type=float, default=0.75, help="factor on the rate from layer to layer (default: 0.75)")
     add("--weight-decay", type=float, default=0.05, help="AdamW's (default: 0.05)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,14 +11,19 @@ import timm
 import torch
 from safetensors import safe_open
 from torch import nn
+from torch.utils.data import Subset
 
 import ssl_registry
 from ssl_registry.checkpoint.finetuned import KEY
+from ssl_registry.data import SSLDataModule, open_source
+from ssl_registry.data.sample_set import as_sample_set
 from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
-from ssl_registry.runs.opened import RawNetwork
+from ssl_registry.runs.opened import RawNetwork, open_run
 from ssl_registry.views import ViewPolicy
 from ssl_registry.workflows.finetune import FineTuning
+from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels, settings_for
 from ssl_registry.workflows.finetune.module import layer_groups
+from ssl_registry.workflows.finetune.start import fit_start
 
 CPU = {"accelerator": "cpu"}
 
@@ -61,6 +67,58 @@ def test_frozen_layers_stay(run):
     optimizer.step()
     changed = {key for key, value in tuning.state_dict().items() if not torch.equal(value, before[key])}
     assert changed == {"backbone.4.weight", "backbone.4.bias", "head.weight", "head.bias"}
+
+
+def test_fixed_statistics_stay():
+    """BatchNorm normalises by what pretraining saw, and its weights train."""
+    tuning = model(fixed_statistics=True).train()
+    before = {key: value.clone() for key, value in tuning.state_dict().items()}
+    optimizer = torch.optim.SGD([p for group in groups(tuning) for p in group["params"]], lr=0.1)
+    tuning(torch.randn(8, 1, 2, 2)).square().mean().backward()
+    optimizer.step()
+    changed = {key for key, value in tuning.state_dict().items() if not torch.equal(value, before[key])}
+    assert "backbone.2.weight" in changed
+    assert not {key for key in changed if "running" in key or "batches" in key}
+
+
+def test_starts_as_the_probe(run):
+    """The head is the logistic regression of the frozen features, class by class; one without samples is behind."""
+    source = open_source("digits", image_size=16)
+    opened = open_run(run)
+    labels = read_labels(source)
+    rows = [i for i in choose_labeled(labels, 0.1, 0) if labels[i] != 3]
+    loaders = SSLDataModule(replace(source, train=as_sample_set(Subset(source.train, rows))), batch_size=64)
+    network = opened.trained().eval()
+    start = fit_start(network, 10, loaders, torch.device("cpu"))
+    x = torch.stack([source.test[i][0] for i in range(200)])
+    with torch.inference_mode():
+        guessed = start.head(network(x)).argmax(1)
+    assert 3 not in guessed.tolist()
+    assert float((guessed == torch.tensor([int(source.test[i][1]) for i in range(200)])).double().mean()) == (
+        pytest.approx(start.metrics["accuracy"], abs=0.06)
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "labeled", "batch", "fixed", "crop"),
+    [(16, 130, 21, True, None), (16, 5_000, 128, False, 0.35), (128, 130, 21, False, 0.7), (16, 4, 4, True, None)],
+)
+def test_settings_by_the_number_of_labels(size, labeled, batch, fixed, crop):
+    """Few labels take small batches and kept statistics; small images are left whole then."""
+    found = settings_for(open_source("digits", image_size=size), labeled, 128)
+    assert (found.batch_size, found.fixed_statistics) == (batch, fixed)
+    assert (found.view and found.view.crop_scale[0]) == crop
+
+
+@pytest.mark.slow
+def test_not_below_the_probe(tmp_path):
+    """By its defaults, with a tenth of the labels of digits: the mean of three seeds."""
+    limits = {"max_steps": 60, "enable_progress_bar": False, **CPU}
+    options = {"image_size": 28, "backbone": "resnet10t", "low_resolution": False, "batch_size": 128}
+    ssl_registry.train("simclr", out=tmp_path / "run", knn=False, report=False, trainer=limits, **options)
+    result = ssl_registry.finetune(tmp_path / "run", labels=0.1, seeds=3, trainer=CPU)
+    tuned, probe = (result.figure("trained", f"{name} 10 %", "accuracy") for name in ("finetune", "probe"))
+    assert tuned >= probe
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "convnext_atto", "efficientnet_b0"])

@@ -1,14 +1,24 @@
-"""Which samples keep their label when only a share of them may."""
+"""Which samples keep their label when only a share of them may, and what suits how few they are."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ssl_registry.data import Source
 from ssl_registry.data.arrays.labels import stratified_holdout
+from ssl_registry.views import ImageView
 
-__all__ = ["choose_labeled", "read_labels"]
+__all__ = ["Settings", "choose_labeled", "read_labels", "settings_for"]
+
+# Weak: labels are few, but the views must keep what the label is about.
+IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
+WEAKER_VIEW = ImageView(crop_scale=(0.7, 1.0), flip=0.5)
+# Samples; below so many the statistics of pretraining are better than theirs, and small images are left whole.
+FEW, SMALL_IMAGE = 2_000, 64
+STEPS_AN_EPOCH, SMALL_BATCH = 6, 16
 
 
 def read_labels(source: Source) -> Tensor:
@@ -37,3 +47,45 @@ def choose_labeled(labels: Tensor, share: float, seed: int) -> list[int]:
     # A class of a single sample is never held out, so here it would be lost.
     rows = [(labels == label).nonzero()[:, 0] for label in torch.unique(labels[labels >= 0])]
     return sorted({*chosen.tolist(), *(int(alone[0]) for alone in rows if len(alone) == 1)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What suits a number of labelled samples.
+
+    Args:
+        batch_size: samples a step.
+        view: drawn from each training sample; None for none.
+        fixed_statistics: whether a trained backbone keeps the statistics of its BatchNorm.
+    """
+
+    batch_size: int
+    view: ImageView | None
+    fixed_statistics: bool
+
+
+def settings_for(source: Source, labeled: int, batch_size: int) -> Settings:
+    """Return what suits a number of labelled samples.
+
+    With 400 images of Fashion-MNIST (28 pixels) and a ResNet-10 that SimCLR trained on 4,000, the probe reached 70.4 %.
+    Fine-tuned from it, with the statistics of pretraining: 61.5 % with crops of 35 % and more, 72.1 % with crops of 80 %
+    and more, 75.1 % without crops; with those of the batches: 70.7 % with crops of 70 % and more, 75.1 % without.
+
+    Args:
+        source: of the samples.
+        labeled: how many have a label and are trained on.
+        batch_size: as asked for.
+
+    Example:
+        >>> from ssl_registry.data import open_source
+        >>> settings_for(open_source("digits"), 130, 128)
+        Settings(batch_size=21, view=None, fixed_statistics=True)
+    """
+    few = labeled < FEW
+    # An epoch of one step would leave most samples of a run unseen, since only full batches are taken.
+    batch = max(1, min(batch_size, max(SMALL_BATCH, labeled // STEPS_AN_EPOCH), labeled))
+    view = None
+    if source.modality == "image" and not (few and max(source.input_shape[1:]) <= SMALL_IMAGE):
+        view = (WEAKER_VIEW if few else IMAGE_VIEW).without(source.forbids)
+    # Crops are not what the statistics are of.
+    return Settings(batch, view, few and view is None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 
 from ssl_registry.errors import ConfigError
@@ -32,6 +33,8 @@ class FineTuning(SupervisedModule):
         layer_decay: see there; 1 gives all the same rate.
         weight_decay: AdamW's; biases, norms, position embeddings and tokens are excluded.
         view: drawn from each training sample; None leaves them plain.
+        fixed_statistics: keep the running statistics of the backbone's BatchNorm, and normalise by them in training
+            too: those of pretraining are of all samples, those of a few labelled ones are not.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class FineTuning(SupervisedModule):
         layer_decay: float,
         weight_decay: float,
         view: View | None,
+        fixed_statistics: bool = False,
     ) -> None:
         super().__init__(network.backbone, head, nn.CrossEntropyLoss(), learning_rate=learning_rate)
         self.view_policy = network.view_policy
@@ -52,6 +56,8 @@ class FineTuning(SupervisedModule):
         self.weight_decay = weight_decay
         self._groups = layer_groups(self.backbone)
         self._fixed: list[nn.Module] = []
+        self._norms = [part for part in self.backbone.modules() if isinstance(part, _BatchNorm)]
+        self._norms = self._norms if fixed_statistics else []
         if layers is not None and not 1 <= layers <= len(self._groups):
             raise ConfigError(f"layers={layers}: this backbone has 1 to {len(self._groups)} of them")
         if layers is not None:
@@ -62,9 +68,9 @@ class FineTuning(SupervisedModule):
                 parameter.requires_grad_(False)
 
     def train(self, mode: bool = True) -> FineTuning:
-        """Set training mode everywhere but in the frozen layers."""
+        """Set training mode everywhere but in the frozen layers, and in BatchNorm whose statistics are fixed."""
         super().train(mode)
-        for part in self.__dict__.get("_fixed", ()):
+        for part in (*self.__dict__.get("_fixed", ()), *self.__dict__.get("_norms", ())):
             part.training = False
         return self
 

@@ -26,9 +26,8 @@ from ssl_registry.measures.targets import labeled_only
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.training.callbacks import DivergenceGuard
 from ssl_registry.training.trainer import RunTrainer, told_refusals
-from ssl_registry.views import ImageView
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
-from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels
+from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels, settings_for
 from ssl_registry.workflows.finetune.module import FineTuning
 from ssl_registry.workflows.finetune.start import fit_start
 from ssl_registry.workflows.finetune.writing import make_record, place, write_finetuned
@@ -38,9 +37,6 @@ __all__ = ["finetune"]
 
 log = logging.getLogger(__name__)
 
-# Weak: labels are few, but the views must keep what the label is about.
-IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
-
 
 def finetune(
     path: str | Path,
@@ -48,7 +44,7 @@ def finetune(
     data: str | Source | None = None,
     labels: float = 1.0,
     layers: int | None = None,
-    epochs: int = 50,
+    epochs: int = 20,
     learning_rate: float = 1e-3,
     layer_decay: float = 0.75,
     weight_decay: float = 0.05,
@@ -83,7 +79,7 @@ def finetune(
         layers: train only so many of the backbone's last layers, as timm counts them, and the head; None for all.
         epochs: passes over the labelled samples.
         learning_rate, layer_decay, weight_decay: see `FineTuning`.
-        batch_size: samples a step.
+        batch_size: samples a step, at most: with few labels a sixth of them.
         seeds: how many times, each with other labels, another head and another order.
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run. `predict`, `export`, `embed` and
@@ -136,7 +132,6 @@ def finetune(
         "learning_rate": learning_rate,
         "layer_decay": layer_decay,
         "weight_decay": weight_decay,
-        "view": IMAGE_VIEW.without(source.forbids) if source.modality == "image" else None,
     }
     protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
@@ -145,15 +140,22 @@ def finetune(
     targets = read_labels(source)
     for seed in range(seeds):
         chosen = choose_labeled(targets, labels, seed)
+        suited = settings_for(source, len(chosen), batch_size)
         loaders = SSLDataModule(
             replace(source, train=as_sample_set(Subset(source.train, chosen))),
-            batch_size=batch_size,
+            batch_size=suited.batch_size,
             num_workers=loading_workers(source, workers),
             seed=seed,
         )
         for name, start in networks.items():
             model, figures, probe = _fit(
-                name, start, len(classes), loaders, options, {"max_epochs": epochs, **(trainer or {})}
+                name,
+                start,
+                len(classes),
+                loaders,
+                # Random weights have no statistics that are worth keeping.
+                {**options, "view": suited.view, "fixed_statistics": suited.fixed_statistics and name == "trained"},
+                {"max_epochs": epochs, **(trainer or {})},
             )
             measured[name].append(figures)
             probed[name].append(probe)
