@@ -36,7 +36,7 @@ class QuickParser(argparse.ArgumentParser):
         """Raise what `main` prints, with the option that was meant."""
         if message.startswith(STRAY):
             message += self._hint(message.removeprefix(STRAY).split())
-        raise SSLRegistryError(f"{message}; see {self.prog} --help")
+        raise SSLRegistryError(f"{message}{' See' if message.endswith('?') else '; see'} {self.prog} --help")
 
     def _hint(self, words: list[str]) -> str:
         """Say what the first word that nothing takes was meant to be."""

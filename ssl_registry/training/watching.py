@@ -64,7 +64,7 @@ class Watch:
 
     def before(self, model: SSLModule, data: SSLDataModule, device: torch.device) -> None:
         """Measure the raw input and the backbone as training begins with it."""
-        self._rank_most = min(MAX_SAMPLES, data.batch_size, model.feature_dim)
+        self._rank_most = min(MAX_SAMPLES, data.batch_size, len(data.source.train), model.feature_dim)
         if not self.measures:
             return
         if not can_probe(data.source):
