@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import Subset
 
@@ -101,13 +102,24 @@ def test_starts_as_the_probe(run):
 
 @pytest.mark.parametrize(
     ("size", "labeled", "batch", "fixed", "crop"),
-    [(16, 130, 21, True, None), (16, 5_000, 128, False, 0.35), (128, 130, 21, False, 0.7), (16, 4, 4, True, None)],
+    [(16, 130, 21, True, None), (16, 5_000, 128, False, 0.35), (128, 130, 21, True, 0.7), (16, 4, 4, True, None)],
 )
 def test_settings_by_the_number_of_labels(size, labeled, batch, fixed, crop):
     """Few labels take small batches and kept statistics; small images are left whole then."""
     found = settings_for(open_source("digits", image_size=size), labeled, 128)
     assert (found.batch_size, found.fixed_statistics) == (batch, fixed)
     assert (found.view and found.view.crop_scale[0]) == crop
+
+
+def test_frozen_layers_and_statistics_stay_in_a_fit(run, tmp_path):
+    """What training was told to keep is in the file as it was in the run; Lightning itself changes no mode."""
+    out = tmp_path / "weights.safetensors"
+    ssl_registry.finetune(run, labels=0.01, layers=2, epochs=1, out=out, trainer=CPU)
+    before = {f"backbone.{key}": value for key, value in open_run(run).network.state_dict().items()}
+    after = load_file(out)
+    changed = {key for key, value in before.items() if not torch.equal(value, after[key])}
+    assert changed
+    assert not {key for key in changed if "running" in key or "batches" in key or "stem" in key}
 
 
 @pytest.mark.slow
