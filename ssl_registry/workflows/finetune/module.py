@@ -74,6 +74,10 @@ class FineTuning(SupervisedModule):
             part.training = False
         return self
 
+    def on_train_start(self) -> None:
+        """Put each part into its mode: Lightning leaves them as they came, and warns of what rests before this hook."""
+        self.train()
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Prepare the samples; in training draw one view of each."""
         x, y = batch

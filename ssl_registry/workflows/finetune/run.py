@@ -221,8 +221,6 @@ def _fit(
         network = copy.deepcopy(network)
         start = fit_start(network, classes, loaders, fitted.strategy.root_device)
         model = FineTuning(network.cpu(), start.head, **options)
-        # Lightning leaves each part in the mode that it has: here all train but what is frozen, whatever they came in.
-        model.train()
         fitted.fit(model, loaders.train_dataloader())
     if guard.lost:
         raise DataError(f"fine-tuning the {name} network: {guard.message}; give a lower --learning-rate")
