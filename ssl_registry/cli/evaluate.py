@@ -34,7 +34,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--temperature", type=float, default=0.1, help="of k-NN's weights (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of a probe (default: 3)")
     parser.add_argument("--devices", help=DEVICES)
-    parser.add_argument("--no-cache", action="store_true", help="do not keep features on the disk")
+    parser.add_argument("--no-cache", action="store_true", help="do not keep features and rows on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_network(parser)
     add_trust(parser)

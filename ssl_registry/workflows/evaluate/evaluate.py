@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.classifier import judge_classifier
 from ssl_registry.workflows.evaluate.dense import DENSE, segment
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
+from ssl_registry.workflows.evaluate.kept_rows import kept_row
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.evaluate.started import RawInput, start_of
 from ssl_registry.workflows.evaluate.verdict_of_rows import verdict_of_rows
@@ -89,7 +91,8 @@ def evaluate(
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
-        cache: keep features; patch tokens are not kept.
+        cache: keep features, and what each protocol says of them, so that a stopped evaluation goes on where it was;
+            patch tokens are not kept.
         backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
             gradient trained; of most methods they are the same. Of weights alone with several networks, a part of
@@ -163,8 +166,12 @@ def evaluate(
             if name == "raw" and (protocol not in RAW_PROTOCOLS or (protocol != "knn" and x.numel() > MOST_RAW)):
                 continue
             times = 1 if name == "raw" else seeds
-            metrics = _measure(protocol, (x, y, x_test, y_test), k, temperature, times, used[0])
+            parts = (x, y, x_test, y_test)
+            about = (protocol, k, temperature) if protocol == "knn" else (protocol, times)
+            metrics = kept_row(folder, about, parts, partial(_measure, protocol, parts, k, temperature, times, used[0]))
             rows.append(EvaluationRow(name, protocol, metrics))
+            first, score = next(iter(metrics.items()))
+            log.info(f"{name}, {protocol}: {first.replace('_', ' ')} {score.mean:.3f}")
     if (classifier := pretrained.classifier) is not None and source.classes is not None:
         scores, truth = _features(
             pretrained.predicting(classifier), source.test, loaders.test_dataloader(), used, folder

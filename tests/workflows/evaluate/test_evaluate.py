@@ -47,6 +47,28 @@ def test_features_are_kept(run, monkeypatch):
     assert len((run / "evaluations.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_stopped_evaluation_goes_on(run, monkeypatch, caplog):
+    """What was measured before Ctrl-C is told at once and not measured again; other settings are others' rows."""
+    measure, asked = module._measure, []
+
+    def counted(protocol, *rest):
+        asked.append(protocol)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return measure(protocol, *rest)
+
+    monkeypatch.setattr(module, "_measure", counted)
+    with caplog.at_level("INFO", "ssl_registry"), pytest.raises(KeyboardInterrupt):
+        ssl_registry.evaluate(run, k=7, seeds=3)
+    assert [line.partition(":")[0] for line in caplog.messages[-2:]] == ["trained, knn", "trained, linear"]
+    result = ssl_registry.evaluate(run, k=7, seeds=3)
+    assert asked[3:] == ["knn", "linear", "knn", "linear"]
+    assert result.rows == ssl_registry.evaluate(run, k=7, seeds=3, cache=False).rows
+    asked.clear()
+    ssl_registry.evaluate(run, protocols=["knn"], k=8)
+    assert asked == ["knn"] * 3
+
+
 def test_two_devices_give_the_same(run):
     """Batches shared out among devices come back in order."""
     one = ssl_registry.evaluate(run, protocols=["knn"], cache=False)
