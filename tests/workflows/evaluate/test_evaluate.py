@@ -47,8 +47,9 @@ def test_features_are_kept(run, monkeypatch):
     assert len((run / "evaluations.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_stopped_evaluation_goes_on(run, monkeypatch, caplog):
+def test_a_stopped_evaluation_goes_on(run, monkeypatch, caplog, tmp_path):
     """What was measured before Ctrl-C is told at once and not measured again; other settings are others' rows."""
+    monkeypatch.setenv("SSL_REGISTRY_CACHE", str(tmp_path))
     measure, asked = module._measure, []
 
     def counted(protocol, *rest):
