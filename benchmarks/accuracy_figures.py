@@ -13,11 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from accuracy_contenders import CONTENDERS
+
 Run = dict[str, Any]  # method, who, seed, looks
 LookedAt = dict[str, float]  # the fields of `accuracy_watch.Look`
 
 COLOURS = {"ours": "#1f6feb", "lightly": "#d1692f"}
-NAMES = {"byol": "BYOL", "simclr": "SimCLR"}
 AXES = {"step": "steps", "seconds": "seconds of wall clock", "cpu_seconds": "seconds of CPU"}
 CLOCKS = ("seconds", "cpu_seconds")
 HEAD = ("method", "who", "k-NN", "linear", "s (of CPU)", "until lightly's k-NN", "until lightly's linear")
@@ -35,7 +36,7 @@ def table(runs: list[Run]) -> str:
             lines.append(
                 " | ".join(
                     [
-                        NAMES.get(method, method),
+                        CONTENDERS[method].title,
                         who,
                         *(spread([looks[-1][key] for looks in found]) for key in ("knn", "linear")),
                         "{:.0f} ({:.0f})".format(*(mean[-1][clock] for clock in CLOCKS)),
@@ -102,7 +103,7 @@ def draw(runs: list[Run], path: Path) -> None:
                     axes.plot(*_points(mean_curve(found), clock), color=color, label=who, marker="o", markersize=3)
             axes.set(xlabel=words)
             axes.grid(alpha=0.3)
-        row[0].set(ylabel=f"{NAMES.get(method, method)}: k-NN, %")
+        row[0].set(ylabel=f"{CONTENDERS[method].title}: k-NN, %")
         row[0].legend(loc="lower right")
     figure.savefig(path)
 

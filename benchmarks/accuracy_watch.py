@@ -29,16 +29,17 @@ class Look:
 
 
 class Watch(Callback):
-    """Judge a backbone before the first step and `LOOKS` times on the way, at last behind the last step.
+    """Judge a backbone before the first step and some times on the way, at last behind the last step.
 
     Args:
         network: the backbone with what prepares its samples.
         source: whose training part is the bank, and whose test part is judged.
         k: neighbours.
+        looks: how often behind the first step.
     """
 
-    def __init__(self, network: RawNetwork, source: Source, *, k: int) -> None:
-        self.network, self.k = network, k
+    def __init__(self, network: RawNetwork, source: Source, *, k: int, looks: int = LOOKS) -> None:
+        self.network, self.k, self.number = network, k, looks
         self.loaders = SSLDataModule(source, batch_size=512)
         self.looks: list[Look] = []
         self._stopped = (0.0, 0.0)  # what either clock showed when the time that counts was zero
@@ -46,15 +47,16 @@ class Watch(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clocks."""
         self._stopped = clocks(pl_module.device)
-        self._look(0, pl_module.device)
+        self.look(0, pl_module.device)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Look when another share of the steps is done."""
         step, steps = trainer.global_step, trainer.max_steps
-        if step * LOOKS // steps > (step - 1) * LOOKS // steps:
-            self._look(step, pl_module.device)
+        if step * self.number // steps > (step - 1) * self.number // steps:
+            self.look(step, pl_module.device)
 
-    def _look(self, step: int, device: torch.device) -> None:
+    def look(self, step: int, device: torch.device) -> None:
+        """Judge, with the clocks stopped."""
         begun = clocks(device)
         wall, cpu = (now - stopped for now, stopped in zip(begun, self._stopped, strict=True))
         x, y = extract_features(self.network, self.loaders.train_eval_dataloader(), device=device)
@@ -64,6 +66,22 @@ class Watch(Callback):
         self.looks.append(Look(step, wall, cpu, knn, linear))
         spent = (now - then for now, then in zip(clocks(device), begun, strict=True))
         self._stopped = tuple(stopped + more for stopped, more in zip(self._stopped, spent, strict=True))
+
+
+def raw_pixels(source: Source, k: int) -> Look:
+    """Judge the samples themselves, as a network without layers."""
+    (x, y), (x_test, y_test) = (
+        (samples.x.flatten(1).float() / 255, samples.y) for samples in (source.train, source.test)
+    )
+    linear = linear_probe(x, y, x_test, y_test, candidates=[STRENGTH]).metrics["accuracy"]
+    return Look(0, 0.0, 0.0, knn_accuracy(x, y, x_test, y_test, k=k), linear)
+
+
+def judge(network: RawNetwork, source: Source, k: int) -> Look:
+    """Judge a network that does not train."""
+    watch = Watch(network, source, k=k)
+    watch.look(0, torch.device("cpu"))
+    return watch.looks[0]
 
 
 def clocks(device: torch.device) -> tuple[float, float]:
