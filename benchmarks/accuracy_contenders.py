@@ -62,7 +62,8 @@ CONTENDERS = {
     "lejepa": Contender(
         "LeJEPA", {"hidden_dim": 512, "projection_dim": 64, "directions": 256, "local_views": 2}, adaptive=True
     ),
-    "lfr": Contender("LFR", adaptive=True),
+    # By turns with the predictors, the backbone would train in half of the steps alone.
+    "lfr": Contender("LFR", {"training": "joint"}, adaptive=True),
     "moco-v2": Contender(
         "MoCo v2", {"version": "v2", "queue_size": 1024, "momentum": 0.99}, method="moco", adaptive=True
     ),
