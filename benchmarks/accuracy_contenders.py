@@ -76,9 +76,7 @@ CONTENDERS = {
     "simclr-dcl": Contender("SimCLR, DCL", {"jitter_strength": 0.5, "loss": "dcl"}, method="simclr"),
     "simclr-dclw": Contender("SimCLR, DCLW", {"jitter_strength": 0.5, "loss": "dclw"}, method="simclr"),
     # With SGD it ended below the untrained backbone after 200 steps, as lightly's did.
-    "simsiam": Contender(
-        "SimSiam", {"hidden_dim": 512, "projection_dim": 512, "bottleneck_dim": 128}, adaptive=True
-    ),
+    "simsiam": Contender("SimSiam", {"hidden_dim": 512, "projection_dim": 512, "bottleneck_dim": 128}, adaptive=True),
     # Small views of 12 pixels, and prototypes that rest for an epoch of six, cost seven points.
     "swav": Contender(
         "SwAV", {"hidden_dim": 512, "prototypes": 512, "frozen_epochs": 0, "local_views": 0}, adaptive=True
