@@ -17,6 +17,7 @@
 - `similarity`: `NegativeCosineSimilarity`, the loss of BYOL and SimSiam
 - `koleo`: `koleo_loss`, features spread evenly over the sphere
 - `contrast`: `info_nce`, each query finds its key among others
+- `nt_xent`: `nt_xent`, each vector of two views finds its partner, in groups
 - `crops`: `forward_crops`, views of several sizes through a network
 - `cross_views`: `cross_view_entropy`, one view's assignment predicted from the other views
 - `repeated`: `RepeatedModuleList`
@@ -54,6 +55,7 @@ from ssl_registry.nn.marginals import Marginals
 from ssl_registry.nn.masked_entropy import masked_entropy
 from ssl_registry.nn.masks import BlockMasks, PatchMask, block_mask, multi_block_masks, random_mask
 from ssl_registry.nn.momentum import MomentumTeacher, deactivate_requires_grad, update_momentum
+from ssl_registry.nn.nt_xent import nt_xent
 from ssl_registry.nn.patches import (
     denormalize_patches,
     normalize_patches,
@@ -127,6 +129,7 @@ __all__ = [
     "multi_block_masks",
     "normalize_patches",
     "not_collecting",
+    "nt_xent",
     "off_diagonal_squares",
     "patch_sides",
     "patchify",

@@ -11,7 +11,7 @@ from torch.nn import functional
 from ssl_registry.data import Source
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Modality
-from ssl_registry.nn import SignalEncoder
+from ssl_registry.nn import DilatedEncoder, SignalEncoder
 
 __all__ = ["KINDS", "SHAPES", "digits", "tiny_backbone"]
 
@@ -63,7 +63,7 @@ def tiny_backbone(
     features: int = FEATURES,
     norm: bool = True,
     dropout: float = 0.0,
-    tokens: bool = False,
+    tokens: bool | str = False,
 ) -> nn.Module:
     """Return a network of a few thousand weights: [batch, *input_shape] to [batch, features].
 
@@ -72,8 +72,8 @@ def tiny_backbone(
         features: width of the output.
         norm: normalise over the batch.
         dropout: probability, before the last layer.
-        tokens: give a network that has tokens: a vision transformer of two blocks, or a signal encoder; neither looks
-            at ``norm``.
+        tokens: give a network that has tokens: a vision transformer of two blocks, or a signal encoder, for ``"mask"``
+            one whose moments can be masked; none of them looks at ``norm``.
 
     Example:
         >>> tiny_backbone((1, 16, 16))(torch.zeros(2, 1, 16, 16)).shape
@@ -82,6 +82,8 @@ def tiny_backbone(
     axes, width = len(input_shape) - 1, 16
     if tokens and axes == 2:
         return _tiny_transformer(input_shape, features, dropout)
+    if tokens == "mask" and axes == 1:
+        return DilatedEncoder(input_shape[0], hidden_dim=8, out_features=features, depth=2, dropout=dropout)
     if tokens and axes == 1:
         return SignalEncoder(input_shape[0], channels=(8, 8), dropout=dropout)
     layer = {0: nn.Linear, 1: nn.Conv1d, 2: nn.Conv2d}[axes]

@@ -28,6 +28,7 @@ SHIPPED = {
     "scarf": {"income", "small"},
     "vime": {"income", "small"},
     "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette", "small"},
+    "ts2vec": {"har", "small"},
     "mae": {"imagenet", "cifar10", "small"},
     "data2vec": {"imagenet", "small"},
     "dinov2": {"imagenet", "imagenet22k", "small"},
