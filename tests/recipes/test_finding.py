@@ -28,6 +28,7 @@ SHIPPED = {
     "scarf": {"income", "small"},
     "vime": {"income", "small"},
     "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette", "small"},
+    "cpc": {"har", "small"},
     "ts2vec": {"har", "small"},
     "mae": {"imagenet", "cifar10", "small"},
     "data2vec": {"imagenet", "small"},

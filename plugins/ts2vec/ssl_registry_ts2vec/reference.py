@@ -28,13 +28,13 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
         both.append({begin + moment: found[:, moment] for moment in range(end - begin)})
     common = sorted(both[0].keys() & both[1].keys())
     r, other = (torch.stack([view[moment] for moment in common], 1) for view in both)  # [B, T, dim]
-    scales = []
+    scales: list[Tensor] = []
     while True:
         samples = [_dual(r[:, t], other[:, t]) for t in range(r.shape[1])]
         times = [_dual(r[i], other[i]) for i in range(len(r))]
         scales.append(config.alpha * sum(samples) / len(samples) + (1 - config.alpha) * sum(times) / len(times))
         if r.shape[1] == 1:
-            return sum(scales) / len(scales)  # type: ignore[return-value]  # of tensors
+            return torch.stack(scales).mean()
         pairs = range(0, r.shape[1] - 1, 2)
         r, other = (torch.stack([torch.maximum(z[:, t], z[:, t + 1]) for t in pairs], 1) for z in (r, other))
 

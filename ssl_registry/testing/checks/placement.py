@@ -113,7 +113,8 @@ def _context(model: SSLModule, **arguments: Any) -> Context:
 
 @contextmanager
 def _fake() -> Iterator[None]:
-    with FakeTensorMode():
+    # cuDNN's recurrent layers (nn.GRU) ask the driver; torch's own kernels place their tensors alike.
+    with FakeTensorMode(), torch.backends.cudnn.flags(enabled=False):
         yield
 
 

@@ -23,10 +23,12 @@ class Asked:
     @hookimpl(wrapper=True)
     def compute_loss(self, ctx: Any) -> Any:
         """Look before and behind."""
-        before = ctx.generator.get_state()
+        generators = ctx.generator, ctx.shared_generator  # of the rank, and of what all ranks draw alike
+        before = [each.get_state() for each in generators]
         result = yield
         self.indices = self.indices or "indices" in vars(ctx.place)
-        self.draws = self.draws or not torch.equal(before, ctx.generator.get_state())
+        after = [each.get_state() for each in generators]
+        self.draws = self.draws or not all(map(torch.equal, before, after))
         return result
 
 
