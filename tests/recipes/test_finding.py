@@ -29,6 +29,7 @@ SHIPPED = {
     "vime": {"income", "small"},
     "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette", "small"},
     "cpc": {"har", "small"},
+    "tfc": {"har", "small"},
     "ts2vec": {"har", "small"},
     "mae": {"imagenet", "cifar10", "small"},
     "data2vec": {"imagenet", "small"},
