@@ -30,6 +30,7 @@ SHIPPED = {
     "swav": {"imagenet", "imagenet-256", "cifar10", "imagenette", "small"},
     "cpc": {"har", "small"},
     "tfc": {"har", "small"},
+    "tnc": {"har", "small"},
     "ts2vec": {"har", "small"},
     "mae": {"imagenet", "cifar10", "small"},
     "data2vec": {"imagenet", "small"},

@@ -55,8 +55,11 @@ class Suite:
         return modality is None or modality in needs.modalities
 
     def settings_for(self, needs: Needs) -> dict[str, Any]:
-        """Return the settings for a method: one that works on tokens has its own backbone instead of the suite's."""
-        if not needs.tokens:
+        """Return the settings for a method.
+
+        One that works on tokens, or names a backbone, has its own instead of the suite's.
+        """
+        if not needs.tokens and needs.backbone is None:
             return self.settings
         of_backbone = ("backbone", "backbone_kwargs", "low_resolution")
         return {key: value for key, value in self.settings.items() if key not in of_backbone}

@@ -52,6 +52,7 @@ def test_a_method_on_tokens_keeps_its_own_backbone():
     assert suite.settings_for(Needs()) == suite.settings
     left_out = suite.settings.keys() - suite.settings_for(Needs(tokens=True)).keys()
     assert left_out == {"backbone", "backbone_kwargs"}
+    assert load_suite("har").settings_for(Needs(backbone="signal_resnet")).keys() == {"modality", "epochs"}
 
 
 @pytest.mark.parametrize(("name", "modality"), [("digits", "image"), ("cifar10", "image"), ("har", "signal")])
