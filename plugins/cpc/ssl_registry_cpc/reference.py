@@ -30,7 +30,8 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
                 vectors = torch.cat([z[sample, t + k][None], z.flatten(0, 1)[rows[torch.tensor(allowed)]]])
                 f = vectors @ (matrix @ context[sample, t])
                 total = total + (torch.logsumexp(f, 0) - f[0]) / (steps - k)
-    return total / (batch * config.prediction_steps)
+    mean: Tensor = total / (batch * config.prediction_steps)
+    return mean
 
 
 def _allowed(negatives: str, place: tuple[int, int], positive: tuple[int, int]) -> bool:
