@@ -259,7 +259,15 @@ def test_more_blocks_than_there_are_are_refused():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "check", [*method_checks("data2vec", options=OTHERS["signal"]), *method_checks("data2vec", options=OTHERS["table"])]
+    "check",
+    [
+        *method_checks("data2vec", options=OTHERS["signal"]),
+        *method_checks(
+            "data2vec",
+            options=OTHERS["table"],
+            expected_failures={"options": "min_block acts where patches have neighbors"},
+        ),
+    ],
 )
 def test_conformance_on_signals_and_tables(check):
     """The same on patches of time and on features."""
