@@ -98,11 +98,13 @@ def thinned(values: NDArray[np.float64], groups: int) -> tuple[NDArray[np.int64]
     places = np.arange(len(values))
     if len(values) <= 2 * groups:
         return places, values
-    kept, found = [], []
+    kept: list[int] = []
+    found: list[float] = []
     for part in np.array_split(places, groups):
         inside = values[part]
         gap = bool(np.isnan(inside).any())
-        kept += [part[0], part[-1]] if gap else sorted([part[inside.argmin()], part[inside.argmax()]])
+        ends = (0, len(part) - 1) if gap else sorted([int(inside.argmin()), int(inside.argmax())])
+        kept += [int(part[end]) for end in ends]
         found += [np.nan, np.nan] if gap else values[kept[-2:]].tolist()
     return np.array(kept), np.array(found)
 

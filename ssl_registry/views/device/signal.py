@@ -177,7 +177,8 @@ def mask_band(signals: Tensor, drawn: Tensor, widest: float) -> Tensor:
     frequency = torch.arange(number + 1, device=signals.device)
     removed = (frequency >= start) & (frequency < start + width)  # [B, frequencies]
     spectrum = torch.fft.rfft(signals).masked_fill(removed[:, None], 0)
-    return torch.fft.irfft(spectrum, n=time)
+    left: Tensor = torch.fft.irfft(spectrum, n=time)
+    return left
 
 
 def _interpolated(signals: Tensor, position: Tensor) -> Tensor:
