@@ -210,9 +210,7 @@ class Registry:
         needs, modality = needs_of(cls), modality_of(input_shape)
         needs.check_modality(modality, owner=name)
         shape = input_shape if image_size is None else (in_chans or 3, image_size, image_size)
-        backbone, backbone_kwargs = needs.choose_backbone(
-            modality, backbone, backbone_kwargs, image_shape=shape if modality == "image" else None
-        )
+        backbone, backbone_kwargs = needs.choose_backbone(modality, backbone, backbone_kwargs, input_shape=shape)
         spec = BackboneSpec(
             backbone=backbone,
             image_size=image_size,

@@ -50,10 +50,17 @@ def run(argv: list[str]) -> int:
     rows, told = _draw(model.view_policy, source, run, options.rows)
 
     from ssl_registry.views.picture import draw_grid
+    from ssl_registry.views.traces import draw_traces
 
+    if source.modality == "signal":
+        titles = ["sample", *(f"view {number}" for number in range(len(rows[0]) - 1))]
+        unit = "standard deviations of each channel" if source.std is not None else ""
+        picture = draw_traces(rows, titles, rate=source.rate, unit=unit)
+    else:
+        picture = draw_grid(rows)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        draw_grid(rows).save(out)
+        picture.save(out)
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be written ({error})") from error
     for line in told:

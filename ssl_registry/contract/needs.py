@@ -24,6 +24,8 @@ TOKEN_BACKBONES = {"image": "vit_small_patch16_224", "signal": "signal_transform
 # 14 at 224 pixels (Dosovitskiy et al., 2020, arXiv:2010.11929), of 8 x 8 at 32 (solo-learn's MAE on CIFAR-10).
 PATCH_SIZES = (16, 8, 4)
 LEAST_GRID = 7
+# Of signals: the network's own, and those that divide a length which it does not.
+SIGNAL_PATCH_SIZES = (8, 7, 6, 5, 4, 3, 2)
 PATCH_IN_NAME = re.compile(r"vit_\w*_patch(\d+)")
 
 
@@ -47,7 +49,7 @@ class Needs:
         >>> needs = Needs(modalities=("image",), tokens=True, backbone="vit_tiny_patch16_224")
         >>> needs.choose_backbone("image", None, None)
         ('vit_tiny_patch16_224', {})
-        >>> needs.choose_backbone("image", None, None, image_shape=(3, 32, 32))
+        >>> needs.choose_backbone("image", None, None, input_shape=(3, 32, 32))
         ('vit_tiny_patch16_224', {'patch_size': 4})
         >>> needs.choose_backbone("image", "vit_base_patch16_224", None)
         ('vit_base_patch16_224', {})
@@ -97,17 +99,17 @@ class Needs:
         backbone: Any,
         backbone_kwargs: Mapping[str, Any] | None,
         *,
-        image_shape: Sequence[int] | None = None,
+        input_shape: Sequence[int] | None = None,
     ) -> tuple[Any, dict[str, Any] | None]:
         """Return backbone and its arguments: as the user gave them, and by default the method's or the core's.
 
-        Where the method works on tokens, a default vision transformer gets smaller patches for small images.
+        Where the method works on tokens, a default transformer gets smaller patches for small images and short signals.
 
         Args:
             modality: of the samples.
             backbone: a name, a module, or None for the default.
             backbone_kwargs: what the user gave; None for nothing.
-            image_shape: (channels, height, width) of the samples, where they are images of a known size.
+            input_shape: of the samples; None for images of no known size.
         """
         own = self.backbone if modality == self.modalities[0] else None
         is_default = backbone is None
@@ -116,8 +118,9 @@ class Needs:
         if backbone_kwargs is None and isinstance(backbone, str):
             # Arguments of a backbone belong to the backbone that they were written for.
             backbone_kwargs = self.backbone_kwargs if backbone == own else {}
-            if self.tokens and is_default and image_shape is not None:
-                backbone_kwargs = {**_smaller_patches(backbone, image_shape), **backbone_kwargs}
+            if self.tokens and is_default and input_shape is not None:
+                smaller = _smaller_patches_of_signals if len(input_shape) == 2 else _smaller_patches
+                backbone_kwargs = {**smaller(backbone, input_shape), **backbone_kwargs}
         return backbone, None if backbone_kwargs is None else dict(backbone_kwargs)
 
 
@@ -140,6 +143,20 @@ def modality_of(input_shape: Sequence[int] | None) -> str:
     return "image" if input_shape is None else MODALITIES.get(len(input_shape), "image")
 
 
+def _smaller_patches_of_signals(backbone: str, input_shape: Sequence[int]) -> dict[str, int]:
+    """Return the length of a signal transformer's patches where its own does not divide the signals, or leaves few.
+
+    >>> [_smaller_patches_of_signals("signal_transformer", (9, length)) for length in (128, 125, 32, 10)]
+    [{}, {'patch_size': 5}, {'patch_size': 4}, {'patch_size': 2}]
+    """
+    length = input_shape[-1]
+    fitting = [size for size in SIGNAL_PATCH_SIZES if length % size == 0]
+    if backbone != TOKEN_BACKBONES["signal"] or not fitting:
+        return {}
+    size = next((size for size in fitting if length // size >= LEAST_GRID), fitting[-1])
+    return {"patch_size": size} if size != SIGNAL_PATCH_SIZES[0] else {}
+
+
 def _smaller_patches(backbone: str, image_shape: Sequence[int]) -> dict[str, int]:
     """Return the size of a vision transformer's patches where images need smaller ones than its name says.
 
@@ -147,7 +164,9 @@ def _smaller_patches(backbone: str, image_shape: Sequence[int]) -> dict[str, int
     [{}, {'patch_size': 8}, {'patch_size': 4}, {'patch_size': 4}]
     """
     found = PATCH_IN_NAME.match(backbone)
-    *_, height, width = image_shape
+    if len(image_shape) != 3:
+        return {}
+    _, height, width = image_shape
     fitting = [size for size in PATCH_SIZES if height % size == 0 and width % size == 0]
     if found is None or not fitting:
         return {}

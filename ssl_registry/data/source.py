@@ -48,6 +48,7 @@ class Source:
         columns: how the columns of a table became its features, where they were columns; a run records it.
         decided: what is a part, a label and a feature, and what was left out: one line, logged when it is opened.
         value_range: of images of 16 bits and floats, the stored values that became 0 and 1; a run records it.
+        rate: moments of a signal in a second, where its recordings tell it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Source:
     decided: str = ""
     columns: TableColumns | None = None
     value_range: tuple[float, float] | None = None
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", as_sample_set(self.train))

@@ -88,8 +88,9 @@ def _check_tokens(info: MethodInfo, built: Backbone) -> None:
     instead = {
         3: "a vision transformer, such as backbone='vit_small_patch16_224', 'eva02_small_patch14_224' or "
         "'vit_small_patch16_dinov3' (ssl-registry backbones 'vit*' lists more)",
-        2: "backbone='signal_encoder'",
-    }.get(len(built.input_shape), "images or signals")
+        2: "backbone='signal_transformer'",
+        1: "backbone='table_transformer'",
+    }[len(built.input_shape)]
     raise BackboneError(
         f"{info.name} works on tokens, which {name} does not have; use {instead}, or a module of your own with a "
         "method tokens"

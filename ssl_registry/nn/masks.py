@@ -102,7 +102,8 @@ def block_mask(
     """Mask rectangular blocks, one after the other, until exactly the wanted number of patches is masked.
 
     A block has at least ``min_patches`` patches and at most the number that is wanted, and an aspect ratio between
-    ``aspect`` and its inverse. The last block is cut where it would mask too many, at its top or its bottom.
+    ``aspect`` and its inverse. The last block is cut where it would mask too many, at its top or its bottom. In a grid
+    of one axis a block is a run of steps.
 
     Source: BEiT (Bao et al., 2021, arXiv:2106.08254, section 2.3, algorithm 1); iBOT (Zhou et al., 2021,
     arXiv:2111.07832) and DINOv2 (Oquab et al., 2023, arXiv:2304.07193) take the same. There the number differs a
@@ -110,9 +111,9 @@ def block_mask(
 
     Args:
         batch_size, ratio, generator, device: as in `random_mask`.
-        grid: (rows, columns) of patches.
+        grid: (rows, columns) of patches, or (steps,).
         min_patches: of a block; where fewer are wanted in all, so many.
-        aspect: the smallest ratio of a block's height to its width, from 0 to 1.
+        aspect: the smallest ratio of a block's height to its width, from 0 to 1; a run of steps has none.
 
     Returns:
         `PatchMask`.
@@ -123,14 +124,16 @@ def block_mask(
     Example:
         >>> block_mask(2, (14, 14), 0.4).mask.sum(1)
         tensor([78, 78])
+        >>> block_mask(1, (16,), 0.5, min_patches=8).masked.diff()
+        tensor([[1, 1, 1, 1, 1, 1, 1]])
     """
-    rows, columns = _image_grid(grid)
+    rows, columns = _rows_and_columns(grid)
     if min_patches < 1 or not 0 < aspect <= 1:
         raise ValueError(f"min_patches={min_patches} must be at least 1, and aspect={aspect} in (0, 1]")
     count, device = _masked_count(rows * columns, ratio), _device(generator, device)
     score = block_scores(
         [count] * batch_size,
-        (rows, columns),
+        grid,
         min_patches=min_patches,
         aspect=aspect,
         generator=generator,
@@ -141,7 +144,7 @@ def block_mask(
 
 def block_scores(
     counts: Sequence[int],
-    grid: tuple[int, int],
+    grid: Sequence[int],
     *,
     min_patches: int,
     aspect: float,
@@ -160,7 +163,7 @@ def block_scores(
     Returns:
         [batch, N]: the patches with the smallest values are those of the first blocks. All of a sample's differ.
     """
-    rows, columns = grid
+    rows, columns = _rows_and_columns(grid)
     number, batch = rows * columns, len(counts)
     every = {*counts} if largest is None else range(1, largest + 1)
     blocks = max((_blocks_to_draw(count, min(min_patches, count), number) for count in every), default=1)
@@ -168,8 +171,11 @@ def block_scores(
     most = _per_sample(counts, device)
     smallest = most.clamp(max=min_patches)
     area = smallest + area * (most - smallest)
-    ratios = ((2 * log_aspect - 1) * math.log(1 / aspect)).exp()
-    height, width = (area * ratios).sqrt().round(), (area / ratios).sqrt().round()
+    if len(grid) == 1:
+        height, width = torch.ones_like(area), area.round()
+    else:
+        ratios = ((2 * log_aspect - 1) * math.log(1 / aspect)).exp()
+        height, width = (area * ratios).sqrt().round(), (area / ratios).sqrt().round()
     inside = _rectangles(rows, columns, height, width, top, left)  # [B, blocks, rows, columns]
     order = torch.arange(blocks, device=device).view(-1, 1, 1)
     first = torch.where(inside, order, blocks).amin(1).flatten(1)  # the first block over each patch, [B, N]
@@ -199,6 +205,8 @@ def multi_block_masks(
 ) -> BlockMasks:
     """Draw I-JEPA's target blocks, which may overlap, and a context block without what is in a target.
 
+    In a grid of one axis all blocks are runs of steps.
+
     Source: I-JEPA (Assran et al., 2023, arXiv:2301.08243, section 3 and appendix A). There a target has a share of
     0.15 to 0.2 of the patches, and context and targets are cut to the smallest of the batch. Here the numbers are
     constants: a target has ``target_scale`` of the patches, and the context as many as are sure to remain,
@@ -206,11 +214,11 @@ def multi_block_masks(
 
     Args:
         batch_size, generator, device: as in `random_mask`.
-        grid: (rows, columns) of patches.
+        grid: (rows, columns) of patches, or (steps,).
         num_targets: target blocks of a sample.
         target_scale: share of the patches that a target has; the number K is rounded.
         target_aspect: least and largest ratio of a target's height to its width. Where the block does not come out
-            at K patches, the end of its last row is left out.
+            at K patches, the end of its last row is left out. A run of steps has no such ratio.
         context_scale: least and largest share of the patches that the square context block has, targets included.
 
     Returns:
@@ -224,7 +232,7 @@ def multi_block_masks(
         >>> found.context.shape, found.targets.shape
         (torch.Size([2, 60]), torch.Size([2, 4, 34]))
     """
-    rows, columns = _image_grid(grid)
+    rows, columns = _rows_and_columns(grid)
     number, device = rows * columns, _device(generator, device)
     if num_targets < 1 or not 0 < target_aspect[0] <= target_aspect[1]:
         raise ValueError(
@@ -249,12 +257,15 @@ def multi_block_masks(
     height = (size * ratios).sqrt().round().clamp(math.ceil(size / columns), rows)
     width = (size / height).ceil()
     height = (size / width).ceil()
+    if len(grid) == 1:
+        height, width = torch.ones_like(ratios), torch.full_like(ratios, size)
     inside = _rectangles(rows, columns, height, width, *draw(2, batch_size, num_targets)).flatten(2)  # [B, T, N]
     everywhere = torch.arange(number, device=device)
     targets = torch.where(inside, everywhere, number).topk(size, largest=False, sorted=True).indices  # row by row
     taken = torch.zeros(batch_size, number, dtype=torch.bool, device=device).scatter_(1, targets.flatten(1), True)
 
-    side = (number * (context_scale[0] + draw(batch_size, 1) * (context_scale[1] - context_scale[0]))).sqrt().round()
+    area = number * (context_scale[0] + draw(batch_size, 1) * (context_scale[1] - context_scale[0]))
+    side = area.round() if len(grid) == 1 else area.sqrt().round()
     block = _rectangles(rows, columns, side, side, *draw(2, batch_size, 1)).flatten(1)  # [B, N]
     angle = draw(batch_size, 1) * 2 * math.pi
     along = angle.cos() * (everywhere // columns) + angle.sin() * (everywhere % columns)  # [B, N]
@@ -314,10 +325,11 @@ def _per_sample(counts: Sequence[int], device: torch.device | str) -> Tensor:
     return torch.tensor(counts, dtype=torch.float32).unsqueeze(1).to(device, non_blocking=True)
 
 
-def _image_grid(grid: Sequence[int]) -> tuple[int, int]:
-    if len(grid) != 2 or min(grid) < 1:
-        raise ValueError(f"blocks need a grid of (rows, columns), not {tuple(grid)}; for signals take random_mask")
-    return grid[0], grid[1]
+def _rows_and_columns(grid: Sequence[int]) -> tuple[int, int]:
+    """Return the sides of a grid; steps of time are one row."""
+    if len(grid) not in (1, 2) or min(grid) < 1:
+        raise ValueError(f"blocks need a grid of (rows, columns) or (steps,), not {tuple(grid)}")
+    return (1, grid[0]) if len(grid) == 1 else (grid[0], grid[1])
 
 
 def _device(generator: torch.Generator | None, device: torch.device | str | None) -> torch.device | str:

@@ -1,4 +1,4 @@
-"""Patches of images and signals as vectors: cutting, putting together, normalizing, choosing."""
+"""Patches of images, signals and tables as vectors: cutting, putting together, normalizing, choosing."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ def patch_sides(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
     """Return the size of the patches that a backbone has on a grid.
 
     Args:
-        shape: of one sample, (channels, height, width) or (channels, time): ``input_shape`` of `build_heads`.
+        shape: of one sample, (channels, height, width), (channels, time) or (features,): ``input_shape`` of
+            `build_heads`.
         grid: patches along each axis: ``token_grid`` of `build_heads`.
 
     Returns:
-        (height, width) or (steps,) of a patch, as `patchify` takes it.
+        (height, width) or (steps,) of a patch, as `patchify` takes it; () for a table, whose patches are its features
+        one by one.
 
     Raises:
         BackboneError: if such patches do not fill the sample.
@@ -37,27 +39,39 @@ def patch_sides(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, ...]:
         >>> patch_sides((3, 224, 320), (14, 20))
         (16, 16)
     """
+    if len(shape) == 1:
+        if tuple(grid) != tuple(shape):
+            raise BackboneError(
+                f"a grid of {' x '.join(map(str, grid))} tokens is not one for each of {shape[0]} features; use "
+                "backbone='table_transformer', or a module of your own with a token for each feature"
+            )
+        return ()
     sides = tuple(shape[1:])
     if len(sides) != len(grid) or any(side % steps for side, steps in zip(sides, grid, strict=True)):
         raise BackboneError(
             f"a grid of {' x '.join(map(str, grid))} tokens does not fill samples of {' x '.join(map(str, sides))}; "
-            "give an image_size that is a multiple of the backbone's patches"
+            + (
+                "give an image_size that is a multiple of the backbone's patches"
+                if len(sides) == 2
+                else "give signals whose length is a multiple of the backbone's patches"
+            )
         )
     return tuple(side // steps for side, steps in zip(sides, grid, strict=True))
 
 
 def patchify(x: Tensor, patch_size: int | Sequence[int]) -> Tensor:
-    """Cut images or signals into patches, in the order of a vision transformer's patch tokens.
+    """Cut images, signals or tables into patches, in the order of a vision transformer's patch tokens.
 
     Within a patch, values run over its positions first and its channels last, as in MAE (He et al., 2021,
     arXiv:2111.06377, the authors' code).
 
     Args:
-        x: images [batch, channels, height, width], or signals [batch, channels, time].
-        patch_size: of each axis, or one number for all; it must divide the axis.
+        x: images [batch, channels, height, width], signals [batch, channels, time], or tables [batch, features].
+        patch_size: of each axis, or one number for all; it must divide the axis. Of a table (): its features, which
+            have no order, are patches of one value.
 
     Returns:
-        [batch, N, values], with ``values`` the product of ``patch_size`` and the channels.
+        [batch, N, values], with ``values`` the product of ``patch_size`` and the channels; 1 for tables.
 
     Raises:
         ValueError: if ``patch_size`` does not fit.
@@ -66,7 +80,13 @@ def patchify(x: Tensor, patch_size: int | Sequence[int]) -> Tensor:
         >>> import torch
         >>> patchify(torch.zeros(2, 3, 32, 48), 16).shape, patchify(torch.zeros(2, 9, 128), 8).shape
         (torch.Size([2, 6, 768]), torch.Size([2, 16, 72]))
+        >>> patchify(torch.zeros(2, 14), ()).shape
+        torch.Size([2, 14, 1])
     """
+    if x.ndim == 2:
+        if _is_size(patch_size):
+            raise ValueError(f"patch_size={patch_size!r} does not fit a table, whose patches have no sides; give ()")
+        return x.unsqueeze(-1)
     size = _per_axis(patch_size, x.ndim - 2)
     batch, channels, *sides = x.shape
     if any(side % part for side, part in zip(sides, size, strict=True)):
@@ -88,7 +108,7 @@ def unpatchify(patches: Tensor, grid: Sequence[int], patch_size: int | Sequence[
         patch_size: as in `patchify`.
 
     Returns:
-        [batch, channels, height, width] or [batch, channels, time].
+        [batch, channels, height, width], [batch, channels, time], or for a ``patch_size`` of () [batch, features].
 
     Raises:
         ValueError: if the sizes do not fit together.
@@ -99,8 +119,15 @@ def unpatchify(patches: Tensor, grid: Sequence[int], patch_size: int | Sequence[
         >>> torch.equal(unpatchify(patchify(images, 16), (2, 3), 16), images)
         True
     """
-    size = _per_axis(patch_size, len(grid))
     batch, number, values = patches.shape
+    if not _is_size(patch_size):
+        if (number,) != tuple(grid) or values != 1:
+            raise ValueError(
+                f"{number} patches of {values} values are no table with a grid of {tuple(grid)}; its patches are as "
+                "many as its features, of one value"
+            )
+        return patches.squeeze(-1)
+    size = _per_axis(patch_size, len(grid))
     if number != math.prod(grid) or values % math.prod(size):
         raise ValueError(
             f"{number} patches of {values} values are no grid of {tuple(grid)} with patches of {size}; give the grid "
@@ -195,6 +222,11 @@ def select_patches(patches: Tensor, indices: Tensor) -> Tensor:
         tensor([2., 3.])
     """
     return patches.gather(1, indices.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+
+
+def _is_size(patch_size: int | Sequence[int]) -> bool:
+    """Whether patches have sides, as those of tables have not."""
+    return isinstance(patch_size, int) or len(patch_size) > 0
 
 
 def _per_axis(patch_size: int | Sequence[int], axes: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from ssl_registry.data import Source
 from ssl_registry.data.samples import Samples
 from ssl_registry.data.source import Modality
-from ssl_registry.nn import DilatedEncoder, SignalEncoder
+from ssl_registry.nn import DilatedEncoder, SignalTransformer, TableTransformer
 
 __all__ = ["KINDS", "SHAPES", "digits", "tiny_backbone"]
 
@@ -72,20 +72,19 @@ def tiny_backbone(
         features: width of the output.
         norm: normalise over the batch.
         dropout: probability, before the last layer.
-        tokens: give a network that has tokens: a vision transformer of two blocks, or a signal encoder, for ``"mask"``
-            one whose moments can be masked; none of them looks at ``norm``.
+        tokens: give a network whose tokens can be hidden: a vision transformer of two blocks, or one of patches of
+            time or of features; ``"moments"`` gives a dilated encoder, each of whose moments is a token. None looks at
+            ``norm``.
 
     Example:
         >>> tiny_backbone((1, 16, 16))(torch.zeros(2, 1, 16, 16)).shape
         torch.Size([2, 24])
     """
     axes, width = len(input_shape) - 1, 16
-    if tokens and axes == 2:
-        return _tiny_transformer(input_shape, features, dropout)
-    if tokens == "mask" and axes == 1:
+    if tokens == "moments":
         return DilatedEncoder(input_shape[0], hidden_dim=8, out_features=features, depth=2, dropout=dropout)
-    if tokens and axes == 1:
-        return SignalEncoder(input_shape[0], channels=(8, 8), dropout=dropout)
+    if tokens:
+        return _tiny_transformer(input_shape, features, dropout)
     layer = {0: nn.Linear, 1: nn.Conv1d, 2: nn.Conv2d}[axes]
     normalize = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d}[axes]
     pool = {0: nn.Identity(), 1: nn.AdaptiveAvgPool1d(4), 2: nn.AdaptiveAvgPool2d(4)}[axes]
@@ -104,8 +103,14 @@ def tiny_backbone(
 def _tiny_transformer(input_shape: tuple[int, ...], features: int, dropout: float) -> nn.Module:
     from timm.models import VisionTransformer
 
-    channels, height, width = input_shape
     heads = next(count for count in (4, 3, 2, 1) if features % count == 0)
+    if len(input_shape) == 2:
+        return SignalTransformer(
+            input_shape[0], patch_size=2, dim=features, depth=2, num_heads=heads, mlp_ratio=2, dropout=dropout
+        )
+    if len(input_shape) == 1:
+        return TableTransformer(input_shape[0], dim=features, depth=2, num_heads=heads, mlp_ratio=2, dropout=dropout)
+    channels, height, width = input_shape
     return VisionTransformer(
         img_size=(height, width),
         patch_size=4,

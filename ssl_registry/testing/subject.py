@@ -104,7 +104,9 @@ class Subject:
             rest = {key: value for key, value in self._network.items() if key != "backbone_kwargs"}
             kwargs = self._network.get("backbone_kwargs") or {}
             return BackboneSpec(**rest, input_shape=shape, kwargs=kwargs).build().module
-        return tiny_backbone(shape, tokens=needs_of(self.method_class).tokens, **options)
+        needs = needs_of(self.method_class)
+        moments = needs.tokens and needs.backbone == "signal_dilated"
+        return tiny_backbone(shape, tokens="moments" if moments else needs.tokens, **options)
 
     def batch(self, modality: Modality | None = None, count: int = BATCH) -> Tensor:
         """Return raw samples of the training part, [count, *input_shape]."""

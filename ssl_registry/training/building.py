@@ -93,12 +93,15 @@ def decide(
         origin.check_trust(trust=run.trust)
         found = {"backbone_kwargs": dict(origin.kwargs or {}), "low_resolution": origin.low_resolution}
         run = fill(run, "weights", backbone=origin.backbone, **found)
-    shape = source.input_shape if source.modality == "image" else None
-    name, kwargs = needs.choose_backbone(source.modality, run.backbone, run.backbone_kwargs, image_shape=shape)
+    name, kwargs = needs.choose_backbone(
+        source.modality, run.backbone, run.backbone_kwargs, input_shape=source.input_shape
+    )
     is_default = run.backbone is None
     run = fill(run, "method" if name == needs.backbone else "source", backbone=name, backbone_kwargs=kwargs or None)
     if is_default and "patch_size" in (kwargs or {}) and "patch_size" not in needs.backbone_kwargs:
-        deciders["backbone_kwargs.patch_size"] = "source"  # it follows the size of the images
+        deciders["backbone_kwargs.patch_size"] = (
+            "source"  # it follows the size of the images, the length of the signals
+        )
     if origin is not None and PLAIN_RESNET.match(name):
         run = fill(run, "weights", low_resolution=origin.has_small_stem)
     run = fill(

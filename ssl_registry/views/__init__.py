@@ -7,7 +7,7 @@
 - `keys`: random numbers as a function of (seed, epoch, sample); `parameters`: those of an image, for every engine
 - `device/`, a batch at a time: `image` with `geometry`, `color`, `blur`; `signal`; `table`; `numbers`
 - `host/`, a photograph at a time: `draw` with `image`
-- `engine`: which of the two draws; `changes`: fields of a view policy by name; `picture`: views to look at
+- `engine`: which of the two draws; `changes`: fields of a view policy by name; `picture`, `traces`: views to look at
 """
 
 from __future__ import annotations

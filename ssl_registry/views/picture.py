@@ -1,17 +1,17 @@
-"""A picture of samples and their views, to look at."""
+"""A picture of images and their views, to look at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 __all__ = ["draw_grid"]
 
 CELL, GAP = 128, 4  # least side of a cell, and what lies between two, in pixels
-PAPER, INK = (255, 255, 255), (31, 78, 121)
+PAPER = (255, 255, 255)
 
 
 def draw_grid(rows: Sequence[Sequence[Tensor]]) -> Image.Image:
@@ -19,19 +19,18 @@ def draw_grid(rows: Sequence[Sequence[Tensor]]) -> Image.Image:
 
     Args:
         rows: images [channels, height, width] in [0, 1], of which grey ones are shown grey and others by their first
-            three channels; or signals [channels, time], a line for each channel.
+            three channels.
 
     Returns:
         An RGB picture.
     """
-    side = max(CELL, *(part.shape[-1] for row in rows for part in row if part.ndim == 3), 0)
+    side = max(CELL, *(part.shape[-1] for row in rows for part in row))
     step = side + GAP
     width = max(len(row) for row in rows) * step + 2 * GAP  # the originals stand apart
     picture = Image.new("RGB", (width, len(rows) * step + GAP), PAPER)
     for top, row in enumerate(rows):
         for left, part in enumerate(row):
-            cell = _image(part, side) if part.ndim == 3 else _lines(part, side)
-            picture.paste(cell, (GAP + left * step + (GAP if left else 0), GAP + top * step))
+            picture.paste(_image(part, side), (GAP + left * step + (GAP if left else 0), GAP + top * step))
     return picture
 
 
@@ -43,13 +42,3 @@ def _image(image: Tensor, side: int) -> Image.Image:
     # Whole pixels stay visible where they are enlarged.
     how = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.BILINEAR
     return Image.fromarray(pixels).resize((max(1, round(wide * scale)), max(1, round(high * scale))), how)
-
-
-def _lines(signal: Tensor, side: int) -> Image.Image:
-    cell = Image.new("RGB", (side, side), (244, 244, 244))
-    pen, band = ImageDraw.Draw(cell), side / len(signal)
-    time = np.linspace(0, side - 1, signal.shape[1])
-    for number, channel in enumerate(signal):
-        height = (number + 0.5 - channel.clamp(-3, 3).numpy() / 6) * band  # three deviations to either side
-        pen.line(list(zip(time.tolist(), height.tolist(), strict=True)), fill=INK)
-    return cell

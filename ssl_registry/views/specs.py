@@ -85,7 +85,7 @@ class ImageView(_View):
 class SignalView(_View):
     """How one view of a signal is drawn. Does nothing by default."""
 
-    steps = ("time_warp", "permutation", "scaling", "channel_dropout", "jitter")
+    steps = (*("time_warp", "permutation", "scaling", "magnitude_warp", "frequency_mask", "channel_dropout", "jitter"),)
 
     modality: Literal["signal"] = "signal"
     crop_scale: tuple[Share, Share] | None = Field(None, description="Share of the time that a crop keeps.")
@@ -97,6 +97,10 @@ class SignalView(_View):
     time_warp: float = Field(0.0, ge=0, description="Deviation of the logarithm of the speed of time.")
     permutation: int = Field(0, ge=0, description="Pieces of time that change places; 0 or 1 for none.")
     scaling: float = Field(0.0, ge=0, description="Deviation of a factor around 1, one for each channel.")
+    magnitude_warp: float = Field(
+        0.0, ge=0, description="Deviation of a factor around 1 that changes smoothly over time, for each channel."
+    )
+    frequency_mask: Share = Field(0.0, description="Greatest share of the spectrum that is removed, one band of it.")
     channel_dropout: Share = Field(0.0, description="Probability that a channel falls silent.")
     jitter: float = Field(0.0, ge=0, description="Standard deviation of added noise.")
 

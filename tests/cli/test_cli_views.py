@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from ssl_registry.cli import main
+from ssl_registry.views.traces import INKS, WIDTH
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +43,12 @@ def test_photographs_by_the_host(capsys, folder):
 
 
 def test_signals(folder):
-    """Lines, one for each channel."""
+    """Traces, a band for each channel, on axes; two views beside each sample."""
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 40)).astype(np.float32))
     assert main(["views", "simclr", "--data", "x.npy", "--modality", "signal", "--out", "s.png"]) == 0
-    assert len(np.unique(np.asarray(Image.open(folder / "s.png")).reshape(-1, 3), axis=0)) > 2
+    pixels = np.asarray(Image.open(folder / "s.png"))
+    assert all((pixels == ink).all(-1).any() for ink in INKS[:3])
+    assert pixels.shape[1] > 3 * WIDTH
 
 
 @pytest.mark.parametrize(

@@ -107,12 +107,22 @@ def test_small_images_get_small_patches(shape, patch):
     for backbone in (None, "vit_tiny_patch16_224"):
         needs = Needs(("image",), tokens=True, backbone=backbone)
         name = backbone or "vit_small_patch16_224"
-        assert needs.choose_backbone("image", None, None, image_shape=shape) == (name, size)
-        assert needs.choose_backbone("image", name, None, image_shape=shape) == (name, {})
-        assert needs.choose_backbone("image", None, {}, image_shape=shape) == (name, {})
+        assert needs.choose_backbone("image", None, None, input_shape=shape) == (name, size)
+        assert needs.choose_backbone("image", name, None, input_shape=shape) == (name, {})
+        assert needs.choose_backbone("image", None, {}, input_shape=shape) == (name, {})
     own = Needs(("image",), tokens=True, backbone="vit_tiny_patch16_224", backbone_kwargs={"patch_size": 2})
-    assert own.choose_backbone("image", None, None, image_shape=shape)[1] == {"patch_size": 2}
-    assert Needs().choose_backbone("image", None, None, image_shape=shape) == ("resnet18", {})
+    assert own.choose_backbone("image", None, None, input_shape=shape)[1] == {"patch_size": 2}
+    assert Needs().choose_backbone("image", None, None, input_shape=shape) == ("resnet18", {})
+
+
+@pytest.mark.parametrize(("length", "patch"), [(128, None), (125, 5), (48, 6), (16, 2), (10, 2), (151, None)])
+def test_signals_get_patches_that_divide_them(length, patch):
+    """As long as the transformer's own and seven of them at least, where there are such; none of a prime length."""
+    needs = Needs(tokens="keep")
+    size = {} if patch is None else {"patch_size": patch}
+    assert needs.choose_backbone("signal", None, None, input_shape=(9, length)) == ("signal_transformer", size)
+    assert needs.choose_backbone("signal", "signal_transformer", None, input_shape=(9, length))[1] == {}
+    assert needs.choose_backbone("table", None, None, input_shape=(length,)) == ("table_transformer", {})
 
 
 def test_create_gives_small_images_small_patches():

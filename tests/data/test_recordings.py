@@ -66,6 +66,7 @@ def test_a_folder_with_a_file_a_recording(tmp_path: Path, suffix: str) -> None:
     assert [source.train.window(n) for n in range(3)] == [{"start": 0}, {"start": 10}, {"start": 0}]
     assert source.train.name(2).endswith(f"2{suffix}")
     assert "windows of 20 moments, one every 10, of 6 recordings" in source.decided
+    assert source.rate == (8000 if suffix == ".wav" else None)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".wav"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ssl_registry.nn import block_mask, multi_block_masks, random_mask
 
-GRIDS = [(14, 14), (7, 7), (6, 10), (3, 20)]
+GRIDS = [(14, 14), (7, 7), (6, 10), (3, 20), (33,)]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -26,7 +28,7 @@ def neighbors(mask: torch.Tensor) -> float:
 def test_exactly_the_ratio_is_masked(draw, grid, ratio):
     """Every sample has the rounded number of masked patches; indices and mask tell the same, in order."""
     keep, masked, mask = draw(8, grid, ratio, generator=generator())
-    number = grid[0] * grid[1]
+    number = math.prod(grid)
     count = round(ratio * number)
     assert (keep.shape, masked.shape, mask.shape) == ((8, number - count), (8, count), (8, number))
     assert (keep.dtype, masked.dtype, mask.dtype) == (torch.int64, torch.int64, torch.bool)
@@ -113,14 +115,49 @@ def test_targets_are_rectangles():
     assert len(heights.unique()) > 1  # wide ones and high ones
 
 
-@pytest.mark.parametrize("grid", [(14, 14), (8, 20), (5, 5)])
+@pytest.mark.parametrize("grid", [(14, 14), (8, 20), (5, 5), (16,)])
 def test_context_is_apart_from_targets(grid):
     """No patch of the context is in a target, and every sample has as many."""
     context, targets = multi_block_masks(256, grid, generator=generator())
-    number, size = grid[0] * grid[1], round(0.175 * grid[0] * grid[1])
+    number = math.prod(grid)
+    size = round(0.175 * number)
     assert context.shape == (256, number - 4 * size)
     assert (context.diff() > 0).all()
     assert not (context[:, :, None] == targets.flatten(1)[:, None]).any()
+
+
+def runs(mask: torch.Tensor) -> list[list[int]]:
+    """Return the lengths of the runs of True in each row of [B, N]."""
+    words = ["".join(map(str, row)) for row in mask.int().tolist()]
+    return [[len(run) for run in word.split("0") if run] for word in words]
+
+
+def test_blocks_of_time_are_runs():
+    """Where a block has all that is wanted, one run; else at least four steps each, but for the one that was cut."""
+    one = block_mask(200, (32,), 0.25, min_patches=8, generator=generator()).mask
+    assert sum(found == [8] for found in runs(one)) > 150  # a second block helps out where the first did not suffice
+    several = block_mask(300, (64,), 0.4, min_patches=4, generator=generator()).mask
+    found = runs(several)
+    assert sum(len([run for run in lengths if run < 4]) <= 1 for lengths in found) > 290
+    assert len({len(lengths) for lengths in found}) > 1
+    share = block_mask(20_000, (16,), 0.5, min_patches=4, generator=generator()).mask.float().mean(0)
+    assert share.min() > 0.1
+    assert share.sub(share.flip(0)).abs().max() < 0.02
+
+
+def test_targets_of_time_are_runs():
+    """Of exactly K steps; the context of the whole is what is in none of them, cut at one end."""
+    context, targets = multi_block_masks(400, (40,), context_scale=(1.0, 1.0), generator=generator())
+    assert targets.shape == (400, 4, 7)
+    assert (targets.diff() == 1).all()
+    assert {0, 33} <= set(targets[..., 0].flatten().tolist())  # from the first step to the last
+    assert len(set(targets[0, :, 0].tolist())) > 1
+    taken = torch.zeros(400, 40, dtype=torch.bool).scatter_(1, targets.flatten(1), True)
+    left = (~taken).int()
+    for row, kept in zip(left.tolist(), context.tolist(), strict=True):
+        free = [step for step, is_free in enumerate(row) if is_free]
+        first = free.index(kept[0])
+        assert free[first : first + len(kept)] == kept  # neighbors among what is free: nothing is cut out of the middle
 
 
 def test_context_is_inside_of_its_block():
@@ -145,7 +182,7 @@ def test_context_is_inside_of_its_block():
         (lambda: random_mask(2, (1, 1), 0.75), "of a grid of 1 leaves no patch visible"),
         (lambda: random_mask(2, (4, 4), -0.1), "ratio=-0.1"),
         (lambda: random_mask(2, (4, 5), 0.5, unit=2), "unit=2 does not divide"),
-        (lambda: block_mask(2, (16,), 0.5), "random_mask"),
+        (lambda: block_mask(2, (4, 4, 4), 0.5), r"\(rows, columns\) or \(steps,\), not \(4, 4, 4\)"),
         (lambda: block_mask(2, (4, 4), 0.5, min_patches=0), "min_patches=0"),
         (lambda: block_mask(2, (4, 4), 0.5, aspect=2.0), "aspect=2.0"),
         (lambda: multi_block_masks(2, (4, 4), num_targets=8), "change num_targets or target_scale"),

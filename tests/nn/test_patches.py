@@ -25,10 +25,11 @@ from ssl_registry.nn import (
         ((2, 1, 8, 12), (4, 2), (2, 6)),
         ((3, 5, 14, 14), 7, (2, 2)),
         ((2, 9, 128), 8, (16,)),
+        ((2, 14), (), (14,)),
     ],
 )
 def test_unpatchify_is_the_inverse(shape, patch, grid):
-    """Any channels, rectangles and signals come back exactly."""
+    """Any channels, rectangles, signals and tables come back exactly."""
     x = torch.randn(shape)
     patches = patchify(x, patch)
     assert patches.shape[:2] == (shape[0], torch.Size(grid).numel())
@@ -41,6 +42,25 @@ def test_patches_are_in_the_order_of_a_patch_embedding():
     embedded = F.conv2d(x, weight, stride=4).flatten(2).mT  # [B, N, 5], as timm embeds
     # Channels last within a patch, as MAE has it.
     torch.testing.assert_close(patchify(x, 4) @ weight.permute(0, 2, 3, 1).flatten(1).T, embedded)
+
+
+def test_features_are_patches_of_one_value():
+    """A table has no sides to cut; what does not fit it is refused."""
+    assert patch_sides((5,), (5,)) == ()
+    assert torch.equal(patchify(torch.arange(6.0).view(2, 3), ()), torch.arange(6.0).view(2, 3, 1))
+    with pytest.raises(BackboneError, match=r"a grid of 4 tokens is not one for each of 5 features.*table_transformer"):
+        patch_sides((5,), (4,))
+    with pytest.raises(ValueError, match="patch_size=1 does not fit a table"):
+        patchify(torch.zeros(2, 3), 1)
+    with pytest.raises(ValueError, match="3 patches of 2 values are no table"):
+        unpatchify(torch.zeros(2, 3, 2), (3,), ())
+
+
+def test_patches_of_time_are_in_the_order_of_a_patch_embedding():
+    """As for images: a convolution of the patch's length sees the same pieces, and channels are last within one."""
+    x, weight = torch.randn(2, 3, 20), torch.randn(5, 3, 4)
+    embedded = F.conv1d(x, weight, stride=4).mT
+    torch.testing.assert_close(patchify(x, 4) @ weight.permute(0, 2, 1).flatten(1).T, embedded)
 
 
 def test_normalized_by_the_unbiased_variance():
@@ -68,7 +88,7 @@ def test_each_sample_selects_its_own():
     [
         (lambda: patchify(torch.zeros(1, 3, 30, 32), 16), "divides each side"),
         (lambda: patchify(torch.zeros(1, 3, 32, 32), (16,)), "does not fit 2 axes"),
-        (lambda: patchify(torch.zeros(1, 3), 16), "does not fit 0 axes"),
+        (lambda: patchify(torch.zeros(1, 3), 16), "does not fit a table"),
         (lambda: unpatchify(torch.zeros(1, 5, 12), (2, 2), 2), "no grid"),
         (lambda: unpatchify(torch.zeros(1, 4, 13), (2, 2), 2), "no grid"),
         (lambda: normalize_patches(torch.zeros(1, 4, 1)), "at least two"),

@@ -9,6 +9,7 @@ from torch import nn
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl
 from ssl_registry.errors import ConfigError
 from ssl_registry.model.backbones import has_tokens
+from ssl_registry.nn import tokens
 from ssl_registry.testing import NotApplicable, check_method
 from ssl_registry.testing.fixtures import SHAPES, tiny_backbone
 from ssl_registry.testing.remote import describe, rebuild
@@ -63,12 +64,14 @@ def test_checks_run_on_tokens(subject):
     ]
 
 
-@pytest.mark.parametrize("modality", ["image", "signal"])
+@pytest.mark.parametrize("modality", ["image", "signal", "table"])
 def test_tiny_backbones_with_tokens(modality):
-    """They map samples of their shape to vectors, as all backbones do."""
+    """They map samples of their shape to vectors, as all backbones do, and their tokens can be hidden."""
     network = tiny_backbone(SHAPES[modality], tokens=True)
     assert has_tokens(network)
-    assert network(torch.zeros(2, *SHAPES[modality])).ndim == 2
+    x, few = torch.zeros(2, *SHAPES[modality]), torch.tensor([[0, 2], [1, 3]])
+    assert network(x).ndim == 2
+    assert tokens(network, x, keep=few).patches.shape[:2] == (2, 2)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from ssl_registry.errors import ConfigError
 from ssl_registry.views import ImageView, SignalView, TableView, ViewPolicy, sample_keys
 
+EVERY_STEP = dict.fromkeys(set(SignalView.steps) - {"permutation"}, 0.2) | {"permutation": 3}
 FULL = ImageView(
     crop_scale=(0.2, 1.0),
     flip=0.5,
@@ -236,7 +237,7 @@ def test_notes_say_what_is_left_out():
     [
         (FULL, (3, 32, 32)),
         (ImageView(), (3, 32, 32)),
-        (SignalView(time_warp=0.2, permutation=3, scaling=0.1, channel_dropout=0.1, jitter=0.1), (3, 32)),
+        (SignalView(**EVERY_STEP), (3, 32)),
         (TableView(corruption=0.5), (5,)),
     ],
 )

@@ -7,9 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.interpolate import CubicSpline
 
 from ssl_registry.views import SignalView, TableView, ViewPolicy, sample_keys
-from ssl_registry.views.device.signal import permute_segments, warp_time
+from ssl_registry.views.device.signal import mask_band, permute_segments, smooth_curves, warp_time
 from ssl_registry.views.device.table import RowsOf
 
 properties = settings(deadline=None, derandomize=True, max_examples=40)
@@ -80,9 +81,58 @@ def test_even_speed_warps_nothing():
 
 
 def test_a_signal_of_one_sample():
-    """There is nothing to warp."""
+    """There is nothing to warp, and no frequency but the mean's."""
     x = torch.randn(2, 3, 1)
-    assert torch.equal(draw(SignalView(time_warp=0.5), x), x)
+    for view in (SignalView(time_warp=0.5), SignalView(frequency_mask=1.0)):
+        assert torch.equal(draw(view, x), x)
+    assert draw(SignalView(magnitude_warp=0.5), x).shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize("time", [2, 6, 40, 101])
+def test_curves_are_natural_cubic_splines(time):
+    """As scipy's, through values that lie evenly from the first step to the last."""
+    values = torch.randn(2, 3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    wanted = CubicSpline(np.arange(6), values.numpy(), axis=2, bc_type="natural")(np.linspace(0, 5, time))
+    torch.testing.assert_close(smooth_curves(values, time), torch.from_numpy(wanted), atol=1e-5, rtol=1e-5)
+
+
+def test_magnitude_warp_is_a_smooth_factor():
+    """Around 1 with the told deviation, one curve for each channel, and never a jump between neighbors."""
+    view = draw(SignalView(magnitude_warp=0.2), torch.full((300, 4, 101), 5.0)) / 5
+    knots = view[:, :, ::20]  # where the curve has the numbers that were drawn
+    assert abs(knots.mean() - 1) < 0.01
+    assert abs(knots.std() - 0.2) < 0.01
+    assert view.diff(dim=-1).abs().max() < 0.1
+    assert len(view[:, :, 0].unique()) == 1200
+    x = torch.randn(3, 2, 50)  # a factor leaves zeros where they are
+    x[:, :, 10] = 0
+    assert (draw(SignalView(magnitude_warp=0.5), x)[:, :, 10] == 0).all()
+
+
+@pytest.mark.parametrize("time", [64, 65])
+def test_one_band_of_frequencies_is_removed(time):
+    """The same of all channels, of every width up to the share; the other frequencies and the mean stay."""
+    x = torch.randn(400, 3, time, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).float() + 2
+    view = draw(SignalView(frequency_mask=0.25), x)
+    before, after = torch.fft.rfft(x), torch.fft.rfft(view)
+    removed = after.abs() < 1e-3
+    assert torch.equal(removed, removed[:, :1].expand_as(removed))
+    torch.testing.assert_close(after[~removed], before[~removed], atol=1e-3, rtol=1e-4)
+    assert not removed[:, :, 0].any()
+    band = removed[:, 0]
+    assert band.sum(1).unique().tolist() == list(range(9))  # 0.25 of 32 frequencies
+    assert (band.int().diff(dim=1).abs().sum(1) + band[:, -1] <= 2).all()  # in one piece
+    assert band.float().mean(0)[1:].min() > 0.01  # every frequency at times
+    torch.testing.assert_close(mask_band(x, torch.zeros(400, 2), 0.25), x, atol=1e-5, rtol=1e-5)
+
+
+def test_a_frequency_that_lies_in_the_band_is_gone():
+    """By hand: of two sines one is left."""
+    time = torch.arange(32) / 32
+    slow, fast = (torch.sin(2 * torch.pi * k * time).view(1, 1, 32) for k in (2, 9))
+    # Of 16 frequencies the band has at most 4: 0.99 draws 4, and 0.5 the start 1 + floor(0.5 * 13) = 7.
+    found = mask_band(slow + fast, torch.tensor([[0.99, 0.5]]), 0.25)
+    torch.testing.assert_close(found, slow, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
@@ -95,7 +145,16 @@ def test_corruption_stays_in_its_column(share):
     assert abs(changed - share * 399 / 400) < 0.05
 
 
-ALL = SignalView(time_warp=0.2, permutation=4, scaling=0.1, channel_dropout=0.2, jitter=0.1, copies=2)
+ALL = SignalView(
+    time_warp=0.2,
+    permutation=4,
+    scaling=0.1,
+    magnitude_warp=0.1,
+    frequency_mask=0.3,
+    channel_dropout=0.2,
+    jitter=0.1,
+    copies=2,
+)
 
 
 def test_views_of_a_signal_depend_on_its_key_alone():
@@ -118,6 +177,9 @@ def test_an_operation_that_is_switched_off_leaves_the_others_alone():
     alone = ViewPolicy(views=(SignalView(scaling=0.3),)).draw(x, keys=keys)[0]
     among = ViewPolicy(views=(SignalView(scaling=0.3, time_warp=0.5, permutation=3),)).draw(x, keys=keys)[0]
     torch.testing.assert_close(among, alone)
+    curve = ViewPolicy(views=(SignalView(magnitude_warp=0.3),)).draw(x, keys=keys)[0]
+    both = ViewPolicy(views=(SignalView(magnitude_warp=0.3, scaling=0.3),)).draw(x, keys=keys)[0]
+    torch.testing.assert_close(both, alone * curve)
 
 
 def test_time_and_channels_are_not_confused():
@@ -132,6 +194,8 @@ def test_time_and_channels_are_not_confused():
         # What is constant over time has nothing that could move.
         constant = (channels + 0 * time).expand(20, 6, 6)
         torch.testing.assert_close(ViewPolicy(views=(view,)).draw(constant, keys=keys)[0], constant)
+    (drawn,) = ViewPolicy(views=(SignalView(frequency_mask=0.9),)).draw(along_time, keys=keys)
+    torch.testing.assert_close(drawn, drawn[:, :1].expand_as(drawn))
     for view in (SignalView(scaling=0.3), SignalView(channel_dropout=0.5)):
         (drawn,) = ViewPolicy(views=(view,)).draw(torch.ones(20, 6, 6), keys=keys)
         assert torch.equal(drawn, drawn[:, :, :1].expand_as(drawn))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_registry.nn import block_mask, tokens
+from ssl_registry.nn import block_mask, random_mask, tokens
 
 __all__ = ["loss"]
 
@@ -15,11 +15,15 @@ __all__ = ["loss"]
 def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
     """Equations 1 and 2 of arXiv:2202.03555: smooth L1 to the mean of the teacher's normalized top blocks."""
     x, config = views[0], model.config
-    chosen = block_mask(
-        len(x), model.token_grid, config.mask_ratio, min_patches=config.min_block, generator=ctx.generator
-    )
+    if x.ndim == 2:
+        chosen = random_mask(len(x), model.token_grid, config.mask_ratio, generator=ctx.generator)
+    else:
+        least = config.min_block or (16 if x.ndim == 4 else 4)
+        chosen = block_mask(len(x), model.token_grid, config.mask_ratio, min_patches=least, generator=ctx.generator)
+    teacher = model.heads["teacher"][0]
+    top = config.top_layers or min(6, max(1, len(teacher.blocks) // 2))
     with torch.no_grad():
-        blocks = tokens(model.heads["teacher"][0], x, layers=range(-config.top_layers, 0)).layers
+        blocks = tokens(teacher, x, layers=range(-top, 0)).layers
     axis = 2 if config.target_norm == "layer" else 1
     mean = torch.stack([_standard(block, axis) for block in blocks]).mean(0)
     target = _standard(mean, 2)

@@ -9,11 +9,12 @@ import timm
 import torch
 from lightning.pytorch import Trainer
 from ssl_registry_data2vec import Data2Vec, averaged_target
+from ssl_registry_data2vec.method import default_layers
 from torch.utils.data import DataLoader
 
 from ssl_registry import Context, hookimpl, registry
 from ssl_registry.errors import BackboneError, ConfigError
-from ssl_registry.nn import block_mask, tokens
+from ssl_registry.nn import block_mask, random_mask, tokens
 from ssl_registry.testing import method_checks
 
 ROWS, COLUMNS, PATCH, MASKED = 4, 6, 4, 14  # 0.6 of 24 patches
@@ -185,8 +186,49 @@ def test_half_precision_is_normalized_in_float32():
 def test_defaults_are_the_papers():
     """Six blocks, beta 2, 60 % masked in blocks of at least 16 patches, and a constant momentum of 0.9998."""
     config = Data2Vec.Config()
-    assert (config.top_layers, config.beta, config.mask_ratio, config.min_block) == (6, 2.0, 0.6, 16)
+    assert (config.top_layers, config.beta, config.mask_ratio, config.min_block) == (None, 2.0, 0.6, None)
     assert (config.momentum, config.final_momentum, config.target_norm) == (0.9998, 0.9998, "layer")
+    drawn = Data2Vec(config).masks(8, (3, 224, 224), (14, 14), generator=torch.Generator().manual_seed(0))
+    wanted = block_mask(8, (14, 14), 0.6, min_patches=16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn.mask, wanted.mask)
+    assert [default_layers(backbone(depth=depth, embed_dim=8)) for depth in (12, 24, 4, 1)] == [6, 6, 2, 1]
+
+
+SHAPES = {"signal": (3, 48), "table": (10,)}
+OTHERS = {
+    "signal": {
+        "backbone": "signal_transformer",
+        "backbone_kwargs": {"patch_size": 4, "dim": 24, "depth": 4, "num_heads": 2},
+    },
+    "table": {"backbone": "table_transformer", "backbone_kwargs": {"dim": 24, "depth": 4, "num_heads": 2}},
+}
+
+
+@pytest.mark.parametrize("kind", ["signal", "table"])
+def test_loss_on_signals_and_tables_is_the_papers(kind):
+    """Runs of four steps and more, or features at random; the mean of half of the blocks; number by number."""
+    model = registry.create("data2vec", input_shape=SHAPES[kind], seed=0, **OTHERS[kind]).double()
+    x = torch.randn(3, *SHAPES[kind], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    if kind == "signal":
+        choice = block_mask(3, (12,), 0.6, min_patches=4, generator=generator)
+    else:
+        choice = random_mask(3, (10,), 0.6, generator=generator)
+    with torch.no_grad():
+        for parameter in model.heads["teacher"].parameters():
+            parameter *= 1.1  # no copy by chance
+        layers = tokens(model.heads["teacher"][0], x, layers=(2, 3)).layers
+        student = model.tokens(x, mask=choice.mask, mask_token=model.heads["mask_token"]()).patches
+        predicted = model.heads["regression_head"](student)
+    distances = []
+    for sample in range(3):
+        target = wanted_target(layers, sample, "layer")
+        for number in choice.masked[sample].tolist():
+            pairs = zip(predicted[sample, number].tolist(), target[number], strict=True)
+            differences = [abs(a - b) for a, b in pairs]
+            distances += [d**2 / 4 if d < 2 else d - 1 for d in differences]
+    assert loss_of(model, x).item() == pytest.approx(sum(distances) / len(distances), rel=1e-10)
+    assert model.view_policy.is_plain
 
 
 @pytest.mark.parametrize(
@@ -213,6 +255,23 @@ def test_more_blocks_than_there_are_are_refused():
     """When the teacher is asked for them."""
     with pytest.raises(BackboneError, match="there is no layer -6; the network has layers 0 to 2"):
         loss_of(make(top_layers=6), images())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "check",
+    [
+        *method_checks("data2vec", options=OTHERS["signal"]),
+        *method_checks(
+            "data2vec",
+            options=OTHERS["table"],
+            expected_failures={"options": "min_block acts where patches have neighbors"},
+        ),
+    ],
+)
+def test_conformance_on_signals_and_tables(check):
+    """The same on patches of time and on features."""
+    check()
 
 
 @pytest.mark.parametrize(

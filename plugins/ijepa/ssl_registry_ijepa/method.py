@@ -1,4 +1,4 @@
-"""The method: from one part of an image, predict what a slow copy of the network makes of other parts."""
+"""The method: from one part of a sample, predict what a slow copy of the network makes of other parts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class IJEPA:
 
     The teacher (the paper's target encoder) sees the whole image. The backbone (context encoder) sees the patches of a
     large block that are in none of four target blocks. A narrow transformer, the predictor, gets its tokens and the
-    positions of one target block at a time, and predicts the teacher's tokens there. After each optimizer step
+    positions of one target block at a time, and predicts the teacher's tokens there. Blocks of a signal are runs of
+    its steps. After each optimizer step
 
         teacher <- momentum * teacher + (1 - momentum) * backbone,
 
@@ -46,7 +47,7 @@ class IJEPA:
     needs = Needs(
         batch="any: samples are not compared",
         memory="a second backbone; a predictor",
-        modalities=("image",),
+        modalities=("image", "signal"),
         tokens="keep",
         backbone="vit_small_patch16_224",
         backbone_kwargs={"class_token": False, "global_pool": "avg"},  # the paper's network has no class token
@@ -94,7 +95,9 @@ class IJEPA:
 
     @hookimpl
     def build_views(self, image_size: int | None) -> ViewPolicy:
-        """One random crop and nothing else (section 4 and appendix A)."""
+        """One random crop and nothing else (section 4 and appendix A); signals stay as they are."""
+        if image_size is None:
+            return ViewPolicy.plain()
         return ViewPolicy(views=(ImageView(crop_scale=(0.3, 1.0)),), image_size=image_size)
 
     @hookimpl

@@ -86,6 +86,37 @@ def test_loss_is_the_papers():
     assert count == 3 * TARGETS * SIZE * 24
 
 
+SIGNALS = {
+    "backbone": "signal_transformer",
+    "backbone_kwargs": {"patch_size": 2, "dim": 24, "depth": 2, "num_heads": 2},
+}
+
+
+def test_loss_on_signals_is_the_papers():
+    """Runs of steps in the place of blocks, each predicted by itself from what is in none of them."""
+    model = registry.create("ijepa", input_shape=(3, 48), seed=0, **SIGNALS, **SMALL).double()
+    move_teacher(model)
+    x = torch.randn(3, 3, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    chosen = multi_block_masks(3, (24,), generator=torch.Generator().manual_seed(0))
+    assert (chosen.targets.diff() == 1).all()
+    distances = []
+    with torch.no_grad():
+        whole = tokens(model.heads["teacher"][0], x).patches
+        seen = model.tokens(x, keep=chosen.context).patches
+        for sample in range(3):
+            for block in chosen.targets[sample]:
+                one = slice(sample, sample + 1)
+                predicted = model.heads["predictor"](seen[one], chosen.context[one], block[None])[0]
+                wanted = whole[sample, block]
+                deviation = (wanted.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+                away = predicted - (wanted - wanted.mean(1, keepdim=True)) / deviation
+                distances += [smooth_l1(value) for value in away.flatten().tolist()]
+    assert loss_of(model, x).item() == pytest.approx(sum(distances) / len(distances), rel=1e-10)
+    assert model.view_policy.is_plain
+    with pytest.raises(ConfigError, match=r"ijepa does not take tables; it takes images.* or signals"):
+        registry.create("ijepa", input_shape=(8,))
+
+
 def test_what_each_network_sees():
     """The backbone the context alone, which is in no target; the teacher everything, once, without gradient."""
     model, calls = make(), []
@@ -203,4 +234,15 @@ def test_targets_that_leave_no_context_are_refused(options):
 @pytest.mark.parametrize("check", method_checks("ijepa", options=SMALL, slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "check",
+    # Of the kit's signals of 16 moments 16 patches, as its images have: enough for another share to be another number.
+    method_checks("ijepa", options={**SIGNALS, "backbone_kwargs": {**SIGNALS["backbone_kwargs"], "patch_size": 1}}),
+)
+def test_conformance_on_signals(check):
+    """The same on runs of steps."""
     check()

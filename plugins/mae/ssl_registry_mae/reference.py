@@ -22,14 +22,19 @@ def loss(model: Any, views: list[Tensor], ctx: Any) -> Tensor:
     for image, indices, prediction in zip(x, chosen.masked.tolist(), predictions, strict=True):
         for index, found in zip(indices, prediction, strict=True):
             wanted = _pixels(image, grid, index)
-            if config.normalize_pixels:
+            if config.normalize_pixels and len(wanted) > 1:
                 wanted = (wanted - wanted.mean()) / (wanted.var() + 1e-6).sqrt()
             errors.append((found - wanted).square().mean())
     return torch.stack(errors).mean()
 
 
 def _pixels(image: Tensor, grid: tuple[int, ...], index: int) -> Tensor:
-    """Cut one patch out of an image [channels, height, width]; its pixels row by row, each with its channels."""
+    """Cut one patch out of a sample; its pixels row by row, or its moments, each with its channels."""
+    if image.ndim == 1:
+        return image[index : index + 1]
+    if image.ndim == 2:
+        length = image.shape[1] // grid[0]
+        return image[:, index * length : (index + 1) * length].T.flatten()
     height, width = image.shape[1] // grid[0], image.shape[2] // grid[1]
     row, column = divmod(index, grid[1])
     patch = image[:, row * height : (row + 1) * height, column * width : (column + 1) * width]

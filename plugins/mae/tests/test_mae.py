@@ -192,10 +192,83 @@ def test_other_backbones_are_refused(arguments, words):
     assert "vit_small_patch16_224" in str(told.value)
 
 
-def test_signals_and_tables_are_refused():
-    """It draws patches of images."""
-    with pytest.raises(ConfigError, match="mae does not take signals"):
-        registry.create("mae", input_shape=(9, 128))
+TOKENS = {"dim": 24, "depth": 2, "num_heads": 2}
+OTHERS = {
+    "signal": {"backbone": "signal_transformer", "backbone_kwargs": {"patch_size": 4, **TOKENS}},
+    "table": {"backbone": "table_transformer", "backbone_kwargs": TOKENS},
+}
+
+
+def other(shape, **options):
+    kind = OTHERS["signal" if len(shape) == 2 else "table"]
+    return registry.create("mae", input_shape=shape, seed=0, **kind, **SMALL | options).double()
+
+
+def pieces(x, masked):
+    """The values of masked patches of signals [B, C, time] or tables, as lists: moments one by one, with channels."""
+    for sample, numbers in zip(x, masked.tolist(), strict=True):
+        for number in numbers:
+            if x.ndim == 2:
+                yield [sample[number].item()]
+            else:
+                yield [
+                    sample[channel, 4 * number + moment].item() for moment in range(4) for channel in range(len(sample))
+                ]
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("shape", [(3, 32), (8,)])
+def test_loss_on_signals_and_tables_is_the_papers(shape, normalize):
+    """Of pieces of time as of images' patches; of features, whose single values nothing normalizes, as they are."""
+    model = other(shape, normalize_pixels=normalize)
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    predictions = []
+    model.heads["decoder"].register_forward_hook(lambda module, args, output: predictions.append(output.detach()))
+    loss = loss_of(model, x)
+    masked = random_mask(3, (8,), 0.75, generator=torch.Generator().manual_seed(0)).masked
+    wanted = torch.tensor(list(pieces(x, masked)), dtype=torch.float64)
+    if normalize and len(shape) == 2:
+        wanted = (wanted - wanted.mean(1, keepdim=True)) / (wanted.var(1, keepdim=True) + 1e-6).sqrt()
+    found = predictions[0].flatten(0, 1)
+    assert found.shape == wanted.shape == (18, 12 if len(shape) == 2 else 1)
+    assert loss.item() == pytest.approx((found - wanted).square().mean().item(), rel=1e-12)
+
+
+def test_views_of_signals_and_tables_are_the_samples():
+    """Nothing is changed but by the mask; the default networks are transformers, of patches that fit."""
+    for shape, name in (((3, 50), "SignalTransformer"), ((6,), "TableTransformer")):
+        model = registry.create("mae", input_shape=shape, seed=0, **SMALL)
+        assert type(model.backbone).__name__ == name
+        assert model.view_policy.is_plain
+    assert registry.create("mae", input_shape=(3, 50), **SMALL).token_grid == (10,)
+
+
+def test_reconstruction_of_signals_is_on_the_true_scale():
+    """What was visible is the sample; what was hidden is not. Of tables there is none."""
+    model, x = other((3, 32)), torch.randn(2, 3, 32, dtype=torch.float64)
+    found = model.hook.reconstruct(model=model, x=x, ctx=context())
+    hidden = found.mask.repeat_interleave(4, 1)[:, None].expand_as(x)
+    assert found.mask.shape == (2, 8)
+    torch.testing.assert_close(found.output[~hidden], x[~hidden])
+    assert not (found.output == x)[hidden].any()
+    patches = [part.unfold(2, 4, 4).transpose(1, 2).flatten(2)[found.mask] for part in (found.output, x)]
+    torch.testing.assert_close(*(part.shape for part in patches))
+    assert (patches[0].mean(1) - patches[1].mean(1)).abs().max() < 4  # on the scale of the patch, not around 0 alone
+    assert other((6,)).reconstruct(torch.randn(2, 6)) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"input_shape": (3, 32), "backbone": "signal_encoder"}, "signal_encoder|SignalEncoder"),
+        ({"input_shape": (6,), "backbone": "table_encoder"}, "table_encoder does not have; use.*table_transformer"),
+        ({"input_shape": (2,)}, "of 2 patches masks none or all; give another$"),
+    ],
+)
+def test_signals_and_tables_that_do_not_suit_are_refused(arguments, words):
+    """In words, with what would."""
+    with pytest.raises((BackboneError, ConfigError), match=words):
+        registry.create("mae", **arguments, **SMALL)
 
 
 @pytest.mark.parametrize("options", [{"mask_ratio": 0.01}, {"mask_ratio": 0.99}, {"decoder_heads": 3}])
@@ -233,6 +306,23 @@ def test_views_are_one_crop():
 @pytest.mark.parametrize("check", method_checks("mae", options=SMALL, slow=True))
 def test_conformance(check):
     """Every check of the kit that applies."""
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "check",
+    [
+        *method_checks("mae", options=OTHERS["signal"]),
+        *method_checks(
+            "mae",
+            options=OTHERS["table"],
+            expected_failures={"options": "normalize_pixels acts where a patch has several values"},
+        ),
+    ],
+)
+def test_conformance_on_signals_and_tables(check):
+    """The same on patches of time and on features."""
     check()
 
 

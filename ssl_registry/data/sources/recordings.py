@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -139,7 +140,7 @@ def _arrays(
     files = [path for _, listing in parts for path in listing.files]
     labels = [label for _, listing in parts for label in listing.labels or [None] * len(listing.files)]
     is_test = np.repeat([part == TEST for part, _ in parts], [len(listing.files) for _, listing in parts])
-    arrays = _read_sounds(files, told) if suffix == ".wav" else [_read_array(path) for path in files]
+    arrays, rate = _read_sounds(files, told) if suffix == ".wav" else ([_read_array(path) for path in files], None)
     told.more.append(f"recordings, a {suffix} file each")
     cut = cut_windows(channels_first(arrays, files, told), files, options, told)
     every = np.arange(len(files))
@@ -154,13 +155,14 @@ def _arrays(
         cut,
     )
     test = is_test[cut.recording]
-    return source_in_memory(
+    source = source_in_memory(
         in_unicode(root.resolve().name),
         whole.chosen(~test),
         whole.chosen(test) if test.any() else None,
         options=options.model_copy(update={"modality": "signal"}),
         told=told,
     )
+    return dataclasses.replace(source, rate=rate)
 
 
 def _read_array(path: str) -> NDArray[Any]:
@@ -172,8 +174,8 @@ def _read_array(path: str) -> NDArray[Any]:
     return array
 
 
-def _read_sounds(paths: Sequence[str], told: Decisions) -> list[NDArray[np.float32]]:
-    """Read sounds as floats in [-1, 1]: each [time], or [time, channels]."""
+def _read_sounds(paths: Sequence[str], told: Decisions) -> tuple[list[NDArray[np.float32]], float]:
+    """Read sounds as floats in [-1, 1]: each [time], or [time, channels]; and how many moments a second has."""
     from scipy.io import wavfile
 
     arrays, rates = [], Counter[int]()
@@ -200,8 +202,9 @@ def _read_sounds(paths: Sequence[str], told: Decisions) -> list[NDArray[np.float
     if len(rates) > 1:
         words = ", ".join(f"{count} of {rate:,} Hz ({first[rate]})" for rate, count in rates.most_common())
         raise DataError(f"recordings have several sampling rates: {words}; resample them to one")
-    told.more.append(f"{next(iter(rates)):,} Hz")
-    return arrays
+    rate = next(iter(rates))
+    told.more.append(f"{rate:,} Hz")
+    return arrays, float(rate)
 
 
 def _are_long(paths: Sequence[str]) -> bool:

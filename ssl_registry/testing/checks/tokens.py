@@ -71,7 +71,9 @@ class _Call:
 
     def elsewhere(self) -> Tensor:
         """Return the inputs with other values where patches are hidden."""
-        where = functional.interpolate(self.hidden.view(-1, 1, *self.grid).to(self.x.dtype), self.x.shape[2:])
+        where = self.hidden.to(self.x.dtype)
+        if self.x.ndim > 2:  # the features of a table are its patches
+            where = functional.interpolate(where.view(-1, 1, *self.grid), self.x.shape[2:])
         return self.x + where * torch.randn(self.x.shape, generator=torch.Generator().manual_seed(0))
 
 

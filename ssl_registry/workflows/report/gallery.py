@@ -17,7 +17,7 @@ from ssl_registry.measures.targets import labeled_only
 from ssl_registry.model.module import SSLModule
 from ssl_registry.workflows.report.maps import Map, draw_maps
 from ssl_registry.workflows.report.reconstructions import Reconstructions, draw_reconstructions
-from ssl_registry.workflows.report.thumbnails import Sprite, sprite
+from ssl_registry.workflows.report.thumbnails import BARS, CHANNELS, Sprite, limits_of, sprite
 from ssl_registry.workflows.report.token_maps import TokenMaps, draw_token_maps
 
 __all__ = ["Confusion", "Gallery", "build_gallery"]
@@ -50,7 +50,7 @@ class Gallery:
     """Pictures of one run.
 
     Args:
-        views: rows of a sample and then ``DRAWS`` draws of each view.
+        views: rows of a sample and then ``DRAWS`` draws of each view; samples alone where its views are the samples.
         view_columns: pictures in a row of ``views``.
         maps: of the embeddings, by name.
         thumbs: of the mapped samples.
@@ -60,7 +60,9 @@ class Gallery:
         similarities: of those neighbours to their sample, cosine.
         confusion: of a linear probe; None without labels.
         notes: what is missing of the maps, and why.
-        reconstructions: of images, where the method has the hook for it.
+        told: what the pictures show, where they are none of images.
+        has_views: whether the method's views are others than the samples.
+        reconstructions: of images or signals, where the method has the hook for it.
         token_maps: of images, where the backbone has patch tokens.
         patch_notes: what is missing of these two, and why.
     """
@@ -75,6 +77,8 @@ class Gallery:
     similarities: list[list[float]]
     confusion: Confusion | None
     notes: list[str] = field(default_factory=list)
+    told: str = ""
+    has_views: bool = True
     reconstructions: Reconstructions | None = None
     token_maps: TokenMaps | None = None
     patch_notes: list[str] = field(default_factory=list)
@@ -98,12 +102,15 @@ def build_gallery(model: SSLModule, source: Source, *, batch_size: int = 256, se
     maps, notes = draw_maps(features.numpy(), seed)
     neighbours, similarities = _neighbours(features)
     chosen = samples[:: max(1, len(samples) // SAMPLES)][:SAMPLES]
-    of_images = len(model.input_shape) == 3
-    reconstructions, missing = draw_reconstructions(model, chosen, SIDE) if of_images else (None, [])
+    of_images, of_tables = len(model.input_shape) == 3, len(model.input_shape) == 1
+    reconstructions, missing = (None, []) if of_tables else draw_reconstructions(model, chosen, SIDE)
     token_maps, more = draw_token_maps(model, chosen, SIDE) if of_images else (None, [])
+    plain = model.view_policy.is_plain
     return Gallery(
-        views=_views(model, chosen, seed),
-        view_columns=1 + model.view_policy.num_views * DRAWS,
+        views=sprite(chosen, SIDE, columns=len(chosen)) if plain else _views(model, chosen, seed),
+        view_columns=len(chosen) if plain else 1 + model.view_policy.num_views * DRAWS,
+        told=_told(model.input_shape),
+        has_views=not plain,
         maps=maps,
         thumbs=sprite(samples, SMALL_SIDE),
         labels=labels.tolist() if known and labels is not None and int(labels.min()) >= 0 else [],
@@ -145,7 +152,23 @@ def _views(model: SSLModule, samples: list[Tensor], seed: int) -> Sprite:
     batch = torch.stack(samples).cpu()
     drawn = [view for _ in range(DRAWS) for view in view_policy.draw(batch, generator)]
     rows = [[sample, *(view[index] for view in drawn)] for index, sample in enumerate(view_policy.prepare(batch))]
-    return sprite([picture for row in rows for picture in row], SIDE, columns=len(rows[0]))
+    # A factor shows beside the sample: one scale for a row.
+    limits = None if batch.ndim == 4 else [limits_of(row) for row in rows for _ in row]
+    return sprite([picture for row in rows for picture in row], SIDE, columns=len(rows[0]), limits=limits)
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    """Return in words what the picture of a signal or a table's row shows; nothing of images."""
+    if len(shape) == 2:
+        channels, time = shape
+        first = f"; the first {CHANNELS} of {channels} channels" if channels > CHANNELS else ""
+        return (
+            f"Time runs from left to right, {time:,} moments{first or f'; {channels} channel' + 's' * (channels > 1)}."
+        )
+    if len(shape) == 1:
+        shown = f"the first {BARS} of {shape[0]:,} features" if shape[0] > BARS else f"{shape[0]} features"
+        return f"A bar for each of {shown}, up and down from 0."
+    return ""
 
 
 def _neighbours(features: Tensor) -> tuple[list[list[int]], list[list[float]]]:

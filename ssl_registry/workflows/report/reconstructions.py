@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_registry.model.module import SSLModule
-from ssl_registry.workflows.report.thumbnails import Sprite, sprite
+from ssl_registry.workflows.report.thumbnails import Sprite, limits_of, sprite
 
 __all__ = ["Reconstructions", "draw_reconstructions", "hide_patches"]
 
@@ -33,11 +33,11 @@ class Reconstructions:
 def draw_reconstructions(
     model: SSLModule, samples: list[Tensor], side: int
 ) -> tuple[Reconstructions | None, list[str]]:
-    """Draw what the method's hook `reconstruct` gives for some images.
+    """Draw what the method's hook `reconstruct` gives for some images or signals.
 
     Args:
         model: of any method.
-        samples: raw images [channels, height, width].
+        samples: raw images [channels, height, width], or signals [channels, time].
         side: of a picture, see `sprite`.
 
     Returns:
@@ -51,9 +51,10 @@ def draw_reconstructions(
         return None, ["no reconstructions: they hold NaN or infinite values; training has diverged"]
     plain = model.view_policy.model_copy(update={"mean": None, "std": None}).prepare(batch)
     mask = found.mask.cpu()
-    masked = hide_patches(plain, mask, GRAY)
-    rows = zip(plain, masked, found.output.cpu(), strict=True)
-    pictures = sprite([picture for row in rows for picture in row], side, columns=3)
+    masked = hide_patches(plain, mask, GRAY if plain.ndim == 4 else float("nan"))
+    rows = list(zip(plain, masked, found.output.cpu(), strict=True))
+    limits = None if plain.ndim == 4 else [limits_of(row) for row in rows for _ in row]
+    pictures = sprite([picture for row in rows for picture in row], side, columns=3, limits=limits)
     return Reconstructions(pictures, float(mask.float().mean()), found.note), []
 
 

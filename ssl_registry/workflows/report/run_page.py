@@ -19,6 +19,8 @@ __all__ = ["RunPage"]
 VIEW_WIDTH, THUMB_WIDTH = 64, 56
 # Of one whose patches are looked at: two rows of three stand side by side in a half of the page.
 PATCHES_WIDTH = 76
+# Pixels of a half of the page, which rows of waves fill, and the largest that one is shown.
+HALF_WIDTH, WAVE_WIDTH, GAP = 520, 120, 9
 CONFUSED = 15
 
 
@@ -109,18 +111,29 @@ class RunPage:
     @property
     def view_scale(self) -> float:
         """Screen pixels per pixel of a view's picture."""
-        return _scale(self.gallery.views, VIEW_WIDTH) if self.gallery else 1.0
+        if self.gallery is None:
+            return 1.0
+        return _scale(self.gallery.views, self._width(VIEW_WIDTH, self.gallery.view_columns))
 
     @property
     def thumb_scale(self) -> float:
         """Screen pixels per pixel of a neighbour's picture."""
-        return _scale(self.gallery.thumbs, THUMB_WIDTH) if self.gallery else 1.0
+        if self.gallery is None:
+            return 1.0
+        columns = max(map(len, self.gallery.neighbours), default=1)
+        return _scale(self.gallery.thumbs, self._width(THUMB_WIDTH, columns))
+
+    def _width(self, of_images: int, columns: int) -> int:
+        """Waves and bars are as wide as a row of them has room."""
+        if self.gallery is None or not self.gallery.told:
+            return of_images
+        return min(WAVE_WIDTH, max(of_images, HALF_WIDTH // columns - GAP))
 
     @property
     def rebuilt_scale(self) -> float:
         """Screen pixels per pixel of a reconstruction's picture."""
         found = self.gallery.reconstructions if self.gallery else None
-        return _scale(found.pictures, PATCHES_WIDTH) if found else 1.0
+        return _scale(found.pictures, self._width(PATCHES_WIDTH, 3)) if found else 1.0
 
     @property
     def token_scale(self) -> float:

@@ -8,15 +8,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-__all__ = ["Sprite", "sprite", "thumbnail"]
+from ssl_registry.views.traces import thinned
 
-WAVE = (96, 48)
+__all__ = ["BARS", "CHANNELS", "Limits", "Sprite", "limits_of", "sprite", "thumbnail"]
+
+Limits = tuple[float, float]
+
+WAVE = (120, 56)
+CHANNELS, BARS = 6, 48  # the most that are drawn
 INK = (91, 141, 239, 255)  # a blue that is read on white and on black
-FADED = (91, 141, 239, 110)
+# Of the other channels of a signal: as bright as it.
+INKS = (INK, (226, 120, 60, 220), (50, 165, 120, 220), (200, 110, 175, 220), (150, 150, 60, 220), (130, 130, 140, 220))
+HIDDEN = (128, 128, 128, 70)  # behind what is hidden of a signal
 # Finer than this a waveform is drawn, and then scaled down: PIL draws hard edges.
 OVERSAMPLE = 3
 
@@ -41,13 +49,26 @@ class Sprite:
     smooth: bool
 
 
-def thumbnail(sample: Tensor, side: int) -> Image.Image:
+def limits_of(samples: Sequence[Tensor]) -> Limits:
+    """Return the least and the largest value of signals or rows of a table that stand side by side.
+
+    Example:
+        >>> limits_of([torch.tensor([1.0, 2.0]), torch.tensor([-1.0, torch.nan])])
+        (-1.0, 2.0)
+    """
+    values = torch.cat([sample.detach().float().cpu().flatten() for sample in samples])
+    values = values[values.isfinite()]
+    return (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+
+
+def thumbnail(sample: Tensor, side: int, limits: Limits | None = None) -> Image.Image:
     """Draw a sample.
 
     Args:
         sample: an image [channels, height, width], uint8 or float in [0, 1]; a signal [channels, time], drawn as waves;
-            or a table's row [features], drawn as bars.
+            or a table's row [features], drawn as bars. Where a signal is NaN there is a gap on gray.
         side: the longest side of an image's picture, in pixels; smaller images keep their size.
+        limits: the values that a signal's or a row's picture has room for; default: its own.
     """
     sample = sample.detach().cpu()
     if sample.ndim == 3:
@@ -55,9 +76,9 @@ def thumbnail(sample: Tensor, side: int) -> Image.Image:
     canvas = Image.new("RGBA", (WAVE[0] * OVERSAMPLE, WAVE[1] * OVERSAMPLE), (0, 0, 0, 0))
     draw = ImageDraw.Draw(canvas)
     if sample.ndim == 2:
-        _waves(draw, sample.float(), *canvas.size)
+        _waves(draw, sample.float(), *canvas.size, limits or limits_of([sample]))
     else:
-        _bars(draw, sample.float(), *canvas.size)
+        _bars(draw, sample.float(), *canvas.size, limits or limits_of([sample]))
     return canvas.resize(WAVE, Image.Resampling.LANCZOS)
 
 
@@ -71,24 +92,25 @@ def _image(sample: Tensor, side: int) -> Image.Image:
     return picture.convert("RGBA")
 
 
-def _waves(draw: ImageDraw.ImageDraw, signal: Tensor, width: int, height: int) -> None:
-    """Draw up to six channels over each other, the first in full colour."""
-    low, high = float(signal.min()), float(signal.max())
+def _waves(draw: ImageDraw.ImageDraw, signal: Tensor, width: int, height: int, limits: Limits) -> None:
+    """Draw up to six channels over each other, the first in front."""
+    low, high = limits
     scale = (height - 6) / max(high - low, 1e-9)
-    for number, channel in reversed(list(enumerate(signal[:6]))):
-        step = max(1, len(channel) // width)
-        values = channel[::step].tolist()
-        points = [
-            (index * (width - 1) / max(len(values) - 1, 1), 3 + (high - value) * scale)
-            for index, value in enumerate(values)
-        ]
-        draw.line(points, fill=FADED if number else INK, width=OVERSAMPLE)
+    step = (width - 1) / max(signal.shape[1] - 1, 1)
+    for index in torch.nonzero(signal[0].isnan()).flatten().tolist():
+        draw.rectangle(((index - 0.5) * step, 0, (index + 0.5) * step, height), fill=HIDDEN)
+    for channel, ink in reversed(list(zip(signal[:CHANNELS], INKS, strict=False))):
+        places, values = thinned(channel.double().numpy(), width)
+        for run in np.split(np.arange(len(places)), np.flatnonzero(np.diff(np.isnan(values))) + 1):
+            if not np.isnan(values[run[0]]):
+                points = [(places[n] * step, 3 + (high - values[n]) * scale) for n in run]
+                draw.line(points, fill=ink, width=OVERSAMPLE, joint="curve")
 
 
-def _bars(draw: ImageDraw.ImageDraw, row: Tensor, width: int, height: int) -> None:
+def _bars(draw: ImageDraw.ImageDraw, row: Tensor, width: int, height: int, limits: Limits) -> None:
     """Draw a bar for each of up to 48 features, up and down from the middle."""
-    values = row[:48]
-    largest = max(float(values.abs().max()), 1e-9)
+    values = row[:BARS]
+    largest = max(*map(abs, limits), 1e-9)
     slot, middle = width / len(values), height / 2
     for index, value in enumerate(values.tolist()):
         end = middle - value / largest * (middle - 2)
@@ -96,20 +118,23 @@ def _bars(draw: ImageDraw.ImageDraw, row: Tensor, width: int, height: int) -> No
         draw.rectangle(box, fill=INK)
 
 
-def sprite(samples: Sequence[Tensor], side: int, columns: int | None = None) -> Sprite:
+def sprite(
+    samples: Sequence[Tensor], side: int, columns: int | None = None, limits: Sequence[Limits] | None = None
+) -> Sprite:
     """Draw many samples into one image.
 
     Args:
         samples: of one kind.
         side: see `thumbnail`.
         columns: pictures a row; default: about as many as rows.
+        limits: of each sample, see `thumbnail`.
 
     Example:
         >>> made = sprite([torch.zeros(1, 8, 8)] * 5, 32)
         >>> made.columns, made.count, made.smooth, made.url[:22]
         (3, 5, False, 'data:image/webp;base64')
     """
-    pictures = [thumbnail(sample, side) for sample in samples]
+    pictures = [thumbnail(sample, side, limits[n] if limits else None) for n, sample in enumerate(samples)]
     width = max(picture.width for picture in pictures)
     height = max(picture.height for picture in pictures)
     columns = columns or math.ceil(math.sqrt(len(pictures)))

@@ -167,6 +167,23 @@ def test_hidden_steps_of_a_signal():
     assert hidden.tolist() == [[[1, 1, 0, 0], [1, 1, 0, 0]]]
 
 
+def test_reconstructions_of_signals(tmp_path):
+    """A row of three for each: the trace, with gaps where time was hidden, and the whole again; of tables none."""
+    for shape, kind in (((3, 32), "signal"), ((6,), "table")):
+        x = torch.randn(24, *shape, generator=torch.Generator().manual_seed(0)).numpy()
+        np.save(tmp_path / f"{kind}.npy", x)
+        source = open_source(str(tmp_path / f"{kind}.npy"), modality=kind)
+        size = {"decoder_dim": 16, "decoder_depth": 1, "decoder_heads": 2}
+        model = registry.create("mae", input_shape=shape, backbone_kwargs={"dim": 16, "depth": 1}, seed=0, **size)
+        gallery = build_gallery(model, source)
+        assert gallery.patch_notes == []
+        if kind == "table":
+            assert gallery.reconstructions is None
+        else:
+            assert gallery.reconstructions.pictures.count == 3 * 6
+            assert gallery.reconstructions.hidden == 0.75
+
+
 def test_page_of_a_token_method(run):
     """Both sections, the note, and tokens for the script."""
     model = make()

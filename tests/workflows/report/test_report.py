@@ -18,6 +18,8 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.workflows.report import write_report
 from ssl_registry.workflows.report.facts import read_facts
 from ssl_registry.workflows.report.gallery import build_gallery
+from ssl_registry.workflows.report.page import render
+from ssl_registry.workflows.report.run_page import RunPage
 
 
 def payload(page):
@@ -197,7 +199,7 @@ def test_long_curves_are_thinned(run, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(60, 3, 32), (60, 7)])
-def test_signals_and_tables_have_pictures(shape, tmp_path):
+def test_signals_and_tables_have_pictures(shape, tmp_path, run):
     """Waves and bars, labels or not."""
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).numpy()
     np.savez(tmp_path / "x.npz", x=x, y=np.arange(60) % 3)
@@ -205,7 +207,13 @@ def test_signals_and_tables_have_pictures(shape, tmp_path):
     backbone = "signal_encoder" if len(shape) == 3 else "table_encoder"
     model = registry.create("lfr", backbone=backbone, input_shape=source.input_shape, num_candidates=3, num_targets=2)
     gallery = build_gallery(model, source)
-    assert gallery.views.width == 96
+    assert gallery.views.width == 120
+    assert (gallery.has_views, gallery.views.count) == (False, 6)  # LFR sees the samples: three draws tell nothing
+    words = "32 moments; 3 channels" if len(shape) == 3 else "A bar for each of 7 features"
+    assert words in gallery.told
+    page = render([RunPage(0, read_facts(run), gallery)])
+    assert "Samples: the method sees them as they are." in page
+    assert words in page
     assert gallery.thumbs.count == len(gallery.labels) == len(gallery.maps["t-SNE"])
     assert gallery.confusion is not None
     assert sum(map(sum, gallery.confusion.counts)) == gallery.thumbs.count

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_registry.workflows.report.thumbnails import WAVE, sprite, thumbnail
+from ssl_registry.workflows.report.thumbnails import WAVE, limits_of, sprite, thumbnail
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 13])
@@ -32,7 +32,7 @@ def test_a_signal_is_a_wave():
     """Its ink is high where its values are, on nothing: it is read on white and on black."""
     alpha = np.asarray(thumbnail(torch.linspace(-1, 1, 200).view(1, -1), 96))[..., 3]
     assert alpha.shape == WAVE[::-1]
-    rows = [np.flatnonzero(alpha[:, column]).mean() for column in (5, 48, 90)]
+    rows = [np.flatnonzero(alpha[:, column]).mean() for column in (5, 60, 114)]
     assert rows[0] > rows[1] > rows[2]
     assert alpha[0, 0] == 0
 
@@ -40,7 +40,7 @@ def test_a_signal_is_a_wave():
 def test_a_row_of_a_table_is_bars():
     """Up for what is above zero, down for what is below."""
     alpha = np.asarray(thumbnail(torch.tensor([1.0, -1.0]), 96))[..., 3]
-    left, right = alpha[:, 20], alpha[:, 70]
+    left, right = alpha[:, 25], alpha[:, 88]
     assert np.flatnonzero(left).mean() < WAVE[1] / 2 < np.flatnonzero(right).mean()
 
 
@@ -48,6 +48,35 @@ def test_a_flat_signal_and_an_empty_row_are_drawn():
     """No division by zero."""
     assert thumbnail(torch.zeros(2, 50), 96).size == WAVE
     assert thumbnail(torch.zeros(5), 96).size == WAVE
+
+
+def test_pictures_of_a_row_share_a_scale():
+    """Half as high is drawn half as high, beside what has the room."""
+    high = torch.sin(torch.linspace(0, 20, 100)).view(1, -1)
+    limits = limits_of([high, high / 2])
+    tall, low = (np.flatnonzero(np.asarray(thumbnail(x, 96, limits))[..., 3].any(1)) for x in (high, high / 2))
+    assert np.ptp(low) / np.ptp(tall) == pytest.approx(0.5, abs=0.1)
+    bars = [np.asarray(thumbnail(torch.tensor([x]), 96, (-2.0, 2.0)))[..., 3].any(1).sum() for x in (2.0, 1.0)]
+    assert bars[1] / bars[0] == pytest.approx(0.5, abs=0.1)
+    assert np.asarray(thumbnail(torch.full((1, 9), torch.nan), 96)).any()  # all hidden
+
+
+def test_hidden_time_is_a_gap_on_gray():
+    """Gray from top to bottom where a signal is NaN, and no ink."""
+    x = torch.zeros(2, 100)
+    x[:, 50:] = torch.nan
+    drawn = np.asarray(thumbnail(x, 96)).astype(int)
+    assert (drawn[:, 70:, 3] > 0).all()
+    assert np.ptp(drawn[:, 70:110, :3]) == 0
+    assert (drawn[-1, 5:50, 3] == 0).all()
+
+
+def test_no_peak_of_a_long_signal_is_lost():
+    """One value among a hundred thousand is seen."""
+    x = torch.zeros(1, 100_000)
+    x[0, 33_333] = 1.0
+    alpha = np.asarray(thumbnail(x, 96))[..., 3]
+    assert np.flatnonzero(alpha[: WAVE[1] // 2].any(0)).mean() == pytest.approx(WAVE[0] / 3, abs=2)
 
 
 def test_many_pictures_are_one_image():
