@@ -127,8 +127,8 @@ class Distill:
                 raise
             raise ConfigError(
                 f"distill: the pretrained weights of {self.config.teacher} cannot be fetched "
-                f"({type(error.__cause__).__name__}); without a network give teacher_weights=PATH of a run, an export or "
-                "a file, or teacher_weights=random for a test"
+                f"({type(error.__cause__).__name__}); without a network give teacher_weights=PATH of a run, an export "
+                "or a file, or teacher_weights=random for a test"
             ) from error
         teacher.load(found.module)
 
