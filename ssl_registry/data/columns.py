@@ -18,7 +18,7 @@ IS_TEST, PARTS = "is_test", ("split", "part", "partition", "subset")
 SAMPLE, TIME = "sample", ("time", "timestamp", "datetime")
 # What pandas, R and databases write beside the data. Of the second the values must tell: see `Roles.identifiers`.
 INDEX = re.compile(r"(__index_level_\d+__|unnamed:? ?[\d.]*(_level_\d+)?|level_\d+|rownames?|row[ _.]?names?|)")
-IDENTIFIER = re.compile(r"(.*[ _])?(id|idx|index|uuid|guid|rowid|row|row number)|.*[a-z]Id")
+IDENTIFIER = re.compile(r"(.*[ _])?(id|idx|index|uuid|guid|rowid|row|row number|no|nr|number|key)|.*[a-z]Id")
 
 
 @dataclass(frozen=True)

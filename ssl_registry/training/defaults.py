@@ -65,7 +65,7 @@ def suited_epochs(samples: int, batch_size: int, *, pixels: int | None, accelera
 
     Example:
         >>> suited_epochs(1_400, 64, pixels=96 * 96, accelerator=False)
-        (28, '600 steps on a CPU')
+        (29, '600 steps on a CPU')
         >>> suited_epochs(1_400, 64, pixels=16 * 16, accelerator=False)
         (100, 'default')
     """

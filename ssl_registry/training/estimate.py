@@ -41,7 +41,7 @@ class Estimate:
 
     Example:
         >>> str(Estimate(2.5, 588, 2_400_000_000, on_cpu=True))
-        'about 25 min: 588 batches of 2.5 s; memory 2.4 GB'
+        'about 24 min: 588 batches of 2.5 s; memory 2.4 GB'
         >>> str(Estimate(20.0, 900, 0, on_cpu=True)).partition("; ")[2]
         'an hour would be --trainer.max_steps 180, or a smaller --image-size or --backbone'
     """
@@ -150,8 +150,9 @@ class _Stopwatch(Callback):
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Let Lightning say nothing of a trainer that nobody asked for."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    """Let nobody say anything of a training that nobody asked for: neither Lightning nor the method."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning", "ssl_registry")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -154,6 +154,8 @@ def train(
         if main and not sitting.has_begun and folder.results.is_file():
             log.info(f"{folder.folder} was trained to its end before: nothing was done, and nothing is written")
             return _finished(folder, model, lightning)
+        if not sitting.has_begun:
+            log.info(f"nothing was trained: the run has made {lightning.global_step} steps, as many as it is to have")
         if watch.divergence.lost:
             _restore_kept(model, folder, lightning)
         if broken := broken_samples(source):
@@ -226,6 +228,7 @@ def _last_checkpoint(folder: Run, model: SSLModule, settings: Mapping[str, Any])
         return None
     folder.check_same(settings)
     check_goes_on(read_checkpoint(folder.last_checkpoint), model)
+    log.info(f"going on from the last checkpoint, {folder.last_checkpoint}")
     return folder.last_checkpoint
 
 
@@ -271,6 +274,8 @@ def _load(source: Source, model: SSLModule, run: RunOptions, device: torch.devic
 def _told_estimate(source: Source, model: SSLModule, run: RunOptions, trainer: Mapping[str, Any]) -> bool:
     """Tell what a run on one CPU will cost, before anything slow begins; return whether it could be told."""
     count = run_length(len(source.train), run, trainer)
+    if count is not None:
+        log.info("trying two steps, to tell how long the run takes")
     seconds = None if count is None else seconds_a_batch(model, source, run, trainer)
     if count is None or seconds is None:
         return False

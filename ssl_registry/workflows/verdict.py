@@ -17,6 +17,8 @@ STILL_FALLING = 0.05
 LEAST_POINTS = 20
 # Labels a class with which a probe tells two backbones apart: 20 of each of ten classes measure to about 3 points.
 LABELS_A_CLASS = 20
+# Where chance alone makes a difference of so much, nothing is called no better.
+TOO_COARSE = 0.04
 # An effective rank below this share of what a batch allows is little for features that tell samples apart.
 LOW_RANK = 0.05
 
@@ -85,9 +87,15 @@ regression on the raw input. The loss still falls: train longer.
 def _advice(gains: dict[str, tuple[float, str]], margin: float, evidence: Evidence) -> str:
     """Say what follows: the worst that is true."""
     longer = "train longer" if evidence.loss_falls else "train longer, or try another method or other views"
+    if RAW in gains and gains[RAW][0] < -margin:
+        return f"They are worse than the raw input: do not use it; {longer}."
+    if margin > TOO_COARSE and any(abs(gains[name][0]) <= margin for name in (RAW, UNTRAINED) if name in gains):
+        return (
+            f"{evidence.held_out} held-out samples tell differences of {100 * margin:.0f} points and more, so these "
+            f"are none yet: label more to know; {longer}."
+        )
     if RAW in gains and gains[RAW][0] <= margin:
-        worse = "worse than" if gains[RAW][0] < -margin else "no better than"
-        return f"They are {worse} the raw input: do not use it; {longer}."
+        return f"They are no better than the raw input: do not use it; {longer}."
     if START in gains and gains[START][0] < -margin:
         return (
             "Training made the weights that it started from worse: keep those, or train with a lower --learning-rate."
@@ -185,7 +193,9 @@ def _best(by_protocol: dict[str, float]) -> tuple[float, str]:
 
 
 def _margin(accuracy: float, held_out: int) -> float:
-    return math.sqrt(2 * accuracy * (1 - accuracy) / held_out) if held_out else 0.0
+    # One sample more of either kind: of 20 samples that are all right, the share is not known to be 1.
+    share = (accuracy * held_out + 1) / (held_out + 2)
+    return math.sqrt(2 * share * (1 - share) / held_out) if held_out else 0.0
 
 
 def _points(gain: float) -> str:

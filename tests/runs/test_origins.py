@@ -88,7 +88,14 @@ def test_figures_are_logged(folder):
     """Loss, learning rate and BYOL's momentum at each logged step, with throughput; TensorBoard beside the table."""
     options = {"hidden_dim": 16, "projection_dim": 8, "momentum": 0.5}
     result = train(
-        "byol", backbone="network.py:Network", epochs=2, report=False, trainer=QUICK, options=options, out="run"
+        "byol",
+        backbone="network.py:Network",
+        epochs=2,
+        batch_size=256,
+        report=False,
+        trainer=QUICK,
+        options=options,
+        out="run",
     )
     values = columns(result.run)
     steps = [1, 3, 5, 7, 9]
@@ -135,6 +142,7 @@ def test_everything_that_watches_leaves_the_weights_alone(folder):
 def test_resuming_under_watch_is_exact(folder):
     """Two epochs, then four, with probe and guard, equal four without; the report has one curve."""
     shared = {"backbone": "network.py:Network", "trainer": QUICK, "options": {"projection_dim": 8}, "out": "run"}
+    shared["batch_size"] = 256
     train("simclr", **shared, epochs=2, probe_budget=1e9)
     resumed = train("simclr", **shared, epochs=4, probe_budget=1e9, resume=True)
     whole = train("simclr", **shared | {"out": "whole"}, epochs=4, guard="off", knn=False, report=False)

@@ -38,10 +38,16 @@ def test_with_labels(figures: dict[str, dict[str, float]], changes: dict[str, ob
 
 
 def test_few_samples_tell_less() -> None:
-    """Three points are chance on a hundred samples and a fact on ten thousand."""
-    figures = {"raw": {"linear": 0.81}}
-    assert "no better" in said(100, figures=figures)
+    """Three points are chance on five hundred samples and a fact on ten thousand; of a hundred nothing is said."""
+    figures = {"raw": {"linear": 0.82}}
+    assert "no better" in said(500, figures=figures)
     assert "no better" not in said(10_000, figures=figures)
+    assert "100 held-out samples tell differences of 5 points and more, so these are none yet" in said(
+        100, figures=figures
+    )
+    assert "worse than the raw input" in said(100, figures={"raw": {"linear": 0.95}})
+    perfect = {name: {"linear": 1.0} for name in ("raw", "untrained", "trained")}
+    assert "19 held-out samples tell differences of" in said(19, figures=perfect)
 
 
 def test_the_better_protocol_counts() -> None:

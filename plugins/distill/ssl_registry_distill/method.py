@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_registry import Context, Declares, Field, MethodConfig, Needs, Overrides, create_backbone, hookimpl
-from ssl_registry.errors import ConfigError, SSLRegistryError
+from ssl_registry.errors import BackboneError, ConfigError
 from ssl_registry.nn import Queue, gather
 from ssl_registry.views import ViewPolicy, augmented_view
 from ssl_registry_distill.loss import mix, similarity_loss
@@ -122,13 +122,13 @@ class Distill:
                 weights=None if pretrained else weights,
                 weights_network=self.config.teacher_network,
             )
-        except SSLRegistryError:
-            raise
-        except Exception as error:  # whatever timm's downloads raise where there is no network
+        except BackboneError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
             raise ConfigError(
                 f"distill: the pretrained weights of {self.config.teacher} cannot be fetched "
-                f"({type(error).__name__}); without a network give teacher_weights=PATH of a run, an export or a file, "
-                "or teacher_weights=random for a test"
+                f"({type(error.__cause__).__name__}); without a network give teacher_weights=PATH of a run, an export "
+                "or a file, or teacher_weights=random for a test"
             ) from error
         teacher.load(found.module)
 

@@ -55,10 +55,12 @@ class Pace(Callback):
         self._began: tuple[float, int] | None = None
         self._measured: float | None = None
         self._told = 0.0
+        self._losses: list[torch.Tensor] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count."""
         self._began, self._done, self._told = None, 0, time.monotonic()
+        self._losses.clear()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -77,13 +79,18 @@ class Pace(Callback):
                 self.samples = size * trainer.world_size * self.rate
         if self.estimate and self._done in (WARM_UP, WARM_UP + MEASURED):
             self._estimate(pl_module.device, total)
-        if self.lines and trainer.is_global_zero and now - self._told >= BETWEEN_LINES:
-            self._line(trainer, outputs)
+        if self.lines and trainer.is_global_zero:
+            loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+            if isinstance(loss, torch.Tensor):
+                # Lightning has divided it by the micro-batches of a step.
+                self._losses.append(loss.detach() * trainer.accumulate_grad_batches)
+            if now - self._told >= BETWEEN_LINES:
+                self._line(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell where the run stands."""
         if self.lines and trainer.is_global_zero:
-            self._line(trainer, None)
+            self._line(trainer)
 
     def _estimate(self, device: torch.device, total: int | None) -> None:
         if device.type != "cpu":
@@ -94,15 +101,14 @@ class Pace(Callback):
         elif total is not None:
             log.info(str(Estimate((now - self._measured) / MEASURED, total, peak_memory(), device.type == "cpu")))
 
-    def _line(self, trainer: Trainer, outputs: Any) -> None:
+    def _line(self, trainer: Trainer) -> None:
         self._told = time.monotonic()
         epochs = trainer.max_epochs
         words = [f"epoch {trainer.current_epoch + 1}" + ("" if epochs in (None, -1) else f"/{epochs}")]
         words.append(f"step {trainer.global_step}")
-        loss = outputs["loss"] if isinstance(outputs, dict) and "loss" in outputs else None
-        loss = trainer.callback_metrics.get("train_loss") if loss is None else loss
-        if loss is not None:
-            words.append(f"loss {float(loss):.4g}")
+        if self._losses:
+            words.append(f"loss {float(torch.stack(self._losses).mean()):.4g}")
+            self._losses.clear()
         if self.samples is not None:
             words.append(f"{self.samples:,.0f} samples a second")
         if self.left:
