@@ -30,10 +30,9 @@ class _TokenTransformer(nn.Module):
         self, dim: int, depth: int, num_heads: int, *, mlp_ratio: float, dropout: float, drop_path: float
     ) -> None:
         super().__init__()
-        if min(dim, depth, num_heads) < 1 or dim % num_heads or dim % 2:
+        if min(dim, depth, num_heads) < 1 or dim % num_heads:
             raise BackboneError(
-                f"dim={dim}, depth={depth} and num_heads={num_heads} must be at least 1, dim even and divisible by "
-                "num_heads"
+                f"dim={dim}, depth={depth} and num_heads={num_heads} must be at least 1, and dim divisible by num_heads"
             )
         from timm.models.vision_transformer import Block
 
@@ -139,7 +138,9 @@ class SignalTransformer(_TokenTransformer):
                 f"patch_size={self.patch_size}, and got {list(x.shape)}; give another patch_size, or cut the signals"
             )
         content = self.patch_embed(x).mT  # [B, N, D]
-        positions = sine_cosine_positions((content.shape[1],), self.embed_dim)
+        # As many sines as cosines, but for the last cosine of an odd width.
+        dim = self.embed_dim
+        positions = sine_cosine_positions((content.shape[1],), dim + dim % 2)[:, :dim]
         return content, positions.to(content.device, content.dtype, non_blocking=True)
 
 
