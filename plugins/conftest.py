@@ -20,13 +20,14 @@ QUICK = {
     "documentation",
     "following",
     "gradients",
-    "options",
     "parameter_groups",
     "reference",
     "resuming",
     "stopped_gradients",
     "views",
 }
+# Loops in float64 over several heads; their equations are tested one by one beside it.
+LONG_REFERENCES = ("plugins/dinov2/", "plugins/ibot/")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -35,7 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if getattr(item, "originalname", "").startswith("test_conformance"):
             check = item.callspec.id.rpartition("-")[2]  # type: ignore[attr-defined]  # of a function with parameters
-            if check not in QUICK:
+            is_long = check == "reference" and item.nodeid.startswith(LONG_REFERENCES)
+            if check not in QUICK or is_long:
                 item.add_marker(pytest.mark.slow)
 
 
