@@ -48,7 +48,7 @@ def test_features_are_kept(run, monkeypatch):
 
 
 def test_a_stopped_evaluation_goes_on(run, monkeypatch, caplog, tmp_path):
-    """What was measured before it was stopped is told at once and not measured again; other settings are others' rows."""
+    """What was measured before is told at once and not measured again; other settings are others' rows."""
     monkeypatch.setenv("SSL_REGISTRY_CACHE", str(tmp_path))
     measure, asked = module._measure, []
 
