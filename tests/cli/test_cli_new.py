@@ -45,6 +45,7 @@ def install(project, site):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_new_plugin_installs_lists_and_trains_at_once(tmp_path, monkeypatch, capsys):
     """A wheel of it, in a folder of its own, is found and trained; the checkpoint names the distribution."""
     monkeypatch.chdir(tmp_path)

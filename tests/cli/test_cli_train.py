@@ -253,9 +253,10 @@ def test_method_of_a_local_file(folder, capsys):
     assert json.loads((folder / "run/results.json").read_text())["steps"] == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
-    ["simclr", pytest.param("byol", marks=pytest.mark.slow), pytest.param("lfr", marks=pytest.mark.slow)],
+    ["simclr", "byol", "lfr"],
 )
 def test_two_processes_under_torchrun(method, folder):
     """The same command on two processes (gloo): half the steps, one run, one set of weights."""
@@ -279,6 +280,7 @@ def test_two_processes_under_torchrun(method, folder):
     assert done.stdout.count("k-NN accuracy after") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_that_resumes(folder):
     """SIGINT in the midst of training: exit code 130, and resuming ends where an undisturbed run ends."""
     argv = ["train", "simclr", *SHORT, "--knn", "false", "--epochs", "8", "--trainer.log_every_n_steps", "1"]

@@ -45,7 +45,7 @@ def save(tmp_path, name, **options):
 @pytest.mark.parametrize(
     ("name", "format"),
     [
-        ("efficientnet_b0", "timm"),
+        pytest.param("efficientnet_b0", "timm", marks=pytest.mark.slow),
         pytest.param("vit_tiny_patch16_224", "hf", marks=slow),
         *(pytest.param(name, "timm", marks=slow) for name in list(BACKBONES)[:3]),
         *(pytest.param(name, "hf", marks=slow) for name in BACKBONES if not name.startswith("vit")),
