@@ -24,8 +24,6 @@ TOKEN_BACKBONES = {"image": "vit_small_patch16_224", "signal": "signal_transform
 # 14 at 224 pixels (Dosovitskiy et al., 2020, arXiv:2010.11929), of 8 x 8 at 32 (solo-learn's MAE on CIFAR-10).
 PATCH_SIZES = (16, 8, 4)
 LEAST_GRID = 7
-# Of signals: the network's own, and those that divide a length which it does not.
-SIGNAL_PATCH_SIZES = (8, 7, 6, 5, 4, 3, 2)
 PATCH_IN_NAME = re.compile(r"vit_\w*_patch(\d+)")
 
 
@@ -103,7 +101,7 @@ class Needs:
     ) -> tuple[Any, dict[str, Any] | None]:
         """Return backbone and its arguments: as the user gave them, and by default the method's or the core's.
 
-        Where the method works on tokens, a default transformer gets smaller patches for small images and short signals.
+        Where the method works on tokens, a default vision transformer gets smaller patches for small images.
 
         Args:
             modality: of the samples.
@@ -119,8 +117,7 @@ class Needs:
             # Arguments of a backbone belong to the backbone that they were written for.
             backbone_kwargs = self.backbone_kwargs if backbone == own else {}
             if self.tokens and is_default and input_shape is not None:
-                smaller = _smaller_patches_of_signals if len(input_shape) == 2 else _smaller_patches
-                backbone_kwargs = {**smaller(backbone, input_shape), **backbone_kwargs}
+                backbone_kwargs = {**_smaller_patches(backbone, input_shape), **backbone_kwargs}
         return backbone, None if backbone_kwargs is None else dict(backbone_kwargs)
 
 
@@ -141,20 +138,6 @@ def modality_of(input_shape: Sequence[int] | None) -> str:
         ('signal', 'image')
     """
     return "image" if input_shape is None else MODALITIES.get(len(input_shape), "image")
-
-
-def _smaller_patches_of_signals(backbone: str, input_shape: Sequence[int]) -> dict[str, int]:
-    """Return the length of a signal transformer's patches where its own does not divide the signals, or leaves few.
-
-    >>> [_smaller_patches_of_signals("signal_transformer", (9, length)) for length in (128, 125, 32, 10)]
-    [{}, {'patch_size': 5}, {'patch_size': 4}, {'patch_size': 2}]
-    """
-    length = input_shape[-1]
-    fitting = [size for size in SIGNAL_PATCH_SIZES if length % size == 0]
-    if backbone != TOKEN_BACKBONES["signal"] or not fitting:
-        return {}
-    size = next((size for size in fitting if length // size >= LEAST_GRID), fitting[-1])
-    return {"patch_size": size} if size != SIGNAL_PATCH_SIZES[0] else {}
 
 
 def _smaller_patches(backbone: str, image_shape: Sequence[int]) -> dict[str, int]:

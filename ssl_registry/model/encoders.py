@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ssl_registry.contract.needs import LEAST_GRID
 from ssl_registry.discovery.tables import PluginTable
 from ssl_registry.errors import BackboneError
 
@@ -69,15 +70,15 @@ ENCODER_MODALITIES = {
 
 
 def patch_of(length: int) -> int:
-    """Return how many moments a patch of a signal has, where nobody says it: a divisor of its length.
+    """Return how many moments a patch of a signal has, where nobody says it: a divisor of its length, up to 8.
 
-    The largest of up to 16 that leaves 16 patches, else 1.
+    The largest that leaves 7 patches, as `Needs` has it for images, else the smallest above 1; 1 where nothing divides.
 
-    >>> [patch_of(length) for length in (128, 178, 5000, 50, 7)]
-    [8, 2, 10, 2, 1]
+    >>> [patch_of(length) for length in (128, 125, 32, 10, 11)]
+    [8, 5, 4, 2, 1]
     """
-    divisors = [size for size in range(1, 17) if length % size == 0]
-    return max((size for size in divisors if length // size >= 16), default=1)
+    fitting = [size for size in range(8, 1, -1) if length % size == 0]
+    return next((size for size in fitting if length // size >= LEAST_GRID), fitting[-1] if fitting else 1)
 
 
 def _check_axes(name: str, input_shape: tuple[int, ...], expected: str, axes: int) -> None:

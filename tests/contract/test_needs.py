@@ -12,6 +12,7 @@ from torch import nn
 from ssl_registry import MethodConfig, Needs, Registry, hookimpl
 from ssl_registry.contract.needs import modality_of, needs_of
 from ssl_registry.errors import BackboneError, ConfigError, ContractError
+from ssl_registry.model.encoders import ENCODERS
 from ssl_registry.nn import SignalEncoder, Tokens
 
 
@@ -115,13 +116,14 @@ def test_small_images_get_small_patches(shape, patch):
     assert Needs().choose_backbone("image", None, None, input_shape=shape) == ("resnet18", {})
 
 
-@pytest.mark.parametrize(("length", "patch"), [(128, None), (125, 5), (48, 6), (16, 2), (10, 2), (151, None)])
+@pytest.mark.parametrize(("length", "patch"), [(128, 8), (125, 5), (48, 6), (16, 2), (10, 2), (151, 1)])
 def test_signals_get_patches_that_divide_them(length, patch):
-    """As long as the transformer's own and seven of them at least, where there are such; none of a prime length."""
+    """Of 8 moments at most and seven of them at least, where there are such; of a prime length each moment."""
     needs = Needs(tokens="keep")
-    size = {} if patch is None else {"patch_size": patch}
-    assert needs.choose_backbone("signal", None, None, input_shape=(9, length)) == ("signal_transformer", size)
-    assert needs.choose_backbone("signal", "signal_transformer", None, input_shape=(9, length))[1] == {}
+    for backbone in (None, "signal_transformer"):
+        name, kwargs = needs.choose_backbone("signal", backbone, None, input_shape=(9, length))
+        assert (name, kwargs) == ("signal_transformer", {})
+        assert ENCODERS.own[name]((9, length)).patch_size == patch
     assert needs.choose_backbone("table", None, None, input_shape=(length,)) == ("table_transformer", {})
 
 
