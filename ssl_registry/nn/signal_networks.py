@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_registry.errors import BackboneError
-from ssl_registry.nn.token_readers import Tokens, layer_numbers, refuse_hiding
+from ssl_registry.nn.token_readers import Tokens, check_choice, layer_numbers, refuse_hiding
 
 __all__ = ["DilatedEncoder", "ResNet1d"]
 
@@ -85,15 +85,14 @@ class DilatedEncoder(nn.Module):
 
         Raises:
             BackboneError: for ``keep``, a layer that there is not, or an input of another shape.
-            ValueError: for ``mask`` without ``mask_token``.
+            ValueError: if ``mask`` or ``mask_token`` has another shape or type.
         """
         refuse_hiding(self, keep, None)
         _check_signal(x, self.in_chans, "the dilated encoder")
         numbers = layer_numbers(layers, len(self.blocks))
         hidden = self.input_layer(x.mT)  # [B, T, hidden]
-        if mask is not None:
-            if mask_token is None:
-                raise ValueError("mask needs mask_token, the vector that stands for what is masked")
+        check_choice(None, mask, mask_token, batch=len(x), patches=x.shape[2], dim=self.embedding_dim)
+        if mask is not None and mask_token is not None:
             hidden = torch.where(mask.unsqueeze(-1), mask_token.flatten().to(hidden.dtype), hidden)
         hidden = hidden.mT
         behind: dict[int, Tensor] = {}

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ssl_registry.errors import BackboneError
 
-__all__ = ["Tokens", "layer_numbers", "read_feature_map", "read_transformer", "refuse_hiding"]
+__all__ = ["Tokens", "check_choice", "layer_numbers", "read_feature_map", "read_transformer", "refuse_hiding"]
 
 
 class Tokens(NamedTuple):
@@ -50,7 +50,7 @@ def read_transformer(
     rows, columns = network.patch_embed.dynamic_feat_size(tuple(x.shape[-2:]))
     if keep is not None or mask is not None:
         _check_can_hide(network)
-        _check_choice(keep, mask, mask_token, batch=len(x), patches=rows * columns, dim=network.embed_dim)
+        check_choice(keep, mask, mask_token, batch=len(x), patches=rows * columns, dim=network.embed_dim)
     x = network.patch_embed(x)  # [B, N, D], or [B, rows, columns, D] where sizes are dynamic
     if mask is not None and mask_token is not None:
         # Before positions are added, so that the network knows where a masked patch is: as the authors' code of
@@ -151,7 +151,7 @@ def _masked_stages(network: Any, x: Tensor, mask: Tensor, mask_token: Tensor | N
         )
     rows, columns = (side // stride for side in x.shape[-2:])
     x = stem(x) if swin else stem(x).permute(0, 2, 3, 1)  # [B, H, W, D]
-    _check_choice(None, mask, mask_token, batch=len(x), patches=rows * columns, dim=x.shape[-1])
+    check_choice(None, mask, mask_token, batch=len(x), patches=rows * columns, dim=x.shape[-1])
     if mask_token is not None:
         unit = x.shape[1] // rows
         here = mask.view(-1, rows, columns).repeat_interleave(unit, 1).repeat_interleave(unit, 2)
@@ -220,7 +220,7 @@ def _check_can_hide(network: Any) -> None:
         )
 
 
-def _check_choice(
+def check_choice(
     keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None, *, batch: int, patches: int, dim: int
 ) -> None:
     """Check shapes and types; values stay on the device."""

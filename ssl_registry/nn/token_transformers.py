@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -9,12 +10,12 @@ from torch import Tensor, nn
 
 from ssl_registry.errors import BackboneError
 from ssl_registry.nn.decoder import sine_cosine_positions
-from ssl_registry.nn.token_readers import Tokens, layer_numbers
+from ssl_registry.nn.token_readers import Tokens, check_choice, layer_numbers
 
 __all__ = ["SignalTransformer", "TableTransformer"]
 
 
-class _TokenTransformer(nn.Module):
+class _TokenTransformer(nn.Module, ABC):
     """Blocks of timm's vision transformer over tokens that a subclass embeds, a norm, and the mean of the tokens.
 
     Args:
@@ -46,9 +47,9 @@ class _TokenTransformer(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
 
+    @abstractmethod
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the tokens without their positions, [batch, N, dim], and the positions, [N, dim]."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mean of the tokens, [batch, dim]."""
@@ -67,13 +68,12 @@ class _TokenTransformer(nn.Module):
 
         Raises:
             BackboneError: for a layer that there is not, or an input of another shape.
-            ValueError: for ``mask`` without ``mask_token``.
+            ValueError: if ``keep``, ``mask`` or ``mask_token`` has another shape or type.
         """
         numbers = layer_numbers(layers, len(self.blocks))
         content, positions = self.embed(x)
-        if mask is not None:
-            if mask_token is None:
-                raise ValueError("mask needs mask_token, the vector that stands for what is masked")
+        check_choice(keep, mask, mask_token, batch=len(x), patches=content.shape[1], dim=self.embed_dim)
+        if mask is not None and mask_token is not None:
             content = torch.where(mask.unsqueeze(-1), mask_token.flatten().to(content.dtype), content)
         grid = (content.shape[1],)
         hidden = content + positions
