@@ -72,7 +72,9 @@ def _of_command(method: str, rest: list[str], *, measure: bool) -> list[tuple[st
     origins = {**origin_of_views(source), **deciders, **settings.origins}
     values = {**run.model_dump(mode="json"), "trainer": settings.trainer, **settings.options}
     rows = [(option, value, origins.get(option, "default")) for option, value in flatten(values)]
-    model = build_model(method, source, run, options=settings.options, registry=registry)
+    # Weights change neither numbers nor times: nothing is fetched or read for them.
+    bare = run.model_copy(update={"pretrained": False, "start_from": None})
+    model = build_model(method, source, bare, options=settings.options, registry=registry)
     return [*rows, *_forbidden(rows, origins), *_cost(source, model, run, settings.trainer, measure=measure)]
 
 

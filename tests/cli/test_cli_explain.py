@@ -152,6 +152,9 @@ def test_what_a_command_costs(capsys, monkeypatch):
     assert rows["(batches)"]["value"] == 60
     assert rows["(backbone)"]["value"].endswith(" M")
     assert "(time)" not in rows
+    # No weights are fetched, or read, to tell what a run would be.
+    assert main([*argv, "--pretrained", "true", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pretrained"]["value"] is True
     assert main([*argv, "--measure", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows["(time)"]["value"].startswith("about ")
