@@ -89,6 +89,10 @@ def _advice(gains: dict[str, tuple[float, str]], margin: float, evidence: Eviden
     longer = "train longer" if evidence.loss_falls else "train longer, or try another method or other views"
     if RAW in gains and gains[RAW][0] < -margin:
         return f"They are worse than the raw input: do not use it; {longer}."
+    if START in gains and gains[START][0] < -margin:
+        return (
+            "Training made the weights that it started from worse: keep those, or train with a lower --learning-rate."
+        )
     if margin > TOO_COARSE and any(abs(gains[name][0]) <= margin for name in (RAW, UNTRAINED) if name in gains):
         return (
             f"{evidence.held_out} held-out samples tell differences of {100 * margin:.0f} points and more, so these "
@@ -96,10 +100,6 @@ def _advice(gains: dict[str, tuple[float, str]], margin: float, evidence: Eviden
         )
     if RAW in gains and gains[RAW][0] <= margin:
         return f"They are no better than the raw input: do not use it; {longer}."
-    if START in gains and gains[START][0] < -margin:
-        return (
-            "Training made the weights that it started from worse: keep those, or train with a lower --learning-rate."
-        )
     if START in gains and gains[START][0] <= margin:
         return f"They are no better than the weights that training started from; {longer}."
     if UNTRAINED in gains and gains[UNTRAINED][0] <= margin:

@@ -46,6 +46,7 @@ def test_few_samples_tell_less() -> None:
         100, figures=figures
     )
     assert "worse than the raw input" in said(100, figures={"raw": {"linear": 0.95}})
+    assert "started from worse: keep those" in said(100, figures={"raw": {"linear": 0.82}, "start": {"linear": 0.95}})
     perfect = {name: {"linear": 1.0} for name in ("raw", "untrained", "trained")}
     assert "19 held-out samples tell differences of" in said(19, figures=perfect)
 
