@@ -171,7 +171,7 @@ class Registry:
                 that another toolbox wrote: the one prefix is found under which all of the backbone is.
             weights_network: which one, where there are several: of a run ``product`` (default) or ``backbone``, of
                 other files a part of the names, such as ``teacher``.
-            low_resolution: a 3x3 stem without max-pool, for images of 64 pixels and fewer (ResNets).
+            low_resolution: a 3x3 stem without max-pool, for images of 32 pixels and fewer (ResNets).
             pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
             backbone_kwargs: further arguments of the timm model; default: those of the method's `Needs`.
             view_policy: views instead of the method's own.

@@ -53,8 +53,8 @@ class RunOptions(DataOptions):
     backbone: str | None = Field(
         None,
         min_length=1,
-        description="timm name, signal_encoder, table_encoder, or file.py:NAME of a callable that returns a module "
-        "(default: what the method needs, or what suits the samples).",
+        description="timm name, an encoder of signals or tables (ssl-registry backbones), or file.py:NAME of a "
+        "callable that returns a module (default: what the method needs, or what suits the samples).",
     )
     backbone_kwargs: dict[str, Any] | None = Field(None, description="Further arguments of the backbone.")
     low_resolution: bool | None = Field(

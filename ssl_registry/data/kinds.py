@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssl_registry.data.images.listing import IMAGE_SUFFIXES
 from ssl_registry.discovery.tables import PluginTable
 from ssl_registry.errors import DataError, did_you_mean
 
@@ -35,7 +36,6 @@ CONVERT = {
     ),
     ".txt": "a table needs a header and is called .csv; of a list of files give the folder",
 }
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 # Names that no kind can have: addresses, and what a run records of samples that Python gave.
 RESERVED = (*REMOTE, "python")
 
@@ -139,7 +139,7 @@ class SourceTable(PluginTable[SourceKind]):
     def _unknown(self, spec: str) -> str:
         path = Path(spec).expanduser()
         suffix = path.suffix.lower()
-        if suffix in IMAGES:
+        if suffix in IMAGE_SUFFIXES:
             folder = next((up for up in path.parents if "*" not in str(up)), path.parent)
             return (
                 f"{spec} names images one by one; give their folder: --data {folder}. Data can be: {self.describe()}."
