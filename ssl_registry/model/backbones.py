@@ -5,19 +5,16 @@ from __future__ import annotations
 import fnmatch
 import logging
 import re
-import socket
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import torch
 from torch import nn
 
+from ssl_registry._system.hub import hub_asked_once
 from ssl_registry._system.plain import is_plain
 from ssl_registry._system.python_files import load_object
 from ssl_registry._system.trust import WEIGHT_SOURCES
@@ -273,7 +270,7 @@ def _fetched(name: str, arguments: dict[str, Any]) -> nn.Module:
     import timm
 
     try:
-        with _hub_asked_once():
+        with hub_asked_once():
             return _call(timm.create_model, name, name, pretrained=True, **arguments)
     # Of the Hub's library; URLError of the addresses that timm has for others is an OSError too.
     except OSError as error:
@@ -282,24 +279,6 @@ def _fetched(name: str, arguments: dict[str, Any]) -> nn.Module:
             f"the weights of {name} are not on this machine and cannot be fetched ({type(error).__name__}: {reason}); "
             f"where there is a network: python -c \"import timm; timm.create_model('{name}', pretrained=True)\""
         ) from error
-
-
-@contextmanager
-def _hub_asked_once() -> Iterator[None]:
-    """Let the Hub's library look on the disk alone where its host has no address; it would ask five times, for long."""
-    from huggingface_hub import constants
-
-    try:
-        if not getproxies():  # which knows the address
-            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
-    except OSError:
-        before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-        try:
-            yield
-        finally:
-            constants.HF_HUB_OFFLINE = before
-    else:
-        yield
 
 
 def _use_low_resolution_stem(module: nn.Module) -> None:
