@@ -207,7 +207,10 @@ class BackboneSpec:
             arguments.setdefault("img_size", shape[1:])
         if self.pretrained:
             return _fetched(name, arguments), shape
-        return _call(timm.create_model, name, name, **arguments), shape
+        module = _call(timm.create_model, name, name, **arguments)
+        if "zero_init_last" not in self.kwargs:
+            _open_residual_branches(module)
+        return module, shape
 
 
 def create_backbone(
@@ -279,6 +282,19 @@ def _fetched(name: str, arguments: dict[str, Any]) -> nn.Module:
             f"the weights of {name} are not on this machine and cannot be fetched ({type(error).__name__}: {reason}); "
             f"where there is a network: python -c \"import timm; timm.create_model('{name}', pretrained=True)\""
         ) from error
+
+
+def _open_residual_branches(module: nn.Module) -> None:
+    """Set to 1 the norms that begin at 0, as timm ends each residual branch of a ResNet.
+
+    A ResNet without branches is its 1x1 convolutions with strides, which see one pixel of many: no baseline that a
+    trained network should be compared with, and short runs spend their steps on opening what is closed.
+    """
+    for layer in module.modules():
+        weight = getattr(layer, "weight", None)
+        one_of_channels = isinstance(weight, nn.Parameter) and weight.ndim == 1 and weight.device.type != "meta"
+        if one_of_channels and not isinstance(layer, nn.PReLU) and not weight.detach().any():
+            nn.init.ones_(weight)
 
 
 def _use_low_resolution_stem(module: nn.Module) -> None:

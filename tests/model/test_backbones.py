@@ -219,3 +219,12 @@ def test_weights_that_cannot_be_fetched(monkeypatch):
         create_backbone("resnet10t", (3, 32, 32), pretrained=True)
     assert len(asked) == 1
     assert before is constants.HF_HUB_OFFLINE
+
+
+def test_residual_branches_begin_open():
+    """A ResNet whose branches give nothing is no untrained baseline: it sees one pixel of many."""
+    spec = {"image_size": 32, "in_chans": 3}
+    network = BackboneSpec("resnet18", **spec).build().module
+    as_timm_builds = BackboneSpec("resnet18", **spec, kwargs={"zero_init_last": True}).build().module
+    assert network.layer1[0].bn2.weight.eq(1).all()
+    assert as_timm_builds.layer1[0].bn2.weight.eq(0).all()
