@@ -30,11 +30,20 @@ from ssl_registry.checkpoint.record import BackboneRecord, bounded_views
 from ssl_registry.errors import CheckpointError
 from ssl_registry.views import ViewPolicy
 
-__all__ = ["BACKBONE", "HEAD", "FineTunedRecord", "read_finetuned_record"]
+__all__ = ["BACKBONE", "HEAD", "FineTunedRecord", "labels_in_words", "read_finetuned_record"]
 
 KEY = "ssl_registry_finetuned"
 BACKBONE, HEAD = "backbone.", "head."
 FORMAT: Final = 1
+
+
+def labels_in_words(labels: float) -> str:
+    """Say how many labels there are: a share of them, or above 1 so many of each class.
+
+    >>> labels_in_words(0.1), labels_in_words(5)
+    ('10 %', '5 a class')
+    """
+    return f"{100 * labels:g} %" if labels <= 1 else f"{labels:g} a class"
 
 
 class FineTunedRecord(BaseModel):
@@ -47,7 +56,7 @@ class FineTunedRecord(BaseModel):
         backbone: what rebuilds the backbone.
         view_policy: how samples are prepared: size, mean and standard deviation, of tables their columns.
         classes: their names, in the order of the head's outputs.
-        labels: share of each class's labels that it was trained on.
+        labels: share of each class's labels that it was trained on; above 1, how many of each class.
         data: of the samples, by the names of a run's options: the source, the column of the labels, what is held out.
         seed: of the run's random weights.
     """
@@ -62,7 +71,7 @@ class FineTunedRecord(BaseModel):
     backbone: BackboneRecord
     view_policy: Annotated[ViewPolicy, AfterValidator(bounded_views)]
     classes: Annotated[tuple[StrictStr, ...], Field(min_length=2)]
-    labels: Annotated[float, Field(gt=0, le=1)]
+    labels: Annotated[float, Field(gt=0)]
     data: Annotated[dict[str, Any], BeforeValidator(plain)]
     seed: Annotated[StrictInt, Field(ge=-(2**63), lt=2**64)]
 

@@ -10,6 +10,7 @@ from ssl_registry._system.terminal import printable
 from ssl_registry.cli.data_arguments import DEVICES, PATH, add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +34,12 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
     parser.add_argument("--temperature", type=float, default=0.1, help="of k-NN's weights (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of a probe (default: 3)")
+    parser.add_argument(
+        "--labels",
+        default="1",
+        help="training labels that the protocols see, with commas between: shares, such as 0.01,0.1,1, or above 1 so "
+        "many of each class (default: 1, all)",
+    )
     parser.add_argument("--devices", help=DEVICES)
     parser.add_argument("--no-cache", action="store_true", help="do not keep features and rows on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -49,6 +56,7 @@ def run(argv: list[str]) -> int:
             k=options.k,
             temperature=options.temperature,
             seeds=options.seeds,
+            labels=_amounts(options.labels),
             devices=options.devices,
             backbone=options.backbone,
             network=options.network,
@@ -60,6 +68,13 @@ def run(argv: list[str]) -> int:
     else:
         print_result(result)
     return 0
+
+
+def _amounts(words: str) -> list[float]:
+    try:
+        return [float(word) for word in words.split(",")]
+    except ValueError:
+        raise ConfigError(f"--labels {words}: give numbers with commas between, such as 0.01,0.1,1") from None
 
 
 def print_result(result: EvaluateResult) -> None:

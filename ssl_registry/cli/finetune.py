@@ -19,7 +19,12 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("finetune", "Train a backbone and a head on labels, beside the same network from scratch.")
     parser.add_argument("path", metavar="RUN_OR_CHECKPOINT", help=PATH)
     add = parser.add_argument_group("training").add_argument
-    add("--labels", type=float, default=1.0, help="share of the labels, such as 0.01, 0.1 or 1 (default: 1)")
+    add(
+        "--labels",
+        type=float,
+        default=1.0,
+        help="share of the labels, such as 0.01 or 0.1, or so many of each class, such as 5 (default: 1, all)",
+    )
     add("--layers", type=int, help="train so many last layers of the backbone only (default: all)")
     add("--epochs", type=int, default=20, help="passes over the labelled samples (default: 20)")
     add("--learning-rate", type=float, default=1e-3, help="of the head (default: 0.001)")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
+from torch.utils.data import Subset
+
 from ssl_registry.data.options import DataOptions
+from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.data.source import Source
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.errors import DataError, PluginError, SSLRegistryError
@@ -54,7 +58,7 @@ def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -
         source = kind.open(rest, options)
         if source.decided:
             log.info(f"{source.name}: {source.decided}")
-        return source
+        return _limited(source, options.max_samples)
     try:
         source = kind.open(rest, options)
     except SSLRegistryError:
@@ -65,4 +69,17 @@ def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -
         ) from error
     if not isinstance(source, Source):
         raise PluginError(f"the plugin for {kind.name!r} gives a {type(source).__name__}, no Source; tell its author")
-    return source
+    return _limited(source, options.max_samples)
+
+
+def _limited(source: Source, most: int | None) -> Source:
+    """Return a source with at most so many samples of each part, evenly spaced: files of one class lie together."""
+    if most is None:
+        return source
+
+    def chosen(part: SampleSet) -> SampleSet:
+        count = min(most, len(part))
+        return as_sample_set(Subset(part, [index * len(part) // count for index in range(count)]))
+
+    test = None if source.test is None else chosen(source.test)
+    return replace(source, train=chosen(source.train), test=test)

@@ -103,6 +103,13 @@ class DataOptions(BaseModel):
         "whole numbers the bits that are used, of floats 0,1).",
         json_schema_extra={"flags": ["--data.range"]},
     )
+    max_samples: int | None = Field(
+        None,
+        ge=2,
+        strict=True,
+        description="Take at most so many samples of each part, evenly spaced: for a try, or a fixed budget.",
+        json_schema_extra={"flags": ["--data.limit"]},
+    )
     seed: int = Field(0, ge=0, strict=True, description="Which samples are held out; a run gives its own seed.")
 
     _columns: Any = PrivateAttr(None)  # of a run, see `with_columns`

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ssl_registry._system.terminal import one_line
 from ssl_registry._system.trust import deed_of_backbone, require_trust
-from ssl_registry.checkpoint.finetuned import HEAD, FineTunedRecord, read_finetuned_record
+from ssl_registry.checkpoint.finetuned import HEAD, FineTunedRecord, labels_in_words, read_finetuned_record
 from ssl_registry.checkpoint.weights import load_backbone_weights
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import CheckpointError, ConfigError, SSLRegistryError
@@ -106,7 +106,7 @@ def open_finetuned(
         pooling=made.pooling,
         kwargs={} if given else made.kwargs,
     )
-    summary = f"{record.method}, fine-tuned on {100 * record.labels:g} % of the labels."
+    summary = f"{record.method}, fine-tuned on labels: {labels_in_words(record.labels)}."
     info = MethodInfo(record.method, record.distribution, record.version, summary, "")
     try:
         with no_larger_than(file, origin.weights):

@@ -222,6 +222,7 @@ class OpenedRun:
             data_root=data_root if data_root is not None else settings.data_root,
             modality=modality if modality is not None else (settings.modality if own else None),
             holdout=holdout if holdout is not None else settings.holdout,
+            max_samples=of_run.max_samples,
             seed=settings.seed,
             standardize=self.model.view_policy.standardized or True,
         ).with_columns(columns)

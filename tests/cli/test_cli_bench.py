@@ -10,7 +10,7 @@ import pytest
 
 from ssl_registry.cli import main
 from ssl_registry.cli.bench import _taking_part
-from ssl_registry.workflows.bench import load_suite
+from ssl_registry.workflows.bench import load_suites
 
 NET = """
 from torch import nn
@@ -41,11 +41,12 @@ def test_digits_resumes_and_writes_its_table(folder, capsys):
     out = folder / "runs/bench-digits"
     table = json.loads((out / "table.json").read_text())
     assert [(row["method"], row["protocol"]) for row in table["rows"]] == [
-        (method, protocol) for method in ("simclr", "lfr") for protocol in ("knn", "linear")
+        (method, protocol) for method in ("raw input", "simclr", "lfr") for protocol in ("knn", "linear")
     ]
     assert table["command"].endswith("--seeds 2")
     assert "torch" in table["versions"]
-    assert all(row["last"]["mean"] > 0.2 and row["best"]["std"] is not None for row in table["rows"])
+    assert all(row["last"]["mean"] > 0.2 for row in table["rows"])
+    assert all(row["best"]["std"] is not None for row in table["rows"] if row["method"] != "raw input")
     assert "seeds 0, 1" in (out / "table.md").read_text()
     origins = json.loads((out / "lfr/digits/seed-1/origins.json").read_text())
     assert origins["image_size"] == "suite digits"
@@ -69,6 +70,9 @@ def test_other_settings_are_not_mixed(folder, capsys):
         (["digits", "--seeds", "0"], "at least 1"),
         (["digits", "--methods", "bylo"], "Did you mean 'byol'"),
         (["digits", "--methods", "byol", "--momentun", "1"], "Did you mean --momentum"),
+        (["catalogue", "--data", "photos/"], "say which suite it is for, such as digits=photos/"),
+        (["digits", "--shard", "3/2"], "such as 2/8"),
+        (["digits", "--jobs", "2", "--shard", "1/2"], "give one of them"),
     ],
 )
 def test_mistakes_are_one_line(argv, words, capsys, folder):
@@ -91,10 +95,65 @@ def test_signals_and_tables(folder, capsys, suite, shape):
     header, *rows = (folder / f"runs/bench-{suite}/table.txt").read_text().splitlines()
     assert header.split("  ")[0] == "method"
     assert all(column in header for column in ("seeds", "untrained", "best epoch", "peak MiB"))
-    assert [row.split()[3] for row in rows] == ["knn", "linear"] + ["adam"] * (suite == "har")
+    protocols = [row.split()[3] for row in rows if row.startswith("lfr")]
+    assert protocols == ["knn", "linear"] + ["adam"] * (suite == "har")
 
 
 def test_methods_of_tables_take_no_part_in_a_suite_of_images():
     """Though they ship the recipe of its name."""
-    assert "scarf" not in _taking_part(load_suite("digits"))
-    assert {"scarf", "lfr"} <= set(_taking_part(load_suite("income")))
+    assert "scarf" not in _taking_part(*load_suites("digits"))
+    assert {"scarf", "lfr"} <= set(_taking_part(*load_suites("income")))
+
+
+SEVERAL = """
+summary: Two kinds of samples, few labels.
+seeds: 1
+labels: [0.5, 1]
+best: false
+supervised_epochs: 1
+suites:
+  images:
+    recipe: small
+    modality: image
+    data: digits
+    settings: {backbone: "net.py:Tiny", max_samples: 100, epochs: 1}
+    tokens: {backbone: vit_tiny_patch16_224, backbone_kwargs: {patch_size: 8, depth: 1, embed_dim: 32, num_heads: 2}}
+  rows:
+    recipe: small
+    modality: table
+    settings: {modality: table, backbone: table_encoder, epochs: 1}
+  nothing: {recipe: small, modality: signal}
+"""
+
+
+@pytest.mark.parametrize("how", ["one process", "two processes", "shards"])
+def test_several_suites_and_few_labels(folder, capsys, how):
+    """Methods go to suites of their samples; raw input and supervised training are rows; parts make the whole."""
+    (folder / "mine.yaml").write_text(SEVERAL)
+    y = np.arange(60) % 2
+    x = np.random.default_rng(0).normal(size=(60, 5)) + y[:, None]
+    np.savez(folder / "rows.npz", X=x.astype(np.float32), y=y, is_test=np.arange(60) >= 40)
+    argv = ["bench", "mine.yaml", "--trust", "--methods", "simclr,simmim,scarf", "--data", "rows=rows.npz"]
+    argv += ["--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
+    if how == "shards":
+        assert [main([*argv, "--shard", f"{part}/2"]) for part in (1, 2)] == [0, 0]
+        assert not (folder / "runs/bench-mine/table.json").exists()
+    assert main([*argv, *(["--jobs", "2"] if how == "two processes" else [])]) == 0
+    err = capsys.readouterr().err
+    assert "left out: nothing" in err
+    assert err.count("finished before") == {"one process": 0, "two processes": 6, "shards": 6}[how]
+    table = json.loads((folder / "runs/bench-mine/table.json").read_text())
+    rows = {(row["suite"], row["method"], row["protocol"]): row for row in table["rows"]}
+    labels = ("", " 50 %")
+    methods = {"images": ("raw input", "simclr", "simmim"), "rows": ("raw input", "simclr", "scarf")}
+    expected = {
+        (suite, method, f"{protocol}{amount}")
+        for suite, names in methods.items()
+        for method in names
+        for protocol in ("knn", "linear")
+        for amount in labels
+    }
+    assert rows.keys() == expected | {
+        (suite, "supervised", f"classifier{amount}") for suite in methods for amount in labels
+    }
+    assert all(0 <= row["last"]["mean"] <= 1 for row in rows.values())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from ssl_registry.data import DataOptions, open_source
 from ssl_registry.data.options import NOT_FOR_ALL
@@ -81,3 +82,15 @@ def test_kinds_say_what_they_take():
     takes = {kind.name: set(kind.takes) for kind in SOURCES.own.values()}
     assert takes["csv"] == takes["parquet"] == takes["hf"] == {"modality", *NOT_FOR_ALL}
     assert takes["digits"] == takes["torchvision"] == set()
+
+
+def test_a_limit_takes_samples_of_every_class():
+    """Evenly spaced, of both parts, with the labels that belong to them."""
+    whole, part = open_source("digits"), open_source("digits", max_samples=130)
+    assert (len(part.train), len(part.test)) == (130, 130)
+    assert set(part.train.labels.tolist()) == set(range(10))
+    x, label = part.train[13]
+    expected, truth = whole.train[130]
+    assert torch.equal(x, expected)
+    assert label == truth
+    assert len(open_source("digits", max_samples=10_000).train) == len(whole.train)

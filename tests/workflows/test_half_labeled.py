@@ -59,7 +59,8 @@ def test_a_cell_that_diverges_is_a_row(tmp_path: Path) -> None:
     assert [cell.diverged for cell in cells] == [False, True]
     again, found = run_cell(tmp_path / "1", "simclr", given, protocols=("knn",))
     assert (again, found) == (cells[1], True)
-    (row,) = summarize(cells)
+    raw, row = summarize(cells)
+    assert (raw.method, raw.seeds) == ("raw input", (0,))
     assert row.protocol == "knn"
     assert "(diverged: seed 1)" in markdown([row])
     (alone,) = summarize(cells[1:])

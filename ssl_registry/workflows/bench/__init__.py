@@ -10,8 +10,19 @@ part, each with its own settings. What lives where:
 
 from __future__ import annotations
 
-from ssl_registry.workflows.bench.cells import Cell, run_cell
-from ssl_registry.workflows.bench.suites import Suite, list_suites, load_suite
+from ssl_registry.workflows.bench.cells import SUPERVISED, Cell, run_cell, run_supervised
+from ssl_registry.workflows.bench.suites import Suite, list_suites, load_suites
 from ssl_registry.workflows.bench.table import Row, markdown, summarize
 
-__all__ = ["Cell", "Row", "Suite", "list_suites", "load_suite", "markdown", "run_cell", "summarize"]
+__all__ = [
+    "SUPERVISED",
+    "Cell",
+    "Row",
+    "Suite",
+    "list_suites",
+    "load_suites",
+    "markdown",
+    "run_cell",
+    "run_supervised",
+    "summarize",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,17 +18,22 @@ from ssl_registry._system.plain import first_problem
 from ssl_registry._system.small_files import read_json
 from ssl_registry.errors import ConfigError, FeaturesNotFiniteError
 from ssl_registry.runs.folder import Run
+from ssl_registry.runs.opened import open_run
 from ssl_registry.training.callbacks import BestEpoch
 from ssl_registry.workflows.evaluate.evaluate import evaluate
 from ssl_registry.workflows.evaluate.results import EvaluateResult
+from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels, title_of
+from ssl_registry.workflows.finetune.run import fit_classifier
 from ssl_registry.workflows.train import train
 
-__all__ = ["Cell", "run_cell"]
+__all__ = ["SUPERVISED", "Cell", "run_cell", "run_supervised"]
 
 T = TypeVar("T")
 
 # Written when a cell begins, and when it is finished.
 INTENT, RECORD = "bench-settings.json", "bench.json"
+# In place of a method: the suite's network, trained on labels from random weights.
+SUPERVISED = "supervised"
 # So many times the best epoch is looked for, and at its end.
 LOOKS = 10
 
@@ -39,13 +45,14 @@ class Cell:
     Args:
         method, data, seed: which.
         settings: the arguments of `train`.
-        accuracy: in [0, 1] on the test part, by protocol (such as ``knn``) within ``untrained``, ``last`` (epoch) and
-            ``best`` (epoch by a part of the training samples).
+        accuracy: in [0, 1] on the test part, by protocol (such as ``knn`` or ``linear 10 %``) within ``raw`` (the input
+            itself), ``untrained``, ``last`` (epoch) and ``best`` (epoch by a part of the training samples).
         best_epoch: that epoch, counted from 1.
         steps: optimizer steps.
-        seconds: of training alone; None where the run was resumed.
+        seconds: of training alone, of a supervised one with the last number of labels; None where the run was resumed.
         diverged: whether its weights or features were not finite at the end; there are no figures then.
         memory_mib: peak, of the device where it is CUDA, else of the process since it began.
+        suite: that it belongs to.
     """
 
     method: str
@@ -58,6 +65,7 @@ class Cell:
     seconds: float | None
     memory_mib: float
     diverged: bool = False
+    suite: str = ""
 
 
 def run_cell(
@@ -66,6 +74,9 @@ def run_cell(
     arguments: Mapping[str, Any],
     *,
     protocols: Sequence[str] = ("knn", "linear"),
+    labels: Sequence[float] = (1.0,),
+    best: bool = True,
+    suite: str = "",
 ) -> tuple[Cell, bool]:
     """Train and evaluate, or read what was found before; a run that was stopped is gone on with.
 
@@ -73,7 +84,9 @@ def run_cell(
         folder: of the run.
         method: its name.
         arguments: of `train`; ``out`` and ``resume`` are the cell's affair.
-        protocols: see `ssl_registry.evaluate`.
+        protocols, labels: see `ssl_registry.evaluate`.
+        best: whether the best epoch is looked for, too.
+        suite: for the record.
 
     Returns:
         The cell, and whether it was finished already.
@@ -82,29 +95,24 @@ def run_cell(
         ConfigError: if the folder holds a run with other settings, or damaged files.
     """
     plain = {key: value for key, value in arguments.items() if key not in ("origins", "out", "resume", "trust")}
-    settings = json.loads(json.dumps(plain, default=str))
-    record, intent = folder / RECORD, folder / INTENT
+    # A bar is drawn or not, by one process or many: the figures are the same.
+    told = {key: value for key, value in plain.get("trainer", {}).items() if key != "enable_progress_bar"}
+    settings = json.loads(json.dumps({**plain, "trainer": told}, default=str))
     run = Run(folder)
     begun = run.has_begun
-    if intent.is_file():
-        before = _read(intent, dict[str, Any])
-        if before != settings:
-            changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
-            raise ConfigError(f"{folder} was made with another {', '.join(changed)}; give another --out")
-    if record.is_file():
-        return _read(record, Cell), True
-    write_beside(intent, json.dumps(settings, indent=2))
-    best = BestEpoch(run.checkpoints / "best.ckpt", every=max(1, (arguments.get("epochs") or 1) // LOOKS))
+    if (found := _before(folder, settings)) is not None:
+        return found, True
+    keeper = BestEpoch(run.checkpoints / "best.ckpt", every=max(1, (arguments.get("epochs") or 1) // LOOKS))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    trainer = {**arguments.get("trainer", {}), "callbacks": [best]}
+    trainer = {**arguments.get("trainer", {}), "callbacks": [keeper] if best else []}
     fixed = {"out": folder, "resume": begun, "knn": False, "report": False}
     done = train(method, **{**arguments, **fixed, "trainer": trainer})
     accuracy: dict[str, dict[str, float]] = {"last": {}}
     diverged = done.diverged
     if not diverged:
         try:
-            accuracy = _accuracy(folder, best, protocols)
+            accuracy = _accuracy(folder, keeper, protocols, labels)
         except FeaturesNotFiniteError:  # of weights that are finite still
             diverged = True
     cell = Cell(
@@ -113,14 +121,92 @@ def run_cell(
         seed=int(arguments["seed"]),
         settings=settings,
         accuracy=accuracy,
-        best_epoch=0 if diverged else best.epoch,
+        best_epoch=0 if diverged else keeper.epoch,
         steps=done.steps,
-        seconds=None if begun else round(done.seconds - best.seconds, 1),
+        seconds=None if begun else round(done.seconds - keeper.seconds, 1),
         memory_mib=round(peak_memory() / 2**20, 1),
         diverged=diverged,
+        suite=suite,
     )
-    write_beside(record, json.dumps(asdict(cell), indent=2))
+    write_beside(folder / RECORD, json.dumps(asdict(cell), indent=2))
     return cell, False
+
+
+def run_supervised(
+    folder: Path, of: Path, *, labels: Sequence[float], seed: int, epochs: int, suite: str = ""
+) -> tuple[Cell, bool]:
+    """Train the network of a finished cell on labels, from its random weights; or read what was found before.
+
+    Args:
+        folder: of the record.
+        of: the folder of a cell of the same suite and seed: its samples and its network.
+        labels: shares of the labels, and numbers of them a class, one after the other.
+        seed: of choice and order.
+        epochs: passes over all labels; a few labels are passed over more often, as a tenth of all would be.
+        suite: for the record.
+
+    Returns:
+        The cell, with the protocols ``classifier 10 %`` and its like, and whether it was finished already.
+
+    Raises:
+        ConfigError: if its network is a module that only Python knows, or the folder holds a record of other settings.
+    """
+    settings = {"of": str(of), "labels": list(labels), "seed": seed, "epochs": epochs}
+    if (found := _before(folder, settings)) is not None:
+        return found, True
+    opened = open_run(of, trust=True)  # this process, or one like it, has just written it
+    network, source = opened.untrained(), opened.open_data()
+    if network is None:
+        raise ConfigError(f"{of} was trained on a module that only its own process can build: no supervised row")
+    targets = read_labels(source)
+    figures: dict[str, float] = {}
+    steps, seconds = 0, 0.0
+    for amount in labels:
+        chosen = choose_labeled(targets, amount, seed)
+        passes = max(epochs, round(epochs * 0.1 * len(targets) / len(chosen)))
+        began = time.monotonic()
+        model, metrics, _ = fit_classifier(
+            "untrained",
+            network,
+            source,
+            chosen,
+            seed=seed,
+            batch_size=128,
+            workers=None,
+            options={"layers": None, "learning_rate": 1e-3, "layer_decay": 1.0, "weight_decay": 0.05},
+            trainer={"max_epochs": passes},
+        )
+        steps, seconds = int(model.global_step), time.monotonic() - began
+        figures[title_of("classifier", amount)] = metrics["accuracy"]
+    cell = Cell(
+        method=SUPERVISED,
+        data=str(opened.data),
+        seed=seed,
+        settings=settings,
+        accuracy={"last": figures},
+        best_epoch=0,
+        steps=steps,
+        seconds=round(seconds, 1),
+        memory_mib=round(peak_memory() / 2**20, 1),
+        suite=suite,
+    )
+    write_beside(folder / RECORD, json.dumps(asdict(cell), indent=2))
+    return cell, False
+
+
+def _before(folder: Path, settings: Mapping[str, Any]) -> Cell | None:
+    """Return what was found with the same settings before; what was begun with others is refused."""
+    record, intent = folder / RECORD, folder / INTENT
+    if intent.is_file():
+        before = _read(intent, dict[str, Any])
+        if before != settings:
+            changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
+            raise ConfigError(f"{folder} was made with another {', '.join(changed)}; give another --out")
+    if record.is_file():
+        return _read(record, Cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_beside(intent, json.dumps(settings, indent=2))
+    return None
 
 
 def _read(path: Path, kind: type[T]) -> T:
@@ -135,12 +221,19 @@ def _read(path: Path, kind: type[T]) -> T:
         raise ConfigError(f"{path} is damaged: {first_problem(error)}; remove {path.parent} to begin again") from None
 
 
-def _accuracy(run: Path, best: BestEpoch, protocols: Sequence[str]) -> dict[str, dict[str, float]]:
+def _accuracy(
+    run: Path, best: BestEpoch, protocols: Sequence[str], labels: Sequence[float]
+) -> dict[str, dict[str, float]]:
     # Trusted: `train` has just written the run, from arguments that the user gave.
-    last = evaluate(run, protocols=protocols, seeds=1, trust=True)
-    figures = {"untrained": _figures(last, "untrained"), "last": _figures(last, "trained")}
+    arguments: dict[str, Any] = {"protocols": protocols, "labels": labels, "seeds": 1, "trust": True}
+    last = evaluate(run, **arguments)
+    figures = {
+        "raw": _figures(last, "raw"),
+        "untrained": _figures(last, "untrained"),
+        "last": _figures(last, "trained"),
+    }
     if best.path.is_file():
-        figures["best"] = _figures(evaluate(best.path, protocols=protocols, seeds=1, trust=True), "trained")
+        figures["best"] = _figures(evaluate(best.path, **arguments), "trained")
     return figures
 
 

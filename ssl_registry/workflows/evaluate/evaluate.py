@@ -33,6 +33,7 @@ from ssl_registry.workflows.evaluate.kept_rows import kept_row
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.evaluate.started import RawInput, start_of
 from ssl_registry.workflows.evaluate.verdict_of_rows import verdict_of_rows
+from ssl_registry.workflows.finetune.few_labels import check_labels, choose_labeled, title_of
 
 __all__ = ["PROTOCOLS", "evaluate"]
 
@@ -52,6 +53,7 @@ def evaluate(
     k: int = 20,
     temperature: float = 0.1,
     seeds: int = 3,
+    labels: Sequence[float] = (1.0,),
     image_size: int | None = None,
     data_root: str | None = None,
     modality: str | None = None,
@@ -86,6 +88,9 @@ def evaluate(
             `ssl_registry.measures.segmentation` and `ssl_registry.data.images.masks`.
         k, temperature: of k-NN.
         seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
+        labels: how many training labels the protocols see, one after the other: shares of each class, such as 0.01, 0.1
+            and 1, or above 1 so many of each class. Each seed draws others. Rows of fewer than all have a protocol such
+            as ``linear 10 %``.
         image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
             `DataOptions`.
         batch_size: samples a batch.
@@ -108,6 +113,8 @@ def evaluate(
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
     """
     _check(protocols, seeds)
+    for amount in labels:
+        check_labels(amount)
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     if any(protocol in DENSE for protocol in protocols):
@@ -140,6 +147,10 @@ def evaluate(
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
     if source.test is None:
         raise DataError(f"{source.name} has no test part, and none could be held out; give each class two samples")
+    if source.task != "classification" and set(labels) != {1.0}:
+        raise ConfigError(
+            f"labels={list(labels)} takes a part of each class; {source.name} has targets for {source.task}"
+        )
     # k-NN votes for classes alone.
     asked = [protocol for protocol in protocols if protocol != "knn" or source.task == "classification"]
     if not asked:
@@ -165,13 +176,18 @@ def evaluate(
         for protocol in asked:
             if name == "raw" and (protocol not in RAW_PROTOCOLS or (protocol != "knn" and x.numel() > MOST_RAW)):
                 continue
-            times = 1 if name == "raw" else seeds
-            parts = (x, y, x_test, y_test)
-            about = (protocol, k, temperature) if protocol == "knn" else (protocol, times)
-            metrics = kept_row(folder, about, parts, partial(_measure, protocol, parts, k, temperature, times, used[0]))
-            rows.append(EvaluationRow(name, protocol, metrics))
-            first, score = next(iter(metrics.items()))
-            log.info(f"{name}, {protocol}: {first.replace('_', ' ')} {score.mean:.3f}")
+            for amount in labels:
+                times = 1 if name == "raw" and amount == 1 else seeds
+                parts = (x, y, x_test, y_test)
+                about: tuple[Any, ...] = (protocol, k, temperature) if protocol == "knn" else (protocol, times)
+                about = about if amount == 1 else (*about, times, amount)
+                metrics = kept_row(
+                    folder, about, parts, partial(_measure, protocol, parts, k, temperature, times, used[0], amount)
+                )
+                title = title_of(protocol, amount)
+                rows.append(EvaluationRow(name, title, metrics))
+                first, score = next(iter(metrics.items()))
+                log.info(f"{name}, {title}: {first.replace('_', ' ')} {score.mean:.3f}")
     if (classifier := pretrained.classifier) is not None and source.classes is not None:
         scores, truth = _features(
             pretrained.predicting(classifier), source.test, loaders.test_dataloader(), used, folder
@@ -277,16 +293,20 @@ def _measure(
     temperature: float,
     seeds: int,
     device: torch.device,
+    labels: float,
 ) -> dict[str, Score]:
     x, y, x_test, y_test = parts
-    if protocol == "knn":
-        predictions = knn_predict(x, y, x_test, k=k, temperature=temperature)
-        return {name: Score(value) for name, value in classification_metrics(predictions, y_test).items()}
-    by: Literal["logistic", "sgd"] = "sgd" if protocol == "sgd" else "logistic"
-    found = [
-        adam_probe(*parts, seed=seed, device=device)
-        if protocol == "adam"
-        else linear_probe(*parts, protocol=by, seed=seed, device=device).metrics
-        for seed in range(seeds)
-    ]
+    found = []
+    # k-NN draws nothing, where it has all labels.
+    for seed in range(1 if protocol == "knn" and labels == 1 else seeds):
+        chosen = slice(None) if labels == 1 else choose_labeled(y.cpu(), labels, seed)
+        seen = (x[chosen], y[chosen], x_test, y_test)
+        if protocol == "knn":
+            predictions = knn_predict(seen[0], seen[1], x_test, k=k, temperature=temperature)
+            found.append(classification_metrics(predictions, y_test))
+        elif protocol == "adam":
+            found.append(adam_probe(*seen, seed=seed, device=device))
+        else:
+            by: Literal["logistic", "sgd"] = "sgd" if protocol == "sgd" else "logistic"
+            found.append(linear_probe(*seen, protocol=by, seed=seed, device=device).metrics)
     return {name: Score.over([metrics[name] for metrics in found]) for name in found[0]}

@@ -17,6 +17,7 @@ from torch.utils.data import Subset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
+from ssl_registry.checkpoint.finetuned import labels_in_words
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError
@@ -27,13 +28,13 @@ from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, op
 from ssl_registry.training.callbacks import DivergenceGuard
 from ssl_registry.training.trainer import RunTrainer, told_refusals
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
-from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels, settings_for
+from ssl_registry.workflows.finetune.few_labels import check_labels, choose_labeled, read_labels, settings_for
 from ssl_registry.workflows.finetune.module import FineTuning
 from ssl_registry.workflows.finetune.start import fit_start
 from ssl_registry.workflows.finetune.writing import make_record, place, write_finetuned
 from ssl_registry.workflows.verdict import verdict_of_finetuning
 
-__all__ = ["finetune"]
+__all__ = ["finetune", "fit_classifier"]
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ def finetune(
     Args:
         path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
         data: a source with classes, by name or a `Source`; default: the run's.
-        labels: share of each class's training labels to use, at least one of each: 0.01, 0.1 and 1.0 are usual.
+        labels: share of each class's training labels to use, at least one of each: 0.01, 0.1 and 1.0 are usual;
+            or, above 1, so many of each class.
         layers: train only so many of the backbone's last layers, as timm counts them, and the head; None for all.
         epochs: passes over the labelled samples.
         learning_rate, layer_decay, weight_decay: see `FineTuning`.
@@ -103,8 +105,9 @@ def finetune(
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, has no labels, or is out of
             range.
     """
-    if not 0 < labels <= 1 or seeds < 1 or epochs < 1:
-        raise ConfigError(f"labels={labels} must be above 0 and at most 1; seeds={seeds}, epochs={epochs} at least 1")
+    check_labels(labels)
+    if seeds < 1 or epochs < 1:
+        raise ConfigError(f"seeds={seeds} and epochs={epochs} must be at least 1")
     if not (0 < learning_rate < math.inf and 0 < layer_decay <= 1 and 0 <= weight_decay < math.inf):
         raise ConfigError(
             f"learning_rate={learning_rate} must be above 0, layer_decay={layer_decay} above 0 and at most 1, "
@@ -133,29 +136,24 @@ def finetune(
         "layer_decay": layer_decay,
         "weight_decay": weight_decay,
     }
-    protocol = f"finetune {100 * labels:g} %" + ("" if layers is None else f", last {layers} layers")
+    protocol = f"finetune {labels_in_words(labels)}" + ("" if layers is None else f", last {layers} layers")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
     probed: dict[str, list[dict[str, float]]] = {name: [] for name in networks}
     file = place(out, pretrained.run, labels)
     targets = read_labels(source)
     for seed in range(seeds):
         chosen = choose_labeled(targets, labels, seed)
-        suited = settings_for(source, len(chosen), batch_size)
-        loaders = SSLDataModule(
-            replace(source, train=as_sample_set(Subset(source.train, chosen))),
-            batch_size=suited.batch_size,
-            num_workers=loading_workers(source, workers),
-            seed=seed,
-        )
         for name, start in networks.items():
-            model, figures, probe = _fit(
+            model, figures, probe = fit_classifier(
                 name,
                 start,
-                len(classes),
-                loaders,
-                # Random weights have no statistics that are worth keeping.
-                {**options, "view": suited.view, "fixed_statistics": suited.fixed_statistics and name == "trained"},
-                {"max_epochs": epochs, **(trainer or {})},
+                source,
+                chosen,
+                seed=seed,
+                batch_size=batch_size,
+                workers=workers,
+                options=options,
+                trainer={"max_epochs": epochs, **(trainer or {})},
             )
             measured[name].append(figures)
             probed[name].append(probe)
@@ -168,7 +166,7 @@ def finetune(
                 log.info(f"Fine-tuned network: {file}; classify with it: ssl-registry predict {file} --data SOURCE")
     rows = tuple(
         EvaluationRow(name, title, {key: Score.over([one[key] for one in values]) for key in values[0]})
-        for title, found in ((protocol, measured), (f"probe {100 * labels:g} %", probed))
+        for title, found in ((protocol, measured), (f"probe {labels_in_words(labels)}", probed))
         for name, values in found.items()
     )
     test = _labeled(source.test)
@@ -195,15 +193,47 @@ def _classes(source: Source) -> tuple[str, ...]:
     return source.classes
 
 
-def _fit(
+def fit_classifier(
     name: str,
     network: RawNetwork,
-    classes: int,
-    loaders: SSLDataModule,
+    source: Source,
+    chosen: Sequence[int],
+    *,
+    seed: int,
+    batch_size: int,
+    workers: int | None,
     options: Mapping[str, Any],
     trainer: Mapping[str, Any],
 ) -> tuple[FineTuning, dict[str, float], dict[str, float]]:
-    """Train a copy of the network; return it with its figures on the test part, and those of the probe it began as."""
+    """Train a copy of a network, and a head, on some labels.
+
+    Args:
+        name: ``trained``, or another for weights that nothing was learned by.
+        network: where it starts.
+        source: with classes and a test part.
+        chosen: training samples whose labels are used.
+        seed: of order and draws.
+        batch_size, workers: as asked for; see `settings_for` for the first.
+        options: of `FineTuning`.
+        trainer: arguments of Lightning's Trainer.
+
+    Returns:
+        The trained model, its figures on the test part, and those of the linear probe that it began as.
+
+    Raises:
+        DataError: if it diverges.
+    """
+    assert source.classes is not None  # `_classes` looked
+    classes = len(source.classes)
+    suited = settings_for(source, len(chosen), batch_size)
+    # Random weights have no statistics that are worth keeping.
+    options = {**options, "view": suited.view, "fixed_statistics": suited.fixed_statistics and name == "trained"}
+    loaders = SSLDataModule(
+        replace(source, train=as_sample_set(Subset(source.train, list(chosen)))),
+        batch_size=suited.batch_size,
+        num_workers=loading_workers(source, workers),
+        seed=seed,
+    )
     quiet = {
         "devices": 1,  # a few labels are no work for several
         "logger": False,

@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import save
 
 from ssl_registry._system.atomic import given_path, whole_file
-from ssl_registry.checkpoint.finetuned import BACKBONE, HEAD, FineTunedRecord
+from ssl_registry.checkpoint.finetuned import BACKBONE, HEAD, FineTunedRecord, labels_in_words
 from ssl_registry.data import Source
 from ssl_registry.data.open import GIVEN
 from ssl_registry.runs.folder import Run
@@ -21,7 +21,8 @@ __all__ = ["make_record", "place", "write_finetuned"]
 def place(out: str | Path | None, run: Run | None, labels: float) -> Path | None:
     """Return where the file goes: as told, else into the run; None without either."""
     if out is None:
-        return None if run is None else run.folder / f"finetuned-{100 * labels:g}.safetensors"
+        amount = labels_in_words(labels).removesuffix(" %").replace(" ", "-")
+        return None if run is None else run.folder / f"finetuned-{amount}.safetensors"
     path = given_path(out)
     # By its suffix the file is known when it is opened.
     return path if path.suffix == ".safetensors" else path.with_name(f"{path.name}.safetensors")
@@ -35,7 +36,7 @@ def make_record(
     Args:
         pretrained: what was fine-tuned.
         classes: of the head.
-        labels: share of the labels.
+        labels: share of the labels, or how many of each class.
         data, asked: the source and its options, as `OpenedRun.open_data` got them.
     """
     model, settings = pretrained.model, pretrained.settings

@@ -6,18 +6,40 @@ import pytest
 
 from ssl_registry import Needs
 from ssl_registry.errors import ConfigError
-from ssl_registry.workflows.bench import list_suites, load_suite
+from ssl_registry.workflows.bench import Suite, list_suites, load_suites
+
+
+def load_suite(name: str) -> Suite:
+    (suite,) = load_suites(name)
+    return suite
 
 
 def test_the_suites_of_the_core():
     """They name data, budget and a recipe, and no method."""
-    assert set(list_suites()) == {"digits", "fashion", "cifar10", "har", "income"}
-    for name in list_suites():
-        suite = load_suite(name)
+    assert set(list_suites()) == {"digits", "fashion", "cifar10", "har", "income", "catalogue"}
+    for suite in (suite for name in list_suites() for suite in load_suites(name)):
         assert suite.summary
         assert suite.recipe
         assert suite.seeds == 3
         assert {"knn", "linear"} <= set(suite.protocols)
+
+
+def test_the_catalogue_has_a_suite_for_every_kind_of_samples():
+    """At a budget for a CPU; methods on tokens share a network of their own."""
+    suites = {suite.name: suite for suite in load_suites("catalogue")}
+    assert {suite.modality for suite in suites.values()} == {"image", "signal", "table"}
+    assert all(suite.labels == (0.01, 0.1, 1) and not suite.best for suite in suites.values())
+    tokens = suites["digits"].settings_for(Needs(tokens=True))
+    assert tokens["backbone"].startswith("vit")
+    assert suites["digits"].settings_for(Needs())["backbone"] == "resnet18"
+
+
+def test_a_users_file_of_several(tmp_path):
+    """What stands beside the suites is shared by them."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("seeds: 2\nsuites:\n  a: {recipe: small, data: a/}\n  b: {recipe: small, seeds: 5}")
+    a, b = load_suites(str(path))
+    assert (a.name, a.seeds, a.data, b.seeds, b.data) == ("a", 2, ("a/",), 5, ())
 
 
 def test_a_users_file(tmp_path):
@@ -30,7 +52,14 @@ def test_a_users_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("recipes: small", "Did you mean 'recipe'"), ("data: digits", "needs a recipe")]
+    ("text", "words"),
+    [
+        ("recipes: small", "Did you mean 'recipe'"),
+        ("data: digits", "needs a recipe"),
+        ("suites: {a: {data: digits}}", "needs a recipe"),
+        ("suites: {a: {recipe: small}}\nrecipe: small", "no key 'recipe'"),
+        ("suites: [digits]", "must be names"),
+    ],
 )
 def test_mistakes(tmp_path, text, words):
     """The file and what is wrong in it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ssl_registry.workflows.bench import Cell, markdown, summarize
@@ -26,11 +28,24 @@ def test_a_resumed_run_has_no_time():
     """What was spent before it was stopped is not known."""
     (row,) = summarize([cell(0, 0.8, seconds=None)])
     assert row.seconds is None
-    assert row.words[-2] == ""
+    assert row.words["s"] == ""
 
 
 def test_markdown():
-    """A table that renders; what is missing stays empty."""
-    lines = markdown(summarize([cell(0, 0.8)])).splitlines()
+    """A table that renders; a column that says nothing is left out, and what is missing in others stays empty."""
+    lines = markdown(summarize([cell(0, 0.8), replace(cell(0, 0.7, 0.9), method="n")])).splitlines()
+    assert lines[0].startswith("| method | data | seeds |")
     assert lines[1].startswith("| --- |")
     assert lines[2] == "| m | d | 1 | knn | 50.0 | 80.0 |  | 10 | 100 |"
+    assert "best epoch" not in markdown(summarize([cell(0, 0.8)]))
+
+
+def test_the_raw_input_is_a_row_of_its_suite():
+    """Once a seed, whichever method measured it, before the methods."""
+    cells = [replace(cell(seed, 0.8), suite="s", method=method) for seed in (0, 1) for method in ("m", "n")]
+    for one in cells:
+        one.accuracy["raw"] = {"knn": 0.6 + one.seed / 10}
+    raw, *methods = summarize([*cells, replace(cell(0, 0.1), suite="t")])
+    assert (raw.method, raw.seeds, raw.last.mean) == ("raw input", (0, 1), pytest.approx(0.65))
+    assert [(row.suite, row.method) for row in methods] == [("s", "m"), ("s", "n"), ("t", "m")]
+    assert markdown([raw, *methods]).startswith("| suite | method |")
