@@ -153,14 +153,15 @@ def _taking_part(suite: Suite) -> list[str]:
 def _plan(suites: Sequence[Suite], out: Path, options: Namespace, rest: list[str]) -> list[Planned]:
     """Return all cells, seed after seed: a table that is stopped has whole seeds."""
     from ssl_registry.cli.settings import resolve
+    from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.bench import SUPERVISED
 
+    quieten()
     several = len(suites) > 1
+    resolved: dict[tuple[str, str, str], dict[str, Any]] = {}
     planned = []
     for seed in range(max(suite.seeds for suite in suites)):
-        for suite in suites:
-            if seed >= suite.seeds:
-                continue
+        for suite in (suite for suite in suites if seed < suite.seeds):
             methods = options.methods.split(",") if options.methods else _taking_part(suite)
             if several:  # of the named ones those that take its samples
                 methods = [name for name in methods if suite.takes(needs_of(registry.method_class(name)))]
@@ -171,18 +172,20 @@ def _plan(suites: Sequence[Suite], out: Path, options: Namespace, rest: list[str
                     for name in (*methods, SUPERVISED)
                 }
                 for method in methods:
-                    info, cls = registry.info(method), registry.method_class(method)
-                    held = (f"suite {suite.name}", suite.settings_for(needs_of(cls)))
-                    recipe = ["--recipe", suite.recipe] if suite.recipe in find_recipes(info) else []
-                    words = [*recipe, *rest, "--data", source, "--seed", str(seed)]
-                    arguments = resolve(method, cls.Config, words, suite=held).as_arguments()
+                    key = (suite.name, method, source)
+                    if key not in resolved:
+                        info, cls = registry.info(method), registry.method_class(method)
+                        held = (f"suite {suite.name}", suite.settings_for(needs_of(cls)))
+                        recipe = ["--recipe", suite.recipe] if suite.recipe in find_recipes(info) else []
+                        words = [*recipe, *rest, "--data", source, "--seed", "0"]
+                        resolved[key] = resolve(method, cls.Config, words, suite=held).as_arguments()
+                    arguments = {**resolved[key], "seed": seed}
                     planned.append(Planned(suite, method, source, seed, where[method], arguments))
                 if len(suite.labels) > 1:
                     # The suite's own network, which a method on tokens does not have.
-                    first = next(
-                        (name for name in methods if not needs_of(registry.method_class(name)).tokens), methods[0]
-                    )
-                    planned.append(Planned(suite, SUPERVISED, source, seed, where[SUPERVISED], {"of": where[first]}))
+                    plain = [name for name in methods if not needs_of(registry.method_class(name)).tokens]
+                    of = where[(plain or methods)[0]]
+                    planned.append(Planned(suite, SUPERVISED, source, seed, where[SUPERVISED], {"of": of}))
     return planned
 
 
@@ -196,10 +199,8 @@ def _shard(words: str) -> tuple[int, int]:
 def _fill(plan: Sequence[Planned]) -> tuple[list[Cell], list[tuple[str, str]]]:
     """Fill cells that no other process is filling; return them in order, and what failed."""
     from ssl_registry._system.memory import keep_freed_memory
-    from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.bench import SUPERVISED
 
-    quieten()
     keep_freed_memory()
     cells: dict[int, Cell] = {}
     failed = []
