@@ -1,7 +1,12 @@
-"""What the parity scripts of the methods on patch tokens share: ten steps of two compositions side by side."""
+"""What the parity scripts of the methods on patch tokens share: ten steps of two compositions side by side.
+
+With ``--digits STEPS`` the steps are of real images, from other masks for each, and what both backbones have learned is
+judged by k-NN beside what they began with.
+"""
 
 from __future__ import annotations
 
+import argparse
 import copy
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +17,8 @@ from lightly.models.modules import MaskedVisionTransformerTIMM
 from torch import Tensor, nn
 
 from ssl_registry import Context, SSLModule, registry
+from ssl_registry.data import open_source
+from ssl_registry.measures.knn import knn_accuracy
 
 STEPS, BATCH, SIDE, PATCH = 10, 8, 32, 8
 GRID = (SIDE // PATCH, SIDE // PATCH)
@@ -48,8 +55,12 @@ def compare(
         views_of: makes our views of a batch.
 
     Raises:
-        SystemExit: if they differ by more than rounding.
+        SystemExit: if they differ by more than rounding; on digits they may.
     """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--digits", type=int, metavar="STEPS", help="learn from so many batches of digits")
+    steps = parser.parse_args().digits
+    images = digits() if steps else None
 
     def context(step: int, generator: torch.Generator) -> Context:
         return Context(0, step, STEPS, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
@@ -61,10 +72,15 @@ def compare(
 
     weights = [list(model.parameters()), [*encoder.parameters(), *rest]]
     optimizers = [torch.optim.AdamW([p for p in part if p.requires_grad], lr=1e-3) for part in weights]
-    generators = [torch.Generator().manual_seed(1) for _ in optimizers]
+    # On digits each draws masks of its own: two runs of a method, not one made twice.
+    generators = [torch.Generator().manual_seed(1 + (number if steps else 0)) for number in range(2)]
+    before = None if images is None else judge(encoder.vit, images)
     worst = 0.0
-    for step in range(STEPS):
-        x = torch.randn(BATCH, 3, SIDE, SIDE, dtype=torch.float64)
+    for step in range(steps or STEPS):
+        if images is None:
+            x = torch.randn(BATCH, 3, SIDE, SIDE, dtype=torch.float64)
+        else:
+            x = images[0][torch.randint(len(images[0]), (64,))]
         losses = []
         for loss_of, optimizer, generator in zip((ours, theirs), optimizers, generators, strict=True):
             loss = loss_of(x, generator)
@@ -75,9 +91,41 @@ def compare(
         model.hook.on_step_end(model=model, ctx=context(step + 1, generators[0]))
         after_step(step)
         worst = max(worst, abs(losses[0] - losses[1]))
-        print(f"step {step}: ours {losses[0]:.12f}, lightly {losses[1]:.12f}")
+        if images is None or step % 20 == 0:
+            print(f"step {step}: ours {losses[0]:.12f}, lightly {losses[1]:.12f}", flush=True)
+    if images is not None:
+        ours_knn, theirs_knn = judge(model.backbone, images), judge(encoder.vit, images)
+        print(f"k-NN of digits after {steps} steps: ours {ours_knn:.3f}, lightly {theirs_knn:.3f}; before {before:.3f}")
+        return
     pairs = zip(model.backbone.parameters(), encoder.vit.parameters(), strict=True)
     weight = max(float((a - b).detach().abs().max()) for a, b in pairs)
     print(f"largest difference: loss {worst:.1e}, weights {weight:.1e}")
     if max(worst, weight) > TOLERANCE:
         raise SystemExit(f"differs by more than {TOLERANCE}")
+
+
+def digits() -> list[Tensor]:
+    """Return images and labels to train on, and to judge by: [N, 3, SIDE, SIDE] in float64, standardized."""
+    source = open_source("digits", image_size=SIDE)
+    assert source.test is not None
+    found = []
+    for part in (source.train, source.test):
+        x = torch.stack([part[index][0] for index in range(len(part))]).double() / 255
+        found += [((x - 0.3) / 0.35).expand(-1, 3, -1, -1), torch.tensor([int(part[i][1]) for i in range(len(part))])]
+    return found
+
+
+@torch.inference_mode()
+def judge(network: nn.Module, images: list[Tensor]) -> float:
+    """Return the k-NN accuracy of the mean of the patch tokens."""
+    x, y, x_test, y_test = images
+
+    def features(part: Tensor) -> Tensor:
+        found: Tensor = torch.cat([network.forward_features(some)[:, 1:].mean(1) for some in part.split(256)])  # type: ignore[operator]
+        return found.float()
+
+    training = network.training
+    network.eval()
+    found = knn_accuracy(features(x), y, features(x_test), y_test)
+    network.train(training)
+    return found

@@ -1,0 +1,111 @@
+"""Write what `ssl-registry bench catalogue` found into a page, between two markers: one table a suite.
+
+The rows alone are kept as docs/catalogue.json, from which the page can be written again:
+
+    python benchmarks/catalogue_page.py runs/bench-catalogue/table.json docs/results.md --keep docs/catalogue.json
+    python benchmarks/catalogue_page.py docs/catalogue.json docs/results.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from harness import machine
+
+Row = dict[str, Any]
+BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
+RAW, SUPERVISED = "raw input", "supervised"
+LABELS = {" 1 %": "1 %", " 10 %": "10 %", "": "all"}
+HEAD = ["method", "k-NN", "untrained", *(f"linear, {words}" for words in LABELS.values()), "untrained", "s", "MiB"]
+
+
+def section(content: dict[str, Any]) -> str:
+    """Return the tables, how they were made, and who lies below its untrained backbone."""
+    rows: list[Row] = content["rows"]
+    parts = []
+    for suite in dict.fromkeys(row["suite"] for row in rows):
+        members = [row for row in rows if row["suite"] == suite]
+        seeds = max(len(row["seeds"]) for row in members)
+        parts.append(f"### `{suite}`, {seeds} seed{'s' * (seeds > 1)}\n\n{table(members)}")
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items() if "plugin" not in name)
+    made = f"Made by `{content['command']}` on {content['date']}: {content['machine']}; {versions}."
+    below = "; ".join(f"{suite}: {', '.join(names)}" for suite, names in below_untrained(rows).items())
+    return "\n\n".join([*parts, f"Below its untrained backbone, by the means: {below or 'none'}.", made])
+
+
+def table(rows: list[Row]) -> str:
+    """Return one suite's table: the raw input, the methods by the linear probe, supervised training."""
+    names = list(dict.fromkeys(row["method"] for row in rows))
+    methods = sorted((n for n in names if n not in (RAW, SUPERVISED)), key=lambda n: -mean(rows, n, "linear", "last"))
+    order = [name for name in (RAW, *methods, SUPERVISED) if name in names]
+    lines = [" | ".join(HEAD), " | ".join(["---"] + ["--:"] * (len(HEAD) - 1))]
+    lines += [" | ".join(cells(rows, name)) for name in order]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def cells(rows: list[Row], name: str) -> list[str]:
+    """Return the words of one method."""
+    own = [row for row in rows if row["method"] == name]
+    found = {row["protocol"]: row for row in own}
+    by = "classifier" if name == SUPERVISED else "linear"
+    title = f"`{name}`" if name not in (RAW, SUPERVISED) else name
+    short = max(len(row["seeds"]) for row in rows) - len(own[0]["seeds"])
+    if name != RAW and short:
+        title += f" ({len(own[0]['seeds'])} seed{'s' * (len(own[0]['seeds']) > 1)})"
+    figures = [words(found.get("knn"), "last"), words(found.get("knn"), "untrained")]
+    figures += [words(found.get(by + amount), "last") for amount in LABELS]
+    figures.append(words(found.get(by), "untrained"))
+    seconds, memory = own[0]["seconds"], own[0]["memory_mib"]
+    return [title, *figures, *("" if value is None else f"{value:.0f}" for value in (seconds, memory))]
+
+
+def words(row: Row | None, which: str) -> str:
+    """Write a figure in per cent."""
+    if row is None or row[which] is None:
+        return ""
+    deviation = row[which]["std"]
+    return f"{100 * row[which]['mean']:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
+
+
+def mean(rows: list[Row], method: str, protocol: str, which: str) -> float:
+    """Return a mean in [0, 1]; 0 where there is none."""
+    found = [row[which] for row in rows if (row["method"], row["protocol"]) == (method, protocol)]
+    return float(found[0]["mean"]) if found and found[0] else 0.0
+
+
+def below_untrained(rows: list[Row]) -> dict[str, list[str]]:
+    """Return by suite the methods whose features are worse than those of their untrained backbone, and by what."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["protocol"] in ("knn", "linear") and row["untrained"] and row["last"]:
+            gap = row["last"]["mean"] - row["untrained"]["mean"]
+            if gap < 0:
+                found.setdefault(row["suite"], []).append(f"`{row['method']}` ({row['protocol']}, {100 * gap:.1f})")
+    return found
+
+
+def main(options: argparse.Namespace) -> None:
+    """Replace what lies between the markers."""
+    content = json.loads(options.json.read_text())
+    content.pop("cells", None)
+    content.setdefault("machine", machine("cpu"))
+    content.setdefault("date", f"{date.today():%-d %B %Y}")
+    if options.keep:
+        options.keep.write_text(json.dumps(content, indent=1) + "\n")
+    before, found, rest = options.page.read_text().partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise SystemExit(f"{options.page} has no lines {BEGIN} and {END}")
+    options.page.write_text(f"{before}{BEGIN}\n\n{section(content)}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("json", type=Path)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--keep", type=Path, help="write the rows here, without the cells")
+    main(parser.parse_args())

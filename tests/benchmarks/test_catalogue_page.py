@@ -1,0 +1,54 @@
+"""The page of the catalogue: a table a suite, and who lies below its untrained backbone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def row(method, protocol, last, untrained=None, seeds=(0, 1, 2)):
+    def score(mean):
+        return None if mean is None else {"mean": mean, "std": 0.01}
+
+    facts = {"suite": "s", "method": method, "protocol": protocol, "seeds": list(seeds), "seconds": 10.0}
+    return {**facts, "last": score(last), "untrained": score(untrained), "memory_mib": 100.0}
+
+
+@pytest.fixture
+def content():
+    rows = [row("raw input", protocol, 0.5) for protocol in ("knn", "linear 1 %", "linear 10 %", "linear")]
+    rows += [row("worse", "knn", 0.3, 0.4), row("worse", "linear", 0.6, 0.4)]
+    rows += [row("better", "knn", 0.8, 0.4, (0,)), row("better", "linear", 0.9, 0.4, (0,))]
+    rows += [row("supervised", "classifier", 0.95)]
+    facts = {"command": "ssl-registry bench catalogue", "versions": {"torch": "2"}, "machine": "m", "date": "d"}
+    return {**facts, "rows": rows, "cells": ["long"]}
+
+
+def test_the_page_is_made_from_the_json(content, tmp_path, monkeypatch):
+    """Rows in the order of the linear probe between the raw input and supervised training; nothing is hidden."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import catalogue_page
+
+    page, file, kept = tmp_path / "page.md", tmp_path / "table.json", tmp_path / "kept.json"
+    page.write_text(f"before\n{catalogue_page.BEGIN}\nold\n{catalogue_page.END}\nafter\n")
+    file.write_text(json.dumps(content))
+    catalogue_page.main(argparse.Namespace(json=file, page=page, keep=kept))
+    text = page.read_text()
+    assert text.startswith("before")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    names = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ") and "---" not in line]
+    assert names == ["| method", "| raw input", "| `better` (1 seed)", "| `worse`", "| supervised"]
+    assert "| `worse` | 30.0 ± 1.0 | 40.0 ± 1.0 |  |  | 60.0 ± 1.0 | 40.0 ± 1.0 | 10 | 100 |" in text
+    assert "s: `worse` (knn, -10.0)." in text
+    assert "cells" not in json.loads(kept.read_text())
+    again = page.read_text()
+    catalogue_page.main(argparse.Namespace(json=kept, page=page, keep=None))
+    assert page.read_text() == again
+    sys.modules.pop("catalogue_page")
