@@ -20,7 +20,7 @@ from ssl_registry._system.terminal import printable
 from ssl_registry._system.trust import require_trust
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.contract.needs import needs_of
-from ssl_registry.errors import ConfigError, SSLRegistryError
+from ssl_registry.errors import ConfigError, SSLRegistryError, did_you_mean
 from ssl_registry.recipes.finding import find_recipes
 from ssl_registry.runs.deeds import deed_of_data
 from ssl_registry.runs.folder import Run
@@ -63,6 +63,8 @@ class Planned:
 def run(argv: list[str]) -> int:
     """Fill the table cell by cell."""
     options, rest = _parse(argv)
+    from ssl_registry.workflows.bench.cells import RECORD
+
     suites = _suites(options, rest)
     out = Path(options.out or f"runs/bench-{Path(options.suite).stem}")
     plan = _plan(suites, out, options, rest)
@@ -72,6 +74,10 @@ def run(argv: list[str]) -> int:
         return 0
     if options.jobs > 1:
         _fill_in_processes(argv, options.jobs)
+    if options.finished:
+        plan = [planned for planned in plan if (planned.folder / RECORD).is_file()]
+        if not plan:
+            raise ConfigError(f"{out} holds no finished run of this suite; leave --finished out to train")
     cells, failed = _fill(plan)
     if cells:
         _write(out, suites, cells, ["bench", *argv])
@@ -94,6 +100,7 @@ def _parse(argv: list[str]) -> tuple[Namespace, list[str]]:
         action="append",
         help="a source as for train; again for a further one; SUITE=SOURCE where there are several",
     )
+    parser.add_argument("--suites", help="of a file of several, with commas between (default: all)")
     parser.add_argument("--out", help="folder of runs and table (default: runs/bench-SUITE)")
     parser.add_argument("--jobs", type=int, default=1, help="processes on this machine (default: 1)")
     parser.add_argument(
@@ -101,6 +108,7 @@ def _parse(argv: list[str]) -> tuple[Namespace, list[str]]:
         metavar="I/N",
         help="fill every N-th cell, from the I-th on, and write no table: for an array of jobs",
     )
+    parser.add_argument("--finished", action="store_true", help="train nothing: write the table of what is finished")
     options, rest = parser.parse_known_args(argv)
     if options.seeds is not None and options.seeds < 1:
         raise ConfigError(f"--seeds {options.seeds} leaves nothing to do; give at least 1")
@@ -118,15 +126,26 @@ def _suites(options: Namespace, rest: list[str]) -> list[Suite]:
     from ssl_registry.workflows.bench.suites import load_suites
 
     suites = load_suites(options.suite)
+    names = [suite.name for suite in suites]
+    if options.suites:
+        wanted = options.suites.split(",")
+        for name in wanted:
+            if name not in names:
+                raise ConfigError(
+                    f"{options.suite} has no suite {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}"
+                )
     given: dict[str, list[str]] = {}
     for word in options.data or ():
         name, found, source = word.partition("=")
-        if len(suites) > 1 and (not found or name not in {suite.name for suite in suites}):
-            names = ", ".join(suite.name for suite in suites)
-            raise ConfigError(f"--data {word}: say which suite it is for, such as {suites[0].name}={word}; of {names}")
+        if len(suites) > 1 and (not found or name not in names):
+            raise ConfigError(
+                f"--data {word}: say which suite it is for, such as {names[0]}={word}; of {', '.join(names)}"
+            )
         given.setdefault(name if len(suites) > 1 else suites[0].name, []).append(source if len(suites) > 1 else word)
     ready = []
     for suite in suites:
+        if options.suites and suite.name not in wanted:
+            continue
         if suite.name not in given and suite.is_own:
             require_trust(map(deed_of_data, suite.data), where=options.suite, trust="--trust" in rest)
         data = tuple(given.get(suite.name, suite.data))
@@ -157,7 +176,7 @@ def _plan(suites: Sequence[Suite], out: Path, options: Namespace, rest: list[str
     from ssl_registry.workflows.bench import SUPERVISED
 
     quieten()
-    several = len(suites) > 1
+    several = suites[0].of_several
     resolved: dict[tuple[str, str, str], dict[str, Any]] = {}
     planned = []
     for seed in range(max(suite.seeds for suite in suites)):
@@ -297,7 +316,7 @@ def _write(out: Path, suites: Sequence[Suite], cells: list[Cell], argv: list[str
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
     console.print(table, highlight=False)
     first = next(cell for cell in cells if cell.method != SUPERVISED)
-    of_suite = out / first.suite if len(suites) > 1 else out
+    of_suite = out / first.suite if suites[0].of_several else out
     run = Run(of_suite / first.method.replace(":", "-") / Path(first.data).stem / f"seed-{first.seed}")
     versions = run.read_results().versions
     command = shlex.join(["ssl-registry", *argv])

@@ -71,6 +71,8 @@ def test_other_settings_are_not_mixed(folder, capsys):
         (["digits", "--methods", "bylo"], "Did you mean 'byol'"),
         (["digits", "--methods", "byol", "--momentun", "1"], "Did you mean --momentum"),
         (["catalogue", "--data", "photos/"], "say which suite it is for, such as digits=photos/"),
+        (["catalogue", "--suites", "incme"], "Did you mean 'income'"),
+        (["digits", "--methods", "byol", "--finished"], "no finished run"),
         (["digits", "--shard", "3/2"], "such as 2/8"),
         (["digits", "--jobs", "2", "--shard", "1/2"], "give one of them"),
     ],
@@ -126,7 +128,14 @@ suites:
 """
 
 
-@pytest.mark.parametrize("how", ["one process", "two processes", "shards"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "shards",  # and the whole of them
+        pytest.param("one process", marks=pytest.mark.slow),
+        pytest.param("two processes", marks=pytest.mark.slow),  # each imports everything
+    ],
+)
 def test_several_suites_and_few_labels(folder, capsys, how):
     """Methods go to suites of their samples; raw input and supervised training are rows; parts make the whole."""
     (folder / "mine.yaml").write_text(SEVERAL)
@@ -157,3 +166,6 @@ def test_several_suites_and_few_labels(folder, capsys, how):
         (suite, "supervised", f"classifier{amount}") for suite in methods for amount in labels
     }
     assert all(0 <= row["last"]["mean"] <= 1 for row in rows.values())
+    assert main([*argv, "--finished", "--suites", "rows"]) == 0
+    table = json.loads((folder / "runs/bench-mine/table.json").read_text())
+    assert {row["suite"] for row in table["rows"]} == {"rows"}

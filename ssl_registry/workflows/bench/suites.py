@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,6 +56,7 @@ class Suite:
         settings: options of ``train`` that are the same for every method; they win over the recipe.
         tokens: those of methods that work on tokens, where they differ: a backbone that has tokens.
         is_own: whether it is a file that the user named, not one of the core's.
+        of_several: whether its file holds others.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Suite:
     settings: dict[str, Any] = field(default_factory=dict)
     tokens: dict[str, Any] = field(default_factory=dict)
     is_own: bool = False
+    of_several: bool = False
 
     def takes(self, needs: Needs) -> bool:
         """Tell whether a method takes the suite's kind of samples."""
@@ -116,7 +118,8 @@ def load_suites(name: str) -> tuple[Suite, ...]:
     if not isinstance(several, dict) or not all(isinstance(one, dict) for one in several.values()) or not several:
         raise ConfigError(f"{path}: suites must be names with the keys of a suite below each")
     shared = {key: value for key, value in content.items() if key != "summary"}
-    return tuple(_suite(str(key), {**shared, **one}, path, is_own=own) for key, one in several.items())
+    suites = (_suite(str(key), {**shared, **one}, path, is_own=own) for key, one in several.items())
+    return tuple(replace(suite, of_several=True) for suite in suites)
 
 
 def _suite(name: str, content: dict[str, Any], path: Path, *, is_own: bool) -> Suite:
