@@ -30,20 +30,11 @@ from ssl_registry.checkpoint.record import BackboneRecord, bounded_views
 from ssl_registry.errors import CheckpointError
 from ssl_registry.views import ViewPolicy
 
-__all__ = ["BACKBONE", "HEAD", "FineTunedRecord", "labels_in_words", "read_finetuned_record"]
+__all__ = ["BACKBONE", "HEAD", "FineTunedRecord", "read_finetuned_record"]
 
 KEY = "ssl_registry_finetuned"
 BACKBONE, HEAD = "backbone.", "head."
 FORMAT: Final = 1
-
-
-def labels_in_words(labels: float) -> str:
-    """Say how many labels there are: a share of them, or above 1 so many of each class.
-
-    >>> labels_in_words(0.1), labels_in_words(5)
-    ('10 %', '5 a class')
-    """
-    return f"{100 * labels:g} %" if labels <= 1 else f"{labels:g} a class"
 
 
 class FineTunedRecord(BaseModel):

@@ -63,7 +63,7 @@ class Planned:
 def run(argv: list[str]) -> int:
     """Fill the table cell by cell."""
     options, rest = _parse(argv)
-    from ssl_registry.workflows.bench.cells import RECORD
+    from ssl_registry.workflows.bench.cells import find_cell
 
     suites = _suites(options, rest)
     out = Path(options.out or f"runs/bench-{Path(options.suite).stem}")
@@ -75,10 +75,12 @@ def run(argv: list[str]) -> int:
     if options.jobs > 1:
         _fill_in_processes(argv, options.jobs)
     if options.finished:
-        plan = [planned for planned in plan if (planned.folder / RECORD).is_file()]
-        if not plan:
+        cells = [cell for planned in plan if (cell := find_cell(planned.folder)) is not None]
+        if not cells:
             raise ConfigError(f"{out} holds no finished run of this suite; leave --finished out to train")
-    cells, failed = _fill(plan)
+        failed: list[tuple[str, str]] = []
+    else:
+        cells, failed = _fill(plan)
     if cells:
         _write(out, suites, cells, ["bench", *argv])
     for title, error in failed:
@@ -235,8 +237,9 @@ def _fill(plan: Sequence[Planned]) -> tuple[list[Cell], list[tuple[str, str]]]:
             print(printable(f"[{number}/{len(plan)}] {planned.title}: another process is at it"), file=sys.stderr)
             continue
         except SSLRegistryError as error:
-            if len(plan) == 1 or isinstance(error, ConfigError):
+            if len(plan) == 1:
                 raise
+            print(printable(f"[{number}/{len(plan)}] {planned.title}: failed"), file=sys.stderr)
             failed.append((planned.title, str(error)))
             continue
         figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.accuracy["last"].items())

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from ssl_registry._system.terminal import one_line
 from ssl_registry._system.trust import deed_of_backbone, require_trust
-from ssl_registry.checkpoint.finetuned import HEAD, FineTunedRecord, labels_in_words, read_finetuned_record
+from ssl_registry.checkpoint.finetuned import HEAD, FineTunedRecord, read_finetuned_record
 from ssl_registry.checkpoint.weights import load_backbone_weights
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import CheckpointError, ConfigError, SSLRegistryError
+from ssl_registry.measures.few_labels import labels_in_words
 from ssl_registry.model.assembly import assemble
 from ssl_registry.model.backbones import BackboneSpec, own_backbone
 from ssl_registry.model.module import SSLModule

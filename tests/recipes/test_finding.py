@@ -32,11 +32,11 @@ SHIPPED = {
     "tfc": {"har", "small"},
     "tnc": {"har", "small"},
     "ts2vec": {"har", "small"},
-    "mae": {"imagenet", "cifar10", "small"},
-    "data2vec": {"imagenet", "small"},
+    "mae": {"imagenet", "cifar10", "har", "small"},
+    "data2vec": {"har", "imagenet", "small"},
     "dinov2": {"imagenet", "imagenet22k", "small"},
     "ibot": {"imagenet", "small"},
-    "ijepa": {"imagenet", "small"},
+    "ijepa": {"har", "imagenet", "small"},
     "simmim": {"imagenet", "small"},
 }
 

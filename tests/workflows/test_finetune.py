@@ -19,10 +19,11 @@ from ssl_registry.checkpoint.finetuned import KEY
 from ssl_registry.data import SSLDataModule, open_source
 from ssl_registry.data.sample_set import as_sample_set
 from ssl_registry.errors import ConfigError, DataError, SSLRegistryError
+from ssl_registry.measures.few_labels import choose_labeled
 from ssl_registry.runs.opened import RawNetwork, open_run
 from ssl_registry.views import ViewPolicy
 from ssl_registry.workflows.finetune import FineTuning
-from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels, settings_for
+from ssl_registry.workflows.finetune.few_labels import read_labels, settings_for
 from ssl_registry.workflows.finetune.module import layer_groups
 from ssl_registry.workflows.finetune.start import fit_start
 

@@ -17,16 +17,17 @@ from ssl_registry._system.memory import peak_memory
 from ssl_registry._system.plain import first_problem
 from ssl_registry._system.small_files import read_json
 from ssl_registry.errors import ConfigError, FeaturesNotFiniteError
+from ssl_registry.measures.few_labels import choose_labeled, title_of
 from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import open_run
 from ssl_registry.training.callbacks import BestEpoch
 from ssl_registry.workflows.evaluate.evaluate import evaluate
 from ssl_registry.workflows.evaluate.results import EvaluateResult
-from ssl_registry.workflows.finetune.few_labels import choose_labeled, read_labels, title_of
+from ssl_registry.workflows.finetune.few_labels import read_labels
 from ssl_registry.workflows.finetune.run import fit_classifier
 from ssl_registry.workflows.train import train
 
-__all__ = ["SUPERVISED", "Cell", "run_cell", "run_supervised"]
+__all__ = ["SUPERVISED", "Cell", "find_cell", "run_cell", "run_supervised"]
 
 T = TypeVar("T")
 
@@ -194,16 +195,26 @@ def run_supervised(
     return cell, False
 
 
+def find_cell(folder: Path) -> Cell | None:
+    """Return what was found in a folder, whatever its settings; None where nothing is finished.
+
+    Raises:
+        ConfigError: if the record is damaged.
+    """
+    record = folder / RECORD
+    return _read(record, Cell) if record.is_file() else None
+
+
 def _before(folder: Path, settings: Mapping[str, Any]) -> Cell | None:
     """Return what was found with the same settings before; what was begun with others is refused."""
-    record, intent = folder / RECORD, folder / INTENT
+    intent = folder / INTENT
     if intent.is_file():
         before = _read(intent, dict[str, Any])
         if before != settings:
             changed = sorted(key for key in {*before, *settings} if before.get(key) != settings.get(key))
             raise ConfigError(f"{folder} was made with another {', '.join(changed)}; give another --out")
-    if record.is_file():
-        return _read(record, Cell)
+    if (found := find_cell(folder)) is not None:
+        return found
     folder.mkdir(parents=True, exist_ok=True)
     write_beside(intent, json.dumps(settings, indent=2))
     return None

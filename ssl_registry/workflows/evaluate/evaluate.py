@@ -20,6 +20,7 @@ from ssl_registry.data.loading.workers import workers_for_files
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
 from ssl_registry.measures.features import choose_devices, collect_features, replicate, stream_features
+from ssl_registry.measures.few_labels import check_labels, choose_labeled, title_of
 from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
@@ -33,7 +34,6 @@ from ssl_registry.workflows.evaluate.kept_rows import kept_row
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.evaluate.started import RawInput, start_of
 from ssl_registry.workflows.evaluate.verdict_of_rows import verdict_of_rows
-from ssl_registry.workflows.finetune.few_labels import check_labels, choose_labeled, title_of
 
 __all__ = ["PROTOCOLS", "evaluate"]
 

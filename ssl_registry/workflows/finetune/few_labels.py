@@ -1,4 +1,4 @@
-"""Which samples keep their label when only a share of them may, and what suits how few they are."""
+"""What suits how few labelled samples there are."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_registry.checkpoint.finetuned import labels_in_words
 from ssl_registry.data import Source
-from ssl_registry.data.arrays.labels import stratified_holdout
-from ssl_registry.errors import ConfigError
 from ssl_registry.views import ImageView
 
-__all__ = ["Settings", "check_labels", "choose_labeled", "read_labels", "settings_for", "title_of"]
+__all__ = ["Settings", "read_labels", "settings_for"]
 
 # Weak: labels are few, but the views must keep what the label is about.
 IMAGE_VIEW = ImageView(crop_scale=(0.35, 1.0), flip=0.5)
@@ -29,55 +26,6 @@ def read_labels(source: Source) -> Tensor:
     if labels is not None:
         return labels
     return torch.tensor([int(source.train[index][1]) for index in range(len(source.train))])
-
-
-def check_labels(labels: float) -> None:
-    """Refuse what is neither a share of the labels nor a number of them.
-
-    Raises:
-        ConfigError: saying what is taken.
-    """
-    if not (0 < labels <= 1 or (labels > 1 and labels == int(labels))):
-        raise ConfigError(
-            f"labels={labels:g} is neither a share, above 0 and at most 1, nor a whole number of labels a class"
-        )
-
-
-def title_of(protocol: str, labels: float) -> str:
-    """Name a protocol that sees some of the labels.
-
-    >>> title_of("linear", 1), title_of("linear", 0.1)
-    ('linear', 'linear 10 %')
-    """
-    return protocol if labels == 1 else f"{protocol} {labels_in_words(labels)}"
-
-
-def choose_labeled(labels: Tensor, amount: float, seed: int) -> list[int]:
-    """Choose some samples of each class.
-
-    Args:
-        labels: [N]; -1 for samples that have none, which are never chosen.
-        amount: a share, above 0 and at most 1, and at least one of each class; or so many of each, or all of a class
-            that has fewer.
-        seed: of the choice.
-
-    Returns:
-        Indices, in ascending order.
-
-    Example:
-        >>> labels = torch.tensor([0] * 20 + [1] * 10)
-        >>> len(choose_labeled(labels, 0.1, seed=0)), len(choose_labeled(labels, 5, seed=0))
-        (3, 10)
-    """
-    if amount == 1:
-        return (labels >= 0).nonzero()[:, 0].tolist()
-    rows = [(labels == label).nonzero()[:, 0] for label in torch.unique(labels[labels >= 0])]
-    if amount > 1:
-        rng = torch.Generator().manual_seed(seed)
-        return sorted(i for of in rows for i in of[torch.randperm(len(of), generator=rng)[: int(amount)]].tolist())
-    _, chosen = stratified_holdout(labels.numpy(), amount, seed)
-    # A class of a single sample is never held out, so here it would be lost.
-    return sorted({*chosen.tolist(), *(int(alone[0]) for alone in rows if len(alone) == 1)})
 
 
 @dataclass(frozen=True)

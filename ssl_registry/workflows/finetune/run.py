@@ -17,18 +17,18 @@ from torch.utils.data import Subset
 
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
-from ssl_registry.checkpoint.finetuned import labels_in_words
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
+from ssl_registry.measures.few_labels import check_labels, choose_labeled, labels_in_words
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.targets import labeled_only
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.training.callbacks import DivergenceGuard
 from ssl_registry.training.trainer import RunTrainer, told_refusals
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
-from ssl_registry.workflows.finetune.few_labels import check_labels, choose_labeled, read_labels, settings_for
+from ssl_registry.workflows.finetune.few_labels import read_labels, settings_for
 from ssl_registry.workflows.finetune.module import FineTuning
 from ssl_registry.workflows.finetune.start import fit_start
 from ssl_registry.workflows.finetune.writing import make_record, place, write_finetuned

@@ -8,9 +8,10 @@ from typing import Any
 from safetensors.torch import save
 
 from ssl_registry._system.atomic import given_path, whole_file
-from ssl_registry.checkpoint.finetuned import BACKBONE, HEAD, FineTunedRecord, labels_in_words
+from ssl_registry.checkpoint.finetuned import BACKBONE, HEAD, FineTunedRecord
 from ssl_registry.data import Source
 from ssl_registry.data.open import GIVEN
+from ssl_registry.measures.few_labels import labels_in_words
 from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import OpenedRun
 from ssl_registry.workflows.finetune.module import FineTuning
