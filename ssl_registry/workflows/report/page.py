@@ -13,6 +13,7 @@ from ssl_registry._version import __version__
 from ssl_registry.workflows.report.gallery import DRAWS
 from ssl_registry.workflows.report.panels import Panel, draw_panels
 from ssl_registry.workflows.report.run_page import RunPage
+from ssl_registry.workflows.report.seeds import over_seeds
 
 __all__ = ["render"]
 
@@ -33,6 +34,7 @@ def render(runs: Sequence[RunPage]) -> str:
     )
     galleries = [run for run in runs if run.gallery is not None]
     panels = draw_panels([run.facts for run in runs])
+    groups = over_seeds([run.facts for run in runs])
     count = max((len(next(iter(run.gallery.maps.values()), [])) for run in galleries if run.gallery), default=0)
     return environment.get_template("template.html").render(
         title=runs[0].name if len(runs) == 1 else " · ".join(run.name for run in runs),
@@ -42,6 +44,8 @@ def render(runs: Sequence[RunPage]) -> str:
         labeled=any(run.gallery and run.gallery.labels for run in galleries),
         mapped=f"{count} samples." if count else "",
         tile_names=list(dict.fromkeys(tile["name"] for run in runs for tile in run.tiles)),
+        seed_groups=groups,
+        seed_figures=list(dict.fromkeys(name for group in groups for name in group.cells)),
         panels=panels,
         draws=DRAWS,
         options=_options(runs),
