@@ -21,6 +21,7 @@ Modality = Literal["image", "signal", "table"]
 # Options that not every kind of source takes, and why one would be refused.
 NOT_FOR_ALL = {
     "label_column": ("--data.label", "names a column of a table or an array; {what} has none"),
+    "sample_column": ("--data.sample", "names a column of a table; {what} has none"),
     "drop_columns": ("--data.drop", "names columns of a table; {what} has none"),
     "test_data": ("--data.test", "names a test part of one's own; {what} has its own"),
     "value_range": ("--data.range", "scales images that lie in files; {what} has none"),
@@ -37,6 +38,7 @@ class ReadOptions(TypedDict, total=False):
 
     label_column: str | None
     test_data: str | None
+    sample_column: str | None
     drop_columns: Sequence[str]
     window_length: int | None
     window_stride: int | None
@@ -100,6 +102,13 @@ class DataOptions(BaseModel):
         min_length=1,
         description="The test part, where the data do not tell it: a path of the same kind as --data.",
         json_schema_extra={"flags": ["--data.test"]},
+    )
+    sample_column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column of a table whose rows are moments of signals: rows with one value in it are one signal "
+        "(default: sample, and beside a column of time recording, trial and their like).",
+        json_schema_extra={"flags": ["--data.sample"]},
     )
     drop_columns: tuple[str, ...] = Field(
         (),

@@ -32,7 +32,7 @@ from ssl_registry.views import ViewPolicy
 __all__ = ["OpenedRun", "RawNetwork", "given_size", "loading_workers", "open_run"]
 
 # What holds for the data of the run alone.
-OWN = ("label_column", "test_data", "drop_columns", "modality")
+OWN = ("label_column", "test_data", "sample_column", "drop_columns", "modality")
 
 
 class RawNetwork(nn.Module):

@@ -55,7 +55,7 @@ def test_arrays(vit_run, scans, tmp_path):
     result = ssl_registry.embed(vit_run, out=tmp_path / "t.npz", data=scans, tokens=True, batch_size=7)
     assert (result.rows, result.width, result.grid, result.unreadable) == (30, 24, (4, 4), 0)
     with np.load(tmp_path / "t.npz", allow_pickle=False) as found:
-        assert set(found) == {"features", "grid", "ids", "paths", "labels"}
+        assert set(found) == {"features", "grid", "ids", "paths", "splits", "labels"}
         features, ids, labels = (found[name] for name in ("features", "ids", "labels"))
         assert found["grid"].tolist() == [4, 4]
         assert set(found["paths"]) == {scans}
