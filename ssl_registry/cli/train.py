@@ -59,8 +59,8 @@ def run(argv: list[str]) -> int:
             if not result.diverged:
                 where = shlex.quote(str(result.run))
                 log.info(
-                    f"Next: ssl-registry finetune {where} makes a classifier of labels; evaluate, embed, export take "
-                    f"{where} too"
+                    f"Next: ssl-registry finetune {where} (a classifier from labels); in its place evaluate, embed or "
+                    "export"
                 )
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.

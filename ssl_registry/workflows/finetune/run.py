@@ -148,7 +148,10 @@ def finetune(
             )
             if file is not None and (name, seed) == ("trained", 0):
                 write_finetuned(model, file, make_record(pretrained, classes, labels, data, reading))
-                log.info(f"Fine-tuned network: {file}; classify with it: ssl-registry predict {file} --data SOURCE")
+                log.info(
+                    f"Fine-tuned network: {file}; classify with it: ssl-registry predict {file} --data SOURCE "
+                    "--out predictions.csv"
+                )
     rows = tuple(
         EvaluationRow(name, title, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for title, found in ((protocol, measured), (f"probe {100 * labels:g} %", probed))
