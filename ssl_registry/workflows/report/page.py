@@ -18,6 +18,7 @@ from ssl_registry.workflows.report.seeds import over_seeds
 __all__ = ["render"]
 
 HERE = Path(__file__).parent
+MOST_NAMED = 3  # runs in the title
 
 
 def render(runs: Sequence[RunPage]) -> str:
@@ -37,7 +38,7 @@ def render(runs: Sequence[RunPage]) -> str:
     groups = over_seeds([run.facts for run in runs])
     count = max((len(next(iter(run.gallery.maps.values()), [])) for run in galleries if run.gallery), default=0)
     return environment.get_template("template.html").render(
-        title=runs[0].name if len(runs) == 1 else " · ".join(run.name for run in runs),
+        title=_title([run.name for run in runs]),
         subtitle=_subtitle(runs),
         runs=runs,
         galleries=galleries,
@@ -75,6 +76,16 @@ def _confusions(runs: Sequence[RunPage]) -> list[dict[str, Any] | None]:
         }
         for one in found
     ]
+
+
+def _title(names: Sequence[str]) -> str:
+    """Return the names of the runs, of many the first ones.
+
+    >>> _title(["a", "b", "c", "d", "e"])
+    'a · b · c and 2 more'
+    """
+    more = len(names) - MOST_NAMED
+    return " · ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _subtitle(runs: Sequence[RunPage]) -> str:

@@ -57,7 +57,7 @@ def test_no_table_where_nothing_is_repeated(runs: list[RunFacts], tmp_path: Path
 
 def test_page_has_the_table(runs: list[RunFacts]) -> None:
     """Beside the row of each run, which have names of their own."""
-    page = render([RunPage(index, run, None, "") for index, run in enumerate(runs)])
+    page = render([RunPage(index, run, None, "") for index, run in enumerate(runs)]).replace("\xa0", " ")
     assert "Over seeds" in page
     assert "<td>simclr, temperature 0.1</td><td>91.0 ± 1.0 % (before: 50.0 ± 0.0 %)</td>" in page
     assert all(f"{run.name}</td>" in page for run in runs)
