@@ -127,12 +127,12 @@ class Registry:
         return self._found(name)[1]
 
     def _found(self, name: str) -> tuple[MethodInfo, type[Any]]:
-        from ssl_registry.contract.validation import check_method_class
-        from ssl_registry.run_options import RESERVED
-
         info = self.info(name)
         if info.status == "local":
             return info, self._local[info.name]
+        from ssl_registry.contract.validation import check_method_class
+        from ssl_registry.run_options import RESERVED
+
         return info, check_method_class(import_entry(info), source=info.origin, reserved=RESERVED)
 
     def create(
@@ -146,7 +146,7 @@ class Registry:
         pretrained: bool = False,
         weights: str | Path | None = None,
         weights_network: str | None = None,
-        low_resolution: bool = False,
+        low_resolution: bool | None = None,
         pooling: str = "avg",
         backbone_kwargs: dict[str, Any] | None = None,
         view_policy: ViewPolicy | None = None,
@@ -171,7 +171,8 @@ class Registry:
                 that another toolbox wrote: the one prefix is found under which all of the backbone is.
             weights_network: which one, where there are several: of a run ``product`` (default) or ``backbone``, of
                 other files a part of the names, such as ``teacher``.
-            low_resolution: a 3x3 stem without max-pool, for images of 32 pixels and fewer (ResNets).
+            low_resolution: whether a ResNet has a 3x3 stem without max-pool; default: as the weights it starts from,
+                without any on images of 32 pixels and fewer.
             pooling: how a dense output becomes a vector: ``avg`` or ``flatten``.
             backbone_kwargs: further arguments of the timm model; default: those of the method's `Needs`.
             view_policy: views instead of the method's own.

@@ -30,8 +30,8 @@ PAGE = Path(__file__).parent.parent / "docs/reference/layouts.md"
 HEAD = """# What `--data` makes of a layout
 
 Each row was made by opening such files. The last column is the line that every command logs, or the error. Where it
-decides otherwise than you mean, say it yourself: `--data.label COLUMN`, `--data.test PATH`, `--data.drop COLUMN`. The
-rules are in [Data](../data.md).
+decides otherwise than you mean, say it yourself: `--data.label COLUMN`, `--data.sample COLUMN`, `--data.test PATH`,
+`--data.drop COLUMN`. The rules are in [Data](../data.md).
 
 <!-- Written by tools/layout_table.py. -->
 """

@@ -7,6 +7,7 @@ import re
 from typing import Any, get_args
 
 from ssl_registry.cli.words import dashed
+from ssl_registry.data.options import ReadOptions
 from ssl_registry.data.sources import SOURCES
 from ssl_registry.run_options import RunOptions
 
@@ -15,11 +16,7 @@ __all__ = ["DEVICES", "PATH", "add_data_arguments", "add_network", "add_trust", 
 PATH = "a run's folder, a checkpoint, an export, or with --backbone a file of weights of any toolbox"
 DEVICES = "such as cuda:0,cuda:1: batches are shared out among them (default: all GPUs, or the CPU)"
 # What the commands after training take of the run's options.
-DATA_OPTIONS = (
-    *("data", "label_column", "test_data", "drop_columns", "window_length", "window_stride"),
-    *("data_root", "modality", "image_size"),
-    *("batch_size", "workers"),
-)
+DATA_OPTIONS = ("data", *ReadOptions.__annotations__, "batch_size", "workers")
 
 
 def data_help() -> str:

@@ -52,7 +52,9 @@ def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
         raise ConfigError(f"{folder} is a run, which takes no further options: {' '.join(rest)}")
     run = Run(folder)
     if not run.settings.is_file():
-        raise ConfigError(f"{folder} is no run: it has no config.yaml")
+        raise ConfigError(
+            f"{folder} is no run: it has no config.yaml; of data: ssl-registry explain METHOD --data {folder}"
+        )
     origins, settings = run.provenance(), run.read_settings()
     rows = [(option, value, origins.get(option, "not recorded")) for option, value in flatten(settings.values)]
     return [*rows, *_forbidden(rows, origins)]
@@ -61,12 +63,16 @@ def _of_run(folder: Path, rest: list[str]) -> list[tuple[str, Any, str]]:
 def _of_command(method: str, rest: list[str], *, measure: bool) -> list[tuple[str, Any, str]]:
     from ssl_registry._registry import registry
     from ssl_registry._system.yaml_files import flatten
+    from ssl_registry.cli.methods import find_method
+
+    config_class = find_method("explain", method, rest).Config
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
+
+    settings = resolve(method, config_class, rest)
+    quieten()
     from ssl_registry.training.building import build_model, decide, origin_of_views, read_options
 
-    quieten()
-    settings = resolve(method, registry.method_class(method).Config, rest)
     asked, source = read_options(dict(settings.run), owner="train", trainer=settings.trainer)
     run, deciders = decide(method, asked, source, settings.trainer, registry=registry)
     origins = {**origin_of_views(source), **deciders, **settings.origins}

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ssl_registry.cli.messages import show_messages
+from ssl_registry.cli.methods import find_method
 from ssl_registry.cli.parsing import QuickParser
 
 if TYPE_CHECKING:
@@ -35,17 +36,17 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     own, words = parser.parse_known_args(argv)
 
-    from ssl_registry._registry import registry
+    config_class = find_method("profile", own.method, words).Config
     from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.profile import profile
 
+    arguments = resolve(own.method, config_class, words).as_arguments()
     quieten()
     keep_freed_memory()
     # More workers than cores is one of the things that are tried.
     warnings.filterwarnings("ignore", message="This DataLoader will create .* worker processes")
-    arguments = resolve(own.method, registry.method_class(own.method).Config, words).as_arguments()
     del arguments["origins"]
     with show_messages(stream="stderr", prefix="... "):
         found = profile(own.method, steps=own.steps, **arguments)

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from ssl_registry._system.options import allowed_values, parse_options
 from ssl_registry._system.trust import require_trust
 from ssl_registry._system.yaml_files import flatten, read_yaml
-from ssl_registry.cli.train_options import check_known, make_parser, parse
+from ssl_registry.cli.train_options import add_trainer, check_known, check_near, make_parser, parse
 from ssl_registry.cli.words import normalized_words, take
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.errors import ConfigError
@@ -82,9 +82,11 @@ def resolve(
     models: list[type[BaseModel]] = [RunOptions, config_class]
     optional = {name for model in models for name in model.model_fields if allowed_values(model, name).endswith("None")}
     words = normalized_words(argv, optional=optional)
-    parser = make_parser(method, config_class)
-    known = [option.lstrip("-") for action in parser._actions for option in action.option_strings]
+    parser = make_parser(method, config_class, trainer=False)
     flags = {word[2:].partition("=")[0].rstrip("+") for word in words if word.startswith("--")}
+    check_near(method, flags, _names(parser))
+    add_trainer(parser)
+    known = _names(parser)
     check_known(method, flags, known)
     # A recipe that is named again shares its batch out among the processes of today.
     resumed = _resumed(words) if "resume" in flags and "recipe" not in flags else None
@@ -129,6 +131,10 @@ def resolve(
     given = {option.split(".")[1] for option in origins if option.startswith("trainer.")}
     trainer = {name: values["trainer"][name] for name in given if values["trainer"][name] is not None}
     return Settings(parse_options(RunOptions, run, owner=method), options, trainer, origins)
+
+
+def _names(parser: Any) -> list[str]:
+    return [option.lstrip("-") for action in parser._actions for option in action.option_strings]
 
 
 class _Gate:

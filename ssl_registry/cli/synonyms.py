@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from ssl_registry.cli.words import dashed
 
-__all__ = ["suggested"]
+__all__ = ["SYNONYMS", "suggested"]
 
 # Names that neither spelling nor `difflib` brings near ours.
 SYNONYMS = {

@@ -7,14 +7,17 @@ through jsonargparse; ranges are the method's config's.
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import warnings
 
 from ssl_registry._registry import registry
 from ssl_registry.cli.messages import show_messages
-from ssl_registry.errors import ConfigError
+from ssl_registry.cli.methods import find_method
 
 __all__ = ["quieten", "run"]
+
+log = logging.getLogger(__name__)
 
 HELP = """usage: ssl-registry train METHOD [--data SOURCE] [--backbone NAME] [--epochs N] [--out DIR] ...
 
@@ -35,9 +38,7 @@ def run(argv: list[str]) -> int:
         print(HELP.format(methods=", ".join(names) or "none installed", example=names[0] if names else "METHOD"))
         return 0
     method = argv[0]
-    if method.startswith("-"):
-        raise ConfigError(f"the method comes first: ssl-registry train METHOD {' '.join(argv)}")
-    config_class = registry.method_class(method).Config
+    config_class = find_method("train", method, argv[1:]).Config
     if asked := {"-h", "--help", "--trainer.help"}.intersection(argv):
         from ssl_registry.cli.train_options import make_parser
 
@@ -45,8 +46,8 @@ def run(argv: list[str]) -> int:
         return 0
     from ssl_registry.cli.settings import resolve
 
-    quieten()
     settings = resolve(method, config_class, argv[1:])
+    quieten()
     from ssl_registry._system.memory import keep_freed_memory
     from ssl_registry.training.callbacks.interrupt import TERMINATED
     from ssl_registry.workflows.train import train
@@ -55,6 +56,12 @@ def run(argv: list[str]) -> int:
     try:
         with show_messages():
             result = train(method, **settings.as_arguments())
+            if not result.diverged:
+                where = shlex.quote(str(result.run))
+                log.info(
+                    f"Next: ssl-registry finetune {where} (a classifier from labels); in its place evaluate, embed or "
+                    "export"
+                )
     except SystemExit as stop:
         # Lightning leaves so after a signal; by then the checkpoint is written.
         where = "" if settings.run.out else " --out FOLDER"

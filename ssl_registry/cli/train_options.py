@@ -13,14 +13,14 @@ from pydantic import BaseModel
 from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.data_arguments import data_help
 from ssl_registry.cli.option_types import teach
-from ssl_registry.cli.synonyms import suggested
+from ssl_registry.cli.synonyms import SYNONYMS, suggested
 from ssl_registry.cli.words import dashed
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.data.options import DataOptions
 from ssl_registry.errors import ConfigError, ContractError
 from ssl_registry.run_options import RESERVED, RunOptions
 
-__all__ = ["check_known", "make_parser", "parse"]
+__all__ = ["add_trainer", "check_known", "check_near", "make_parser", "parse"]
 
 PYTHON_ONLY = "is a Python object, so it can be given in Python alone: train(..., trainer={{'{0}': ...}})"
 # Arguments of Lightning's Trainer, and why they are no options.
@@ -36,7 +36,7 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
     Args:
         method: its name.
         config_class: its options.
-        trainer: False leaves the Trainer's out, and Lightning unimported: half of the seconds that help would take.
+        trainer: False leaves the Trainer's out, and Lightning unimported, until `add_trainer`.
 
     Raises:
         ContractError: if an option of the method has a name that ``train`` takes.
@@ -61,15 +61,20 @@ def make_parser(method: str, config_class: type[MethodConfig], *, trainer: bool 
     own = [name for name in config_class.model_fields if name not in MethodConfig.model_fields]
     _add(parser, f"{method}'s own", config_class, own)
     _add(parser, "every method's", config_class, MethodConfig.model_fields)
-    if not trainer:
+    if trainer:
+        add_trainer(parser)
+    else:
         parser.epilog = "--trainer.NAME is every argument of Lightning's Trainer; --trainer.help lists them."
-        return parser
+    return parser
+
+
+def add_trainer(parser: Any) -> None:
+    """Add every argument of Lightning's Trainer, whose import takes more than half of the seconds of a command."""
     from lightning.pytorch import Trainer
 
     parser.add_class_arguments(Trainer, "trainer", skip=set(NOT_ON_THE_COMMAND_LINE), instantiate=False)
     # None means "as `train` sets it"; the Trainer's own default applies where it sets nothing.
     parser.set_defaults({"trainer.logger": None})
-    return parser
 
 
 def _add(parser: ArgumentParser, title: str, model: type[BaseModel], names: Iterable[str]) -> None:
@@ -91,6 +96,23 @@ def _add(parser: ArgumentParser, title: str, model: type[BaseModel], names: Iter
             help=f"{words} [{allowed_values(model, name)}]".replace("%", "%%"),
             **switched,
         )
+
+
+def check_near(owner: str, options: Iterable[str], known: list[str]) -> None:
+    """Refuse the first option that is a slip of a known one; before `add_trainer`, for an answer without waiting.
+
+    Args:
+        owner, options, known: as in `check_known`, without the Trainer's; an option that resembles none of them is left
+            to that.
+
+    Raises:
+        ConfigError: with the right name.
+    """
+    trainers = [name for names in SYNONYMS.values() for name in names if name.startswith("trainer.")]
+    for option in map(str, options):
+        root = option.partition(".")[0]
+        if root not in known and root != "trainer" and suggested(option, [*known, *trainers]):
+            check_known(owner, [option], [*known, *trainers])
 
 
 def check_known(owner: str, options: Iterable[str], known: list[str]) -> None:

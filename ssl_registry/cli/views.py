@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssl_registry._system.terminal import tell
+from ssl_registry.cli.methods import find_method
 from ssl_registry.cli.parsing import QuickParser
 from ssl_registry.errors import ConfigError, DataError
 
@@ -35,13 +36,15 @@ def run(argv: list[str]) -> int:
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise ConfigError(f"--out {out} must be a picture: .png, .jpg or .webp")
 
+    config_class = find_method("views", options.method, words).Config
     from ssl_registry._registry import registry
     from ssl_registry.cli.settings import resolve
     from ssl_registry.cli.train import quieten
+
+    settings = resolve(options.method, config_class, words)
+    quieten()
     from ssl_registry.training.building import build_model, decide, read_options
 
-    quieten()
-    settings = resolve(options.method, registry.method_class(options.method).Config, words)
     asked, source = read_options(dict(settings.run), owner="views", trainer=settings.trainer)
     if source.modality == "table":
         raise DataError(f"{source.name} is a table: there is nothing to look at; images and signals have pictures")
@@ -52,12 +55,12 @@ def run(argv: list[str]) -> int:
     from ssl_registry.views.picture import draw_grid
     from ssl_registry.views.traces import draw_traces
 
+    titles = ["sample", *(f"view {number}" for number in range(len(rows[0]) - 1))]
     if source.modality == "signal":
-        titles = ["sample", *(f"view {number}" for number in range(len(rows[0]) - 1))]
         unit = "standard deviations of each channel" if source.std is not None else ""
         picture = draw_traces(rows, titles, rate=source.rate, unit=unit)
     else:
-        picture = draw_grid(rows)
+        picture = draw_grid(rows, titles)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         picture.save(out)

@@ -15,6 +15,7 @@ VIEWS = "--views."
 SHORT = {
     "--data.label": "--label_column",
     "--data.test": "--test_data",
+    "--data.sample": "--sample_column",
     "--data.drop": "--drop_columns",
     "--data.window": "--window_length",
     "--data.stride": "--window_stride",

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from ssl_registry.data.options import DataOptions
 from ssl_registry.errors import DataError, did_you_mean
 
-__all__ = ["LABELS", "Roles", "is_index", "plain_name", "read_roles"]
+__all__ = ["LABELS", "SAMPLE", "TIME", "Roles", "is_index", "plain_name", "read_roles"]
 
 # Names of a column of labels; of several the first of these is taken.
 LABELS = ("label", "labels", "target", "targets", "class", "y", "fine_label", "coarse_label")
 # Names of a column that tells the part of each row, by 0 and 1 or by words: see `arrays.labels`.
 IS_TEST, PARTS = "is_test", ("split", "part", "partition", "subset")
 SAMPLE, TIME = "sample", ("time", "timestamp", "datetime")
+# Names that tell signals apart where a column of time stands beside them; in a table without time they are features.
+SAMPLE_BESIDE_TIME = tuple(
+    f"{word}{end}" for word in ("sample", "recording", "series", "sequence", "trial", "segment") for end in ("_id", "")
+)
 # What pandas, R and databases write beside the data. Of the second the values must tell: see `Roles.identifiers`.
 INDEX = re.compile(r"(__index_level_\d+__|unnamed:? ?[\d.]*(_level_\d+)?|level_\d+|rownames?|row[ _.]?names?|)")
 IDENTIFIER = re.compile(r"(.*[ _])?(id|idx|index|uuid|guid|rowid|row|row number|no|nr|number|key)|.*[a-z]Id")
@@ -29,6 +33,7 @@ class Roles:
         label: the labels.
         part: tells the part of each row.
         sample, time: make rows the moments of signals.
+        guessed: whether ``sample`` is none if each of its values stands in one row.
         features: all others, in their order.
         identifiers: those of the features that number the rows if no two values are equal.
         left_out: no features, and why.
@@ -41,6 +46,7 @@ class Roles:
     features: tuple[str, ...]
     identifiers: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
+    guessed: bool = False
 
 
 def plain_name(name: object) -> str:
@@ -68,17 +74,20 @@ def read_roles(
     where: str,
     indices: Collection[str] = (),
     moments: bool = False,
+    guess: bool = True,
 ) -> Roles:
     """Tell what each column is, by its name and by what the user says.
 
-    With a column ``sample`` rows are moments of signals: ``time`` or ``timestamp`` orders them, ``y`` is a channel.
+    With a column ``sample`` rows are moments of signals: ``time`` or ``timestamp`` orders them, ``y`` is a channel. So
+    they are by a column ``recording``, ``trial`` and the like beside one of time.
 
     Args:
         names: of the columns, in order.
-        options: ``label_column`` and ``drop_columns`` are the user's.
+        options: ``label_column``, ``sample_column`` and ``drop_columns`` are the user's.
         where: the file, for messages.
         indices: columns that the file itself marks as an index.
         moments: rows are moments of a recording even without a column ``sample``.
+        guess: whether other names than ``sample`` may tell signals apart.
 
     Raises:
         DataError: if two columns have one name, or a column that the user names is not there.
@@ -98,7 +107,14 @@ def read_roles(
     left_out += [(name, "an index") for name in left if is_index(name) or name in indices]
     left = [name for name in left if not is_index(name) and name not in indices]
     plain = {name: plain_name(name) for name in left}
-    sample = next((name for name in left if plain[name] == SAMPLE), None)
+    guessed = False
+    if options.sample_column is not None:
+        sample: str | None = _column(options.sample_column, names, where, "--data.sample")
+    else:
+        sample = next((name for name in left if plain[name] == SAMPLE), None)
+        if sample is None and guess and any(plain[name] in TIME for name in left):
+            sample = next((name for word in SAMPLE_BESIDE_TIME for name in left if plain[name] == word), None)
+            guessed = sample is not None
     moments = moments or sample is not None
     time = next((name for name in left if moments and plain[name] in TIME), None)
     part = next((name for known in (IS_TEST, *PARTS) for name in left if plain[name] == known), None)
@@ -111,7 +127,7 @@ def read_roles(
     roles = {label, sample, time, *labels, part}
     features = tuple(name for name in left if name not in roles)
     identifiers = tuple(name for name in features if IDENTIFIER.fullmatch(plain[name]) or IDENTIFIER.fullmatch(name))
-    return Roles(label, part, sample, time, features, identifiers, tuple(left_out))
+    return Roles(label, part, sample, time, features, identifiers, tuple(left_out), guessed)
 
 
 def _column(asked: str, names: Sequence[str], where: str, option: str) -> str:

@@ -57,9 +57,9 @@ class SourceKind:
         extra: the extra of this package that it needs.
         local: whether it only reads files of this machine, for the core's kinds: of others, a run that names one asks
             for ``--trust`` before it is opened again.
-        takes: those of the options ``modality``, ``label_column``, ``drop_columns``, ``test_data``, ``value_range``,
-            ``window_length`` and ``window_stride`` that mean something to it; the others are refused before it is
-            opened. Default: all of them.
+        takes: those of the options ``modality``, ``label_column``, ``sample_column``, ``drop_columns``, ``test_data``,
+            ``value_range``, ``window_length`` and ``window_stride`` that mean something to it; the others are refused
+            before it is opened. Default: all of them.
 
     Example:
         >>> kind = SourceKind("hdf5", "signals in HDF5", open=print, matches=lambda spec: spec.endswith(".h5"))
@@ -76,7 +76,8 @@ class SourceKind:
     extra: str = ""
     local: bool = False
     takes: tuple[str, ...] = (
-        *("modality", "label_column", "drop_columns", "test_data", "value_range", "window_length", "window_stride"),
+        *("modality", "label_column", "sample_column", "drop_columns", "test_data", "value_range"),
+        *("window_length", "window_stride"),
     )
 
     @property

@@ -2,31 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from ssl_registry._system.options import parse_options
-from ssl_registry.errors import ConfigError
+from ssl_registry.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from ssl_registry.views.columns import TableColumns
 
-__all__ = ["DataOptions", "Modality"]
+__all__ = ["DataOptions", "Modality", "ReadOptions", "check_reading"]
 
 Modality = Literal["image", "signal", "table"]
 
 # Options that not every kind of source takes, and why one would be refused.
 NOT_FOR_ALL = {
     "label_column": ("--data.label", "names a column of a table or an array; {what} has none"),
+    "sample_column": ("--data.sample", "names a column of a table; {what} has none"),
     "drop_columns": ("--data.drop", "names columns of a table; {what} has none"),
     "test_data": ("--data.test", "names a test part of one's own; {what} has its own"),
     "value_range": ("--data.range", "scales images that lie in files; {what} has none"),
     "window_length": ("--data.window", "cuts signals; {what} has none"),
     "window_stride": ("--data.stride", "cuts signals; {what} has none"),
 }
+
+
+class ReadOptions(TypedDict, total=False):
+    """What a command after training takes of `DataOptions`, in Python by these names and on the command line.
+
+    What is left out, None or empty is as in training.
+    """
+
+    label_column: str | None
+    test_data: str | None
+    sample_column: str | None
+    drop_columns: Sequence[str]
+    window_length: int | None
+    window_stride: int | None
+    data_root: str | Path | None
+    modality: str | None
+    image_size: int | None
+
+
+def check_reading(names: Iterable[str]) -> None:
+    """Refuse a name that is none of `ReadOptions`, as Python refuses an argument.
+
+    Raises:
+        TypeError: with the nearest right name.
+    """
+    for name in names:
+        if name not in ReadOptions.__annotations__:
+            raise TypeError(f"unexpected keyword argument {name!r}.{did_you_mean(name, ReadOptions.__annotations__)}")
 
 
 class DataOptions(BaseModel):
@@ -73,6 +102,13 @@ class DataOptions(BaseModel):
         min_length=1,
         description="The test part, where the data do not tell it: a path of the same kind as --data.",
         json_schema_extra={"flags": ["--data.test"]},
+    )
+    sample_column: str | None = Field(
+        None,
+        min_length=1,
+        description="Column of a table whose rows are moments of signals: rows with one value in it are one signal "
+        "(default: sample, and beside a column of time recording, trial and their like).",
+        json_schema_extra={"flags": ["--data.sample"]},
     )
     drop_columns: tuple[str, ...] = Field(
         (),

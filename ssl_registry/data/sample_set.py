@@ -67,7 +67,7 @@ class SampleSet(Dataset[Any]):
         return None
 
     def row(self, index: int) -> int | None:
-        """Return the sample's place in the file that all parts were read from; None where its own place will do."""
+        """Return the sample's place among those of all parts; None where they stand one behind the other."""
         return None
 
     def window(self, index: int) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import logging
-import re
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +23,13 @@ from ssl_registry.checkpoint.record import BackboneRecord
 from ssl_registry.errors import BackboneError, did_you_mean
 from ssl_registry.model.encoders import ENCODER_MODALITIES, ENCODERS
 from ssl_registry.model.feature_dim import FeaturePool, measure
+from ssl_registry.model.stems import has_small_stem, open_residual_branches, use_small_stem
 from ssl_registry.nn.tokens import has_method, is_plain_transformer
 
 if TYPE_CHECKING:
     from ssl_registry.checkpoint.weights import BackboneWeights
 
 __all__ = [
-    "PLAIN_RESNET",
     "Backbone",
     "BackboneSpec",
     "FeaturePool",
@@ -44,9 +43,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-# The ResNets of one 7x7 stem, which `low_resolution` knows: not resnet18d, resnetv2_50, resnet50_clip.
-PLAIN_RESNET = re.compile(r"(resnet|resnext|wide_resnet)\d+(?![a-z\d]|_clip|_mlp)")
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,11 @@ class Backbone:
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """The arguments of `Registry.create` that describe a backbone; see there."""
+    """The arguments of `Registry.create` that describe a backbone; see there.
+
+    ``low_resolution`` of None is decided by `ssl_registry.model.stems.has_small_stem`. What rebuilds a network from a
+    record gives what the record says.
+    """
 
     backbone: str | nn.Module
     image_size: int | None = None
@@ -77,7 +77,7 @@ class BackboneSpec:
     pretrained: bool = False
     weights: str | Path | BackboneWeights | None = None
     weights_network: str | None = None
-    low_resolution: bool = False
+    low_resolution: bool | None = None
     pooling: str = "avg"
     kwargs: dict[str, Any] = field(default_factory=dict)
 
@@ -107,16 +107,17 @@ class BackboneSpec:
             module, shape = self._build_timm(self.backbone)
         else:
             module, shape = self._build_encoder(self.backbone)
-        if self.low_resolution:
-            _use_low_resolution_stem(module)
+        origin = self._origin()
+        small_stem = self.low_resolution
+        if small_stem is None:
+            small_stem = has_small_stem(self.backbone, shape, self.kwargs, pretrained=self.pretrained, weights=origin)
+        if small_stem:
+            use_small_stem(module)
         module, feature_dim = measure(module, shape, self.pooling)
         inner = module.module if isinstance(module, FeaturePool) else module
-        if self.weights is not None:
-            from ssl_registry.checkpoint.weights import BackboneWeights, load_backbone_weights, load_weights
+        if origin is not None:
+            from ssl_registry.checkpoint.weights import load_weights
 
-            origin = self.weights
-            if not isinstance(origin, BackboneWeights):
-                origin = load_backbone_weights(origin, self.weights_network)
             # A checkpoint of ours has the names of the whole, pooling and all; a file from elsewhere, of the network.
             load_weights(module if origin.own else inner, origin, self.weights_network)
         if classifier := find_classifier(inner, feature_dim):
@@ -126,14 +127,22 @@ class BackboneSpec:
                 f"the backbone {type(inner).__name__} ends in a classifier, {classifier}, whose {feature_dim} outputs "
                 f"become the features; for the features before it: backbone.{mend}"
             )
-        return Backbone(module, feature_dim, shape, self._record(shape))
+        return Backbone(module, feature_dim, shape, self._record(shape, small_stem=small_stem))
 
-    def _record(self, shape: tuple[int, ...]) -> BackboneRecord:
+    def _origin(self) -> BackboneWeights | None:
+        """Read the weights to start from, which tell their stem."""
+        from ssl_registry.checkpoint.weights import BackboneWeights, load_backbone_weights
+
+        if self.weights is None or isinstance(self.weights, BackboneWeights):
+            return self.weights
+        return load_backbone_weights(self.weights, self.weights_network)
+
+    def _record(self, shape: tuple[int, ...], *, small_stem: bool) -> BackboneRecord:
         # A record rebuilds the architecture; the weights are beside it.
         kwargs = {key: value for key, value in self.kwargs.items() if key not in WEIGHT_SOURCES}
         rest: dict[str, Any] = {
             "input_shape": shape,
-            "low_resolution": self.low_resolution,
+            "low_resolution": small_stem,
             "pooling": self.pooling,
         }
         if isinstance(self.backbone, str) and is_plain(kwargs):
@@ -209,7 +218,7 @@ class BackboneSpec:
             return _fetched(name, arguments), shape
         module = _call(timm.create_model, name, name, **arguments)
         if "zero_init_last" not in self.kwargs:
-            _open_residual_branches(module)
+            open_residual_branches(module)
         return module, shape
 
 
@@ -247,10 +256,9 @@ def create_backbone(
         raise BackboneError(f"{name!r} would be fetched or run; give a name that timm knows, and a file of weights")
     if pretrained and weights is not None:
         raise BackboneError(f"give pretrained or weights={str(weights)!r}, not both")
-    spec = BackboneSpec(
-        name, input_shape=input_shape, pretrained=pretrained, weights=weights, weights_network=weights_network
-    )
-    return spec.build()
+    spec = BackboneSpec(name, input_shape=input_shape, pretrained=pretrained, weights=weights)
+    # One stem with weights and without: a checkpoint is opened without.
+    return replace(spec, weights_network=weights_network, low_resolution=False).build()
 
 
 def _call(factory: Any, name: str, /, *args: Any, **kwargs: Any) -> nn.Module:
@@ -282,33 +290,6 @@ def _fetched(name: str, arguments: dict[str, Any]) -> nn.Module:
             f"the weights of {name} are not on this machine and cannot be fetched ({type(error).__name__}: {reason}); "
             f"where there is a network: python -c \"import timm; timm.create_model('{name}', pretrained=True)\""
         ) from error
-
-
-def _open_residual_branches(module: nn.Module) -> None:
-    """Set to 1 the norms that begin at 0, as timm ends each residual branch of a ResNet.
-
-    A ResNet without branches is its 1x1 convolutions with strides, which see one pixel of many: no baseline that a
-    trained network should be compared with, and short runs spend their steps on opening what is closed.
-    """
-    for layer in module.modules():
-        weight = getattr(layer, "weight", None)
-        one_of_channels = isinstance(weight, nn.Parameter) and weight.ndim == 1 and weight.device.type != "meta"
-        if one_of_channels and not isinstance(layer, nn.PReLU) and not weight.detach().any():
-            nn.init.ones_(weight)
-
-
-def _use_low_resolution_stem(module: nn.Module) -> None:
-    """Replace a ResNet's 7x7 stride-2 stem and max-pool by a 3x3 convolution, as is usual for CIFAR."""
-    stem = getattr(module, "conv1", None)
-    if not (isinstance(stem, nn.Conv2d) and isinstance(getattr(module, "maxpool", None), nn.Module)):
-        raise BackboneError(
-            f"low_resolution knows the stem of ResNets, not of {type(module).__name__}; "
-            "for others give a smaller patch, such as backbone_kwargs={'patch_size': 4}"
-        )
-    conv = nn.Conv2d(stem.in_channels, stem.out_channels, 3, padding=1, bias=stem.bias is not None)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    module.conv1 = conv
-    module.maxpool = nn.Identity()
 
 
 def check_view_shapes(module: nn.Module, input_shape: tuple[int, ...], shapes: Iterable[tuple[int, ...]]) -> None:

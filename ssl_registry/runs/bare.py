@@ -17,7 +17,7 @@ from ssl_registry.data.images.decode import RGB_STATISTICS
 from ssl_registry.discovery.entry_points import MethodInfo
 from ssl_registry.errors import CheckpointError, ConfigError, SSLRegistryError
 from ssl_registry.model.assembly import assemble
-from ssl_registry.model.backbones import PLAIN_RESNET, BackboneSpec
+from ssl_registry.model.backbones import BackboneSpec
 from ssl_registry.model.module import SSLModule
 from ssl_registry.model.reopen import no_larger_than
 from ssl_registry.views import ViewPolicy
@@ -130,6 +130,4 @@ def _spec(
     spec = BackboneSpec(backbone or str(origin.backbone), weights=origin, weights_network=network, **shape)
     if backbone is None:
         spec = replace(spec, low_resolution=bool(origin.low_resolution), kwargs=dict(origin.kwargs or {}))
-    elif isinstance(backbone, str) and PLAIN_RESNET.match(backbone):
-        spec = replace(spec, low_resolution=origin.has_small_stem)
     return spec

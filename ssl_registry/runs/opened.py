@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from ssl_registry.checkpoint.weights import WEIGHT_FILES, find_weights, is_forei
 from ssl_registry.data import DataOptions, Source, open_source
 from ssl_registry.data.images.in_color import in_color
 from ssl_registry.data.loading.workers import default_workers
+from ssl_registry.data.options import ReadOptions, check_reading
 from ssl_registry.errors import CheckpointError, ConfigError, DataError
 from ssl_registry.model.backbones import Backbone, BackboneSpec, own_backbone
 from ssl_registry.model.batches import read_batch
@@ -30,6 +30,9 @@ from ssl_registry.runs.folder import Run
 from ssl_registry.views import ViewPolicy
 
 __all__ = ["OpenedRun", "RawNetwork", "given_size", "loading_workers", "open_run"]
+
+# What holds for the data of the run alone.
+OWN = ("label_column", "test_data", "sample_column", "drop_columns", "modality", "max_samples")
 
 
 class RawNetwork(nn.Module):
@@ -126,19 +129,16 @@ class OpenedRun:
             return None
         return self._raw(built.module)
 
+    def is_own(self, data: str | Source | None) -> bool:
+        """Tell whether a source is the one that the run was trained on."""
+        return data is None or (isinstance(data, str) and data == self.data)
+
     def open_data(
         self,
         data: str | Source | None = None,
         *,
-        image_size: int | None = None,
-        data_root: str | None = None,
-        modality: str | None = None,
-        label_column: str | None = None,
-        test_data: str | None = None,
-        drop_columns: Sequence[str] = (),
-        window_length: int | None = None,
-        window_stride: int | None = None,
         holdout: float | None = None,
+        **reading: Unpack[ReadOptions],
     ) -> Source:
         """Open a source for this model: by default the run's own, with the same samples held out.
 
@@ -147,11 +147,8 @@ class OpenedRun:
 
         Args:
             data: see `ssl_registry.data.open_source`, or a source that is open; None for what the run was trained on.
-            image_size: side of the images; default: what the model was trained with.
-            data_root, modality: see `open_source`; default: as the run was told.
-            label_column, test_data, drop_columns: see `DataOptions`; default: as the run was told, for its own data.
-            window_length, window_stride: see `DataOptions`; default: as the run was told, for other data too.
             holdout: see `open_source`; default: as the run was told.
+            **reading: see `data_options`.
 
         Raises:
             ConfigError: if neither ``data`` nor a run's settings name a source, or an open one comes with options.
@@ -159,74 +156,54 @@ class OpenedRun:
             TrustError: if the run's settings name a command or an address, without ``data`` or trust.
         """
         if isinstance(data, Source):
-            asked: dict[str, Any] = {
-                "label_column": label_column,
-                "test_data": test_data,
-                "drop_columns": tuple(drop_columns),
-            }
-            asked |= {"window_length": window_length, "window_stride": window_stride}
-            data.check_options({"image_size": image_size, "data_root": data_root, "modality": modality, **asked})
+            check_reading(reading)
+            data.check_options({name: value or None for name, value in reading.items()})
             return self._fitting(data)
-        spec, options = self.data_options(
-            data,
-            image_size=image_size,
-            data_root=data_root,
-            modality=modality,
-            label_column=label_column,
-            test_data=test_data,
-            drop_columns=drop_columns,
-            window_length=window_length,
-            window_stride=window_stride,
-            holdout=holdout,
-        )
+        spec, options = self.data_options(data, holdout=holdout, **reading)
         if data is None and self.settings is not None:
             self.settings.require_trust("data", trust=self.trust)
             self.settings.require_trust("test_data", trust=self.trust)
         return self._fitting(open_source(spec, options))
 
     def data_options(
-        self,
-        data: str | None = None,
-        *,
-        image_size: int | None = None,
-        data_root: str | None = None,
-        modality: str | None = None,
-        label_column: str | None = None,
-        test_data: str | None = None,
-        drop_columns: Sequence[str] = (),
-        window_length: int | None = None,
-        window_stride: int | None = None,
-        holdout: float | None = None,
+        self, data: str | None = None, *, holdout: float | None = None, **reading: Unpack[ReadOptions]
     ) -> tuple[str, DataOptions]:
         """Return what `open_data` opens, and how; see there.
 
+        Args:
+            data, holdout: see `open_data`.
+            **reading: what is read in another way than in training, see `ReadOptions`. By default images have the size
+                that the model was trained with; of the run's own data columns, test part and modality are as the run
+                was told, of other data windows and folder of data sets alone.
+
         Raises:
             ConfigError: if neither ``data`` nor a run's settings name a source.
+            TypeError: for an option that there is not.
         """
+        check_reading(reading)
         settings = RunOptions(data=None) if self.settings is None else self.settings.run
         if data is None and settings.data is None:
             raise ConfigError(f"{self.checkpoint} does not lie in a run that tells its data; give --data SOURCE")
-        own = data is None or data == settings.data
         *_, height, width = (0, *self.model.input_shape)  # of an image; a signal or a table has no size
         square = width if len(self.model.input_shape) == 3 and height == width else None
-        of_run = settings.data_options if own else DataOptions()
-        columns = self.model.view_policy.columns
-        options = DataOptions.of(
-            None,
-            label_column=of_run.label_column if label_column is None else label_column,
-            test_data=of_run.test_data if test_data is None else test_data,
-            drop_columns=drop_columns or of_run.drop_columns,
-            **_windows(settings if len(self.model.input_shape) == 2 else DataOptions(), window_length, window_stride),
-            image_size=image_size if image_size is not None else square,
-            value_range=settings.value_range if len(self.model.input_shape) == 3 else None,
-            data_root=data_root if data_root is not None else settings.data_root,
-            modality=modality if modality is not None else (settings.modality if own else None),
-            holdout=holdout if holdout is not None else settings.holdout,
-            max_samples=of_run.max_samples,
-            seed=settings.seed,
-            standardize=self.model.view_policy.standardized or True,
-        ).with_columns(columns)
-        return data if data is not None else str(settings.data), options
+        of_run = {name: getattr(settings, name) for name in OWN} if self.is_own(data) else {}
+        windows = _windows(
+            settings if len(self.model.input_shape) == 2 else DataOptions(),
+            reading.get("window_length"),
+            reading.get("window_stride"),
+        )
+        as_trained: dict[str, Any] = {
+            **of_run,
+            "image_size": square,
+            "data_root": settings.data_root,
+            "value_range": settings.value_range if len(self.model.input_shape) == 3 else None,
+            "holdout": settings.holdout if holdout is None else holdout,
+            "seed": settings.seed,
+            "standardize": self.model.view_policy.standardized or True,
+        }
+        asked = {name: value for name, value in reading.items() if value not in (None, (), [])}
+        options = DataOptions.of(None, **{**as_trained, **asked, **windows})
+        return data if data is not None else str(settings.data), options.with_columns(self.model.view_policy.columns)
 
     def _fitting(self, source: Source) -> Source:
         """Return a source if the model takes its samples."""

@@ -15,8 +15,9 @@ from ssl_registry.data import Source, open_source
 from ssl_registry.data.loading.workers import default_workers
 from ssl_registry.data.open import GIVEN
 from ssl_registry.errors import ConfigError
-from ssl_registry.model.backbones import PLAIN_RESNET, own_backbone
+from ssl_registry.model.backbones import own_backbone
 from ssl_registry.model.module import SSLModule
+from ssl_registry.model.stems import has_small_stem
 from ssl_registry.run_options import RunOptions
 from ssl_registry.training.defaults import file_size, has_accelerator, suited_batch_size, suited_epochs
 from ssl_registry.training.trainer import count_processes, epochs_of
@@ -24,10 +25,6 @@ from ssl_registry.views import ViewPolicy
 from ssl_registry.views.changes import changed
 
 __all__ = ["build_model", "decide", "origin_of_views", "read_options"]
-
-# At this size and below a ResNet's 7x7 stride-2 stem and max-pool leave one place of the image. The small stem makes a
-# step nine times as long, so 32 pixels with it cost what 96 cost without.
-SMALL_IMAGE = 32
 
 
 def read_options(
@@ -91,8 +88,7 @@ def decide(
         origin = load_backbone_weights(run.start_from, run.from_network)
     if run.backbone is None and origin is not None and origin.backbone is not None:
         origin.check_trust(trust=run.trust)
-        found = {"backbone_kwargs": dict(origin.kwargs or {}), "low_resolution": origin.low_resolution}
-        run = fill(run, "weights", backbone=origin.backbone, **found)
+        run = fill(run, "weights", backbone=origin.backbone, backbone_kwargs=dict(origin.kwargs or {}))
     name, kwargs = needs.choose_backbone(
         source.modality, run.backbone, run.backbone_kwargs, input_shape=source.input_shape
     )
@@ -102,12 +98,11 @@ def decide(
         deciders["backbone_kwargs.patch_size"] = (
             "source"  # it follows the size of the images, the length of the signals
         )
-    if origin is not None and PLAIN_RESNET.match(name):
-        run = fill(run, "weights", low_resolution=origin.has_small_stem)
+    small_stem = has_small_stem(name, source.input_shape, kwargs, pretrained=run.pretrained, weights=origin)
+    run = fill(run, "source" if origin is None and not run.pretrained else "weights", low_resolution=small_stem)
     run = fill(
         run,
         "source",
-        low_resolution=_is_small(source) and PLAIN_RESNET.match(name) is not None,
         workers=default_workers(source),
         value_range=source.value_range,
     )
@@ -173,10 +168,6 @@ def _side(source: Source) -> int | None:
         return None
     *_, height, width = source.input_shape
     return width if height == width else None
-
-
-def _is_small(source: Source) -> bool:
-    return source.modality == "image" and source.input_shape[-1] <= SMALL_IMAGE
 
 
 def _suited(model: SSLModule, source: Source) -> ViewPolicy:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,13 @@ from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_text
 from ssl_registry.data import Source
-from ssl_registry.data.sample_set import SampleSet
+from ssl_registry.data.options import ReadOptions
 from ssl_registry.errors import ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.runs.raw_tokens import RawTokens
 from ssl_registry.workflows.evaluate.features_cache import features_key
-from ssl_registry.workflows.rows import PLACES, in_order, stream_rows
+from ssl_registry.workflows.rows import PLACES, RowSet, open_rows, stream_rows
 from ssl_registry.workflows.token_files import join_as_array, join_as_rows
 
 __all__ = ["EmbedResult", "embed"]
@@ -44,16 +44,17 @@ class EmbedResult:
 
     Args:
         file: Parquet, with columns ``id`` (int64, the sample's row in the file, counted on where there are several;
-            elsewhere its place in the source), ``path`` (of the file, or null), ``label`` (the class's name, or null)
-            and ``vector`` (a list of ``width`` float32). Of windows also ``start`` (int64, the first moment) and, where
-            a file holds several recordings, ``recording`` (its name).
+            elsewhere its place in the source), ``path`` (of the file, or null), ``split`` (``train`` or ``test``: of
+            the run's own data what it was trained on and what it held out; of other data the part that they tell, or
+            null), ``label`` (the class's name, or null) and ``vector`` (a list of ``width`` float32). Of windows also
+            ``start`` (int64, the first moment) and, where a file holds several recordings, ``recording`` (its name).
         rows: how many; of tokens, the samples.
         width: of a vector, or of a token.
         resumed: rows that an earlier call had made.
         unreadable: image files that have no row because they cannot be read.
         grid: of the tokens of a sample, (rows, columns) or (steps,); None for vectors. Such a file has a row a token,
             with ``row`` and ``column`` (or ``step``) and ``features`` in place of ``vector``; or it is an npz, with
-            ``features`` [samples, tokens, width], ``grid``, ``ids``, ``paths`` and ``labels``.
+            ``features`` [samples, tokens, width], ``grid``, ``ids``, ``paths``, ``splits`` and ``labels``.
     """
 
     file: Path
@@ -70,14 +71,6 @@ def embed(
     out: str | Path,
     tokens: bool = False,
     data: str | Source | None = None,
-    image_size: int | None = None,
-    data_root: str | None = None,
-    modality: str | None = None,
-    label_column: str | None = None,
-    test_data: str | None = None,
-    drop_columns: Sequence[str] = (),
-    window_length: int | None = None,
-    window_stride: int | None = None,
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
@@ -85,10 +78,11 @@ def embed(
     network: str = "product",
     trust: bool = False,
     registry: Registry = default_registry,
+    **reading: Unpack[ReadOptions],
 ) -> EmbedResult:
     """Map every sample of a source to its features, or to its patch tokens, and write them to a file.
 
-    Nothing is held out: rows follow the file's own order, or else the source's, its training part before its test part.
+    Every sample has a row, in the file's own order, or else the source's, its training part before its test part.
     Pieces are kept in ``OUT.pieces`` until the file is whole; the same call goes on with those of an earlier one
     that was stopped, and starts anew when weights or samples are others.
 
@@ -98,8 +92,6 @@ def embed(
         tokens: write what the network computes before it pools: the patch tokens of a transformer, the positions of a
             feature map, the steps of a signal; see `EmbedResult`.
         data: a source, labelled or not, by name or a `Source`; default: the run's.
-        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
-            `DataOptions`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
@@ -109,6 +101,7 @@ def embed(
             their names, such as ``teacher``.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
+        **reading: how the samples are read, where that is not as in training; see `ReadOptions`.
 
     Raises:
         CheckpointError, DataError, TrustError: for what cannot be opened.
@@ -127,40 +120,28 @@ def embed(
         raise ConfigError(f"{target} is no name {what}; give --out {target.with_suffix('.parquet')}{hint}")
     if batch_size < 1 or (workers or 0) < 0:
         raise ConfigError(f"batch_size={batch_size} must be at least 1, and workers={workers} at least 0")
-    size = given_size(data, image_size)
+    size = given_size(data, reading.get("image_size"))
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
-    source = pretrained.open_data(
-        data,
-        image_size=image_size,
-        data_root=data_root,
-        modality=modality,
-        label_column=label_column,
-        test_data=test_data,
-        drop_columns=drop_columns,
-        window_length=window_length,
-        window_stride=window_stride,
-        holdout=0.0,
-    )
+    source, parts = open_rows(pretrained, data, reading)
     raw = pretrained.trained()
     trained = RawTokens(raw) if tokens else raw
     grid = trained.grid if isinstance(trained, RawTokens) else None
     width = trained.width * trained.count if isinstance(trained, RawTokens) else raw.feature_dim
     piece_rows = min(PIECE, max(1, PIECE_VALUES // width))
-    parts = in_order([part for part in (source.train, source.test) if part is not None])
     pieces = _open_pieces(target, trained, parts, width, piece_rows)
     replicas = replicate(trained, choose_devices(devices))
     spans = list(_spans(parts, piece_rows))
     resumed = 0
-    for number, (dataset, start, stop, first) in enumerate(spans):
+    for number, (part, start, stop, first) in enumerate(spans):
         piece = pieces / f"{number:06d}.parquet"
         if _is_whole(piece):
             resumed += stop - start
             continue
-        span = Subset(dataset, range(start, stop))
+        span = Subset(part.samples, range(start, stop))
         loader = DataLoader(
             span, batch_size=batch_size, num_workers=loading_workers(source, workers), generator=torch.Generator()
         )
-        rows = _with_vectors(stream_features(replicas, loader), source, dataset, start, first)
+        rows = _with_vectors(stream_features(replicas, loader), source, part, start, first)
         _write(piece, rows, width)
     files = [pieces / f"{number:06d}.parquet" for number in range(len(spans))]
     if grid is None:
@@ -168,28 +149,26 @@ def embed(
     else:
         count = (join_as_array if target.suffix == ".npz" else join_as_rows)(files, target, grid)
     shutil.rmtree(pieces)
-    unreadable = sum(map(len, parts)) - count
+    unreadable = sum(len(part.samples) for part in parts) - count
     return EmbedResult(target, count, width // math.prod(grid or (1,)), resumed, unreadable, grid)
 
 
-def _spans(parts: Sequence[SampleSet], rows: int) -> Iterator[tuple[SampleSet, int, int, int]]:
+def _spans(parts: Sequence[RowSet], rows: int) -> Iterator[tuple[RowSet, int, int, int]]:
     """Yield (part, its rows from, to, the id of the first)."""
     before = 0
     for part in parts:
-        count = len(part)
+        count = len(part.samples)
         for start in range(0, count, rows):
             yield part, start, min(start + rows, count), before + start
         before += count
 
 
-def _open_pieces(
-    target: Path, network: RawNetwork | RawTokens, parts: Sequence[SampleSet], width: int, rows: int
-) -> Path:
+def _open_pieces(target: Path, network: RawNetwork | RawTokens, parts: Sequence[RowSet], width: int, rows: int) -> Path:
     """Return the folder of pieces, emptied if they were made from something else."""
     pieces = target.with_name(f"{target.name}.pieces")
-    keys = [features_key(network, network.view_policy, part) for part in parts]
-    sizes = [len(part) for part in parts]
-    made_from = json.dumps({"keys": keys, "sizes": sizes, "piece": rows, "width": width})
+    keys = [features_key(network, network.view_policy, part.samples) for part in parts]
+    sizes, splits = [len(part.samples) for part in parts], [part.splits for part in parts]
+    made_from = json.dumps({"keys": keys, "sizes": sizes, "splits": splits, "piece": rows, "width": width})
     note = pieces / "made_from.json"
     if pieces.is_dir() and any(pieces.iterdir()) and not note.is_file():
         raise ConfigError(f"{pieces} holds files that embed did not write, and is left alone; give another --out")
@@ -220,9 +199,9 @@ def _is_whole(piece: Path) -> bool:
 
 
 def _with_vectors(
-    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: SampleSet, start: int, first: int
+    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, part: RowSet, start: int, first: int
 ) -> Iterator[dict[str, Any]]:
-    return ({**rows.columns, "vector": rows.outputs} for rows in stream_rows(stream, source, dataset, start, first))
+    return ({**rows.columns, "vector": rows.outputs} for rows in stream_rows(stream, source, part, start, first))
 
 
 def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
@@ -236,12 +215,11 @@ def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
         pa.Table.from_arrays(
             [
                 pa.array(columns["id"], pa.int64()),
-                pa.array(columns["path"], pa.string()),
-                pa.array(columns["label"], pa.string()),
+                *(pa.array(columns[name], pa.string()) for name in ("path", "split", "label")),
                 *(pa.array(columns[name], kind) for name, kind in kinds.items() if name in columns),
                 pa.FixedSizeListArray.from_arrays(pa.array(columns["vector"].flatten().numpy()), width),
             ],
-            names=["id", "path", "label", *(name for name in kinds if name in columns), "vector"],
+            names=["id", "path", "split", "label", *(name for name in kinds if name in columns), "vector"],
         )
         for columns in batches
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -22,11 +22,12 @@ from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry._system.optional import require
 from ssl_registry._system.terminal import one_line
 from ssl_registry.data import Source
+from ssl_registry.data.options import ReadOptions
 from ssl_registry.errors import CheckpointError, ConfigError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.finetuned import find_finetuned
 from ssl_registry.runs.opened import OpenedRun, given_size, loading_workers, open_run
-from ssl_registry.workflows.rows import PLACES, Rows, in_order, stream_rows
+from ssl_registry.workflows.rows import PLACES, Rows, RowSet, open_rows, stream_rows
 
 __all__ = ["PredictResult", "predict"]
 
@@ -64,43 +65,35 @@ def predict(
     *,
     data: str | Source | None = None,
     out: str | Path | None = None,
-    image_size: int | None = None,
-    data_root: str | None = None,
-    modality: str | None = None,
-    label_column: str | None = None,
-    test_data: str | None = None,
-    drop_columns: Sequence[str] = (),
-    window_length: int | None = None,
-    window_stride: int | None = None,
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
     backbone: nn.Module | None = None,
     trust: bool = False,
     registry: Registry = default_registry,
+    **reading: Unpack[ReadOptions],
 ) -> PredictResult:
     """Classify every sample of a source with a network that `ssl_registry.finetune` wrote.
 
     Samples are prepared as in training: size and normalisation of images, scale of signals, columns of tables. Rows
-    follow the file's own order, or else the source's, its training part before its test part; nothing is held out.
+    follow the file's own order, or else the source's, its training part before its test part.
 
-    Columns of the file: ``id`` and ``path`` (and of windows ``recording`` and ``start``) as `ssl_registry.embed` writes
-    them, ``label`` (the class that the source tells, or empty), ``prediction`` (a class's name), and ``p_CLASS``, the
-    probability of each class. An ``.npz`` has arrays ``id``, ``path``, ``label``, ``prediction``, ``probabilities``
-    [rows, classes] and ``classes``.
+    Columns of the file: ``id``, ``path`` and ``split`` (and of windows ``recording`` and ``start``) as
+    `ssl_registry.embed` writes them, ``label`` (the class that the source tells, or empty), ``prediction`` (a class's
+    name), and ``p_CLASS``, the probability of each class. An ``.npz`` has arrays ``id``, ``path``, ``split``,
+    ``label``, ``prediction``, ``probabilities`` [rows, classes] and ``classes``.
 
     Args:
         path: what `ssl_registry.finetune` wrote, or a run's folder with one such file.
         data: a source, labelled or not, by name or a `Source`; default: what the classifier was trained on.
         out: ``.parquet``, ``.csv`` or ``.npz``; None returns the predictions instead.
-        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
-            `DataOptions`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
         backbone: the module that training was given from Python.
         trust: run and fetch what the file names, such as the Python file of a network.
         registry: where methods are looked up.
+        **reading: how the samples are read, where that is not as in training; see `ReadOptions`.
 
     Raises:
         CheckpointError, DataError, TrustError: for what cannot be opened, or has no classifier.
@@ -111,26 +104,14 @@ def predict(
     target = None if out is None else _target(out)
     if batch_size < 1 or (workers or 0) < 0:
         raise ConfigError(f"batch_size={batch_size} must be at least 1, and workers={workers} at least 0")
-    size = given_size(data, image_size)
+    size = given_size(data, reading.get("image_size"))
     tuned = open_run(find_finetuned(Path(path)), backbone=backbone, image_size=size, trust=trust, registry=registry)
     if tuned.classifier is None:
         raise CheckpointError(
             f"{path} has no classifier, it gives features alone; train one on labels first: ssl-registry finetune "
             f"{path} --labels 1"
         )
-    source = tuned.open_data(
-        data,
-        image_size=image_size,
-        data_root=data_root,
-        modality=modality,
-        label_column=label_column,
-        test_data=test_data,
-        drop_columns=drop_columns,
-        window_length=window_length,
-        window_stride=window_stride,
-        holdout=0.0,
-    )
-    parts = in_order([part for part in (source.train, source.test) if part is not None])
+    source, parts = open_rows(tuned, data, reading)
     classes = tuned.classifier.classes
     counts = np.zeros(len(classes), np.int64)
     kept: list[Rows] = []
@@ -148,7 +129,7 @@ def predict(
         classes,
         tuple(counts.tolist()),
         found,
-        sum(map(len, parts)) - found,
+        sum(len(part.samples) for part in parts) - found,
         None if target else tuple(classes[i] for rows in kept for i in rows.outputs.argmax(1).tolist()),
         None if target else torch.cat([rows.outputs for rows in kept]),
     )
@@ -168,7 +149,7 @@ def _target(out: str | Path) -> Path:
 def _predicted(
     tuned: OpenedRun,
     source: Source,
-    parts: Sequence[Any],
+    parts: Sequence[RowSet],
     batch_size: int,
     workers: int,
     devices: str | Sequence[str] | None,
@@ -178,17 +159,17 @@ def _predicted(
     replicas = replicate(tuned.predicting(tuned.classifier), choose_devices(devices))
     first = 0
     for part in parts:
-        loader: Any = DataLoader(part, batch_size=batch_size, num_workers=workers, generator=torch.Generator())
+        loader: Any = DataLoader(part.samples, batch_size=batch_size, num_workers=workers, generator=torch.Generator())
         for rows in stream_rows(stream_features(replicas, loader), source, part, 0, first):
             yield Rows(rows.columns, rows.outputs.softmax(1))
-        first += len(part)
+        first += len(part.samples)
 
 
 def _columns(rows: Rows, classes: tuple[str, ...]) -> dict[str, list[Any]]:
     probabilities = {f"p_{name}": rows.outputs[:, number].tolist() for number, name in enumerate(classes)}
     return {
         **{name: rows.columns[name] for name in ("id", "path", *PLACES) if name in rows.columns},
-        "label": rows.columns["label"],
+        **{name: rows.columns[name] for name in ("split", "label")},
         "prediction": [classes[i] for i in rows.outputs.argmax(1).tolist()],
         **probabilities,
     }
@@ -239,7 +220,7 @@ def _csv_writer(text: Any) -> Write:
 def _write_group(pq: Any, file: Any, writers: list[Any], columns: dict[str, list[Any]]) -> None:
     import pyarrow as pa
 
-    text = {"path": pa.string(), "label": pa.string(), "prediction": pa.string(), "recording": pa.string()}
+    text = dict.fromkeys(("path", "split", "label", "prediction", "recording"), pa.string())
     kinds = [text.get(name, pa.float32() if name.startswith("p_") else pa.int64()) for name in columns]
     arrays = [pa.array(column, kind) for column, kind in zip(columns.values(), kinds, strict=True)]
     table = pa.Table.from_arrays(arrays, names=list(columns))

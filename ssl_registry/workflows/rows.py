@@ -6,13 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data import Source
+from ssl_registry.data.options import ReadOptions
 from ssl_registry.data.sample_set import SampleSet, content_hash
+from ssl_registry.runs.opened import OpenedRun
 
-__all__ = ["PLACES", "Rows", "in_order", "stream_rows"]
+__all__ = ["PLACES", "RowSet", "Rows", "open_rows", "stream_rows"]
 
 PLACES = ("recording", "start")  # of a window
 
@@ -22,7 +27,7 @@ class Rows:
     """Some rows.
 
     Args:
-        columns: ``id``, ``path``, ``label`` and, of windows, `PLACES`; a list each.
+        columns: ``id``, ``path``, ``split``, ``label`` and, of windows, `PLACES`; a list each.
         outputs: [rows, width], what the network said.
     """
 
@@ -30,56 +35,105 @@ class Rows:
     outputs: Tensor
 
 
-class _FileOrder(SampleSet):
-    """Both parts of a file, in the order of its rows."""
+@dataclass(frozen=True)
+class RowSet:
+    """Samples in the order of their rows.
 
-    def __init__(self, parts: Sequence[SampleSet], order: Sequence[tuple[int, int, int]]) -> None:
-        self.parts, self.order = parts, order
+    Args:
+        samples: of one part, or of both where they lie among each other.
+        splits: ``train`` or ``test``, by the number of the part; None where nobody tells.
+        part: of each sample, the number of its part; None: all are of the first.
+    """
+
+    samples: SampleSet
+    splits: tuple[str | None, ...]
+    part: NDArray[np.int8] | None = None
+
+    def split(self, place: int) -> str | None:
+        """Return which part a sample is in."""
+        return self.splits[0 if self.part is None else int(self.part[place])]
+
+
+class _Merged(SampleSet):
+    """Both parts of a file or a folder, in its own order."""
+
+    def __init__(self, parts: Sequence[SampleSet], rows: NDArray[np.int64]) -> None:
+        lengths = [len(part) for part in parts]
+        order = np.argsort(rows, kind="stable")
+        self.parts, self.rows = parts, rows[order]
+        self.part = np.repeat(np.arange(len(parts), dtype=np.int8), lengths)[order]
+        self.place = np.concatenate([np.arange(length) for length in lengths])[order]
+        self.decodes = any(part.decodes for part in parts)
+
+    def _at(self, index: int) -> tuple[SampleSet, int]:
+        return self.parts[self.part[index]], int(self.place[index])
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> Any:
-        _, part, place = self.order[index]
-        return self.parts[part][place]
+        part, place = self._at(index)
+        return part[place]
+
+    @property
+    def broken(self) -> dict[str, str]:
+        return {name: why for part in self.parts for name, why in part.broken.items()}
 
     def name(self, index: int) -> str | None:
-        _, part, place = self.order[index]
-        return self.parts[part].name(place)
+        part, place = self._at(index)
+        return part.name(place)
 
     def row(self, index: int) -> int | None:
-        return self.order[index][0]
+        return int(self.rows[index])
 
     def window(self, index: int) -> dict[str, Any]:
-        _, part, place = self.order[index]
-        return self.parts[part].window(place)
+        part, place = self._at(index)
+        return part.window(place)
 
     def fingerprint(self) -> str | None:
         found = [part.fingerprint() for part in self.parts]
-        return None if None in found else content_hash([*found, *map(str, self.order)])
+        order = torch.from_numpy(np.stack([self.rows, self.part, self.place]))
+        return None if None in found else content_hash([*found, order])
 
 
-def in_order(parts: list[SampleSet]) -> list[SampleSet]:
-    """Return the parts, or both as one set where the rows of a file are in either."""
-    order = [(row, n, i) for n, part in enumerate(parts) for i in range(len(part)) if (row := part.row(i)) is not None]
-    if len(order) < sum(map(len, parts)) or order == sorted(order):
-        return parts
-    return [_FileOrder(parts, sorted(order))]
+def open_rows(run: OpenedRun, data: str | Source | None, reading: ReadOptions) -> tuple[Source, list[RowSet]]:
+    """Open a source for a row a sample.
+
+    Of a run's own data the test part is what it held out; of other data nothing is held out.
+
+    Args:
+        run: whose network takes the samples.
+        data, reading: see `OpenedRun.open_data`.
+
+    Returns:
+        The source, and its samples in the order of the file, or else the training part before the test part.
+    """
+    own = run.is_own(data)
+    source = run.open_data(data, holdout=None if own else 0.0, **reading)
+    parts = [part for part in (source.train, source.test) if part is not None]
+    # Of other samples without parts nobody knows whether anything was trained on them.
+    splits = ("train", "test") if own or source.test is not None else (None,)
+    rows = [row for part in parts for i in range(len(part)) if (row := part.row(i)) is not None]
+    order = np.array(rows, np.int64)
+    if len(order) < sum(map(len, parts)) or bool((order[1:] >= order[:-1]).all()):
+        return source, [RowSet(part, (split,)) for part, split in zip(parts, splits, strict=False)]
+    merged = _Merged(parts, order)
+    return source, [RowSet(merged, splits, merged.part)]
 
 
 def stream_rows(
-    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, dataset: SampleSet, start: int, first: int
+    stream: Iterator[tuple[Tensor, Tensor | None]], source: Source, rows_of: RowSet, start: int, first: int
 ) -> Iterator[Rows]:
     """Yield the rows of each batch, without the image files that cannot be read.
 
     Args:
         stream: outputs and labels of each batch, as `stream_features` gives them.
         source: whose classes name the labels.
-        dataset: the samples, from ``start`` on.
+        rows_of: the samples, from ``start`` on.
         start: place of the first sample in the dataset.
         first: its id, where the dataset does not tell the rows of a file.
     """
-    at = start
+    at, dataset = start, rows_of.samples
     for vectors, y in stream:
         places = range(at, at + len(vectors))
         at += len(vectors)
@@ -93,6 +147,7 @@ def stream_rows(
         columns = {
             "id": [first + places[i] - start if rows[i] is None else rows[i] for i in kept],
             "path": [None if (name := names[i]) is None else in_unicode(name) for i in kept],
+            "split": [rows_of.split(places[i]) for i in kept],
             "label": [None] * len(kept) if labels is None else labels,
             **_places([dataset.window(places[i]) for i in kept]),
         }

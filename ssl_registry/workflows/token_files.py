@@ -18,7 +18,7 @@ __all__ = ["AXES", "join_as_array", "join_as_rows"]
 
 # Names of a token's place, by the number of axes of the grid.
 AXES = {1: ("step",), 2: ("row", "column")}
-ARRAYS = {"id": "ids", "path": "paths", "label": "labels"}  # what columns are called as arrays
+ARRAYS = {"id": "ids", "path": "paths", "split": "splits", "label": "labels"}  # what columns are called as arrays
 
 
 def join_as_rows(pieces: Sequence[Path], target: Path, grid: Sequence[int]) -> int:
@@ -60,7 +60,8 @@ def join_as_array(pieces: Sequence[Path], target: Path, grid: Sequence[int]) -> 
     Args:
         pieces, grid: as in `join_as_rows`.
         target: the file, which ``numpy.load`` reads without pickle: ``features`` float32, ``grid``, ``ids`` int64,
-            ``paths`` and ``labels`` as text, empty where there is none; of windows ``start`` and ``recording``.
+            ``paths``, ``splits`` and ``labels`` as text, empty where there is none; of windows ``start`` and
+            ``recording``.
 
     Returns:
         The number of samples.

@@ -37,6 +37,25 @@ def test_list_in_a_fresh_process_imports_no_torch():
     assert done.stderr.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("argv", "unwanted"),
+    [
+        (["train", "simclrr"], ("torch", "pydantic")),
+        (["train", "photos/"], ("torch", "pydantic")),
+        (["train", "simclr", "--epoch", "3"], ("lightning", "timm")),  # the method itself imports torch
+    ],
+)
+def test_a_slip_is_answered_before_libraries_are_imported(argv, unwanted):
+    """A wrong name costs no seconds of waiting."""
+    code = (
+        f"import sys; from ssl_registry.cli import main; main({argv!r});"
+        f"print([m for m in sys.modules if m in {unwanted!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]"
+    assert "Did you mean" in done.stderr or "--data photos/" in done.stderr
+
+
 def test_list_of_the_core_alone(capsys, monkeypatch):
     """Without plugins it lists nothing and says how to get methods."""
     monkeypatch.setattr("ssl_registry.cli.entries.discover", list)
@@ -154,6 +173,13 @@ def test_help_and_version(capsys):
         (["backbones", "no*such"], "no backbone matches"),
         (["train", "bylo"], "Did you mean 'byol'"),
         (["train", "--data", "x"], "the method comes first"),
+        (["train", "photos/"], "the method comes first: ssl-registry train simclr --data photos/"),
+        (["train", "a b.csv", "--epochs", "3"], "ssl-registry train simclr --data 'a b.csv' --epochs 3"),
+        (["explain", "digits"], "ssl-registry explain simclr --data digits"),
+        (["profile", "photos/"], "ssl-registry profile simclr --data photos/"),
+        (["views", "photos/"], "ssl-registry views simclr --data photos/"),
+        (["train", "byol", "--gpus", "2"], "Did you mean --trainer.devices?"),
+        (["train", "byol", "--max_step", "2"], "Did you mean --trainer.max_steps"),
         (["train", "byol", "--momentun", "0.9"], "Did you mean --momentum"),
         (["train", "byol", "--momentum", "2"], "momentum=2.0 is not accepted"),
         (["train", "byol", "--momentum", "high"], "momentum"),

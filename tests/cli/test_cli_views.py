@@ -27,6 +27,7 @@ def test_images(capsys, folder):
     assert main([*command, "b.png", "--views.1.blur", "0", "--views.1.brightness=0", "--views.1.contrast", "0"]) == 0
     first, second = (np.asarray(Image.open(folder / name)) for name in ("a.png", "b.png"))
     assert first.shape == second.shape
+    assert (first[:20] < 200).any(), "columns have titles"
     third = first.shape[1] * 2 // 3
     assert np.array_equal(first[:, :third], second[:, :third])
     assert not np.array_equal(first[:, third:], second[:, third:])

@@ -47,6 +47,23 @@ def test_moments_of_signals() -> None:
     assert roles("time", "a").features == ("time", "a")
 
 
+@pytest.mark.parametrize("name", ["recording", "Trial ID", "sample_id", "series"])
+def test_names_of_signals_beside_time(name: str) -> None:
+    """Without a column of time they are features, and where no other name is to be guessed."""
+    found = roles(name, "time", "x", "y", "activity")
+    assert (found.sample, found.time, found.label, found.guessed) == (name, "time", None, True)
+    assert roles(name, "x", "label").sample is None
+    assert read_roles([name, "time", "x"], DataOptions(), where="x.csv", guess=False).sample is None
+
+
+def test_the_user_names_the_column_of_signals() -> None:
+    """Any; time and y are read accordingly."""
+    found = roles("person", "timestamp", "x", "y", sample_column="Person")
+    assert (found.sample, found.time, found.label, found.guessed) == ("person", "timestamp", None, False)
+    with pytest.raises(DataError, match=r"no column 'persn', which --data\.sample names"):
+        roles("person", "x", sample_column="persn")
+
+
 @pytest.mark.parametrize("name", ["id", "Id", "ID", "PassengerId", "row_id", "index", "patient id"])
 def test_names_that_may_number_the_rows(name: str) -> None:
     """Their values decide."""

@@ -245,3 +245,29 @@ def test_rows_know_their_file(tmp_path: Path) -> None:
     source = open_source(save(tmp_path / "x.csv", frame))
     assert [[part.row(i) for i in range(2)] for part in (source.train, source.test)] == [[1, 3], [0, 2]]
     assert source.test.name(0) == str(tmp_path / "x.csv")
+
+
+def test_moments_of_signals_by_other_names(tmp_path: Path) -> None:
+    """A row a moment: by the usual names, by the user's, and as a table where every value stands in one row."""
+    rows = [(f"r{n}", t, np.sin(n + t), np.cos(n + t), "ab"[n % 2]) for n in range(8) for t in range(6)]
+    frame = pd.DataFrame(rows, columns=["recording", "time", "x", "y", "activity"])
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    source = open_source(str(tmp_path / "x.csv"), label_column="activity", holdout=0.25)
+    assert (source.modality, source.input_shape, source.classes) == ("signal", (2, 6), ("a", "b"))
+    assert (len(source.train), len(source.test)) == (6, 2)
+    assert "signals by 'recording', in order of 'time'" in source.decided
+    frame.rename(columns={"recording": "person"}).to_csv(tmp_path / "p.csv", index=False)
+    table = open_source(str(tmp_path / "p.csv"), label_column="activity")
+    assert table.modality == "table"
+    assert "--data.sample COLUMN tells these apart" in table.decided
+    named = open_source(str(tmp_path / "p.csv"), label_column="activity", sample_column="person", holdout=0.25)
+    assert (named.modality, named.input_shape) == ("signal", (2, 6))
+    frame.assign(recording=range(48)).to_csv(tmp_path / "t.csv", index=False)
+    assert open_source(str(tmp_path / "t.csv")).modality == "table"
+
+
+def test_a_table_without_labels_says_how_to_name_them(tmp_path: Path) -> None:
+    """A label of an unusual name would be a feature, unseen."""
+    pd.DataFrame({"a": range(9), "income": ["low", "high", "low"] * 3}).to_csv(tmp_path / "x.csv", index=False)
+    source = open_source(str(tmp_path / "x.csv"))
+    assert "label: none (--data.label COLUMN names it)" in source.decided

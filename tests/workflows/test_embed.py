@@ -37,7 +37,7 @@ def test_rows_of_digits(run, file):
     result = ssl_registry.embed(run, out=file)
     table = pq.read_table(file)
     assert (result.rows, result.resumed, result.unreadable) == (1797, 0, 0)
-    assert table.column_names == ["id", "path", "label", "vector"]
+    assert table.column_names == ["id", "path", "split", "label", "vector"]
     assert table["id"].to_pylist() == list(range(1797))
     assert set(table["path"].to_pylist()) == {None}
     source = open_source("digits")

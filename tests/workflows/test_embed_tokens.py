@@ -55,7 +55,7 @@ def test_arrays(vit_run, scans, tmp_path):
     result = ssl_registry.embed(vit_run, out=tmp_path / "t.npz", data=scans, tokens=True, batch_size=7)
     assert (result.rows, result.width, result.grid, result.unreadable) == (30, 24, (4, 4), 0)
     with np.load(tmp_path / "t.npz", allow_pickle=False) as found:
-        assert set(found) == {"features", "grid", "ids", "paths", "labels"}
+        assert set(found) == {"features", "grid", "ids", "paths", "splits", "labels"}
         features, ids, labels = (found[name] for name in ("features", "ids", "labels"))
         assert found["grid"].tolist() == [4, 4]
         assert set(found["paths"]) == {scans}
@@ -72,7 +72,7 @@ def test_rows_are_the_arrays(vit_run, scans, tmp_path):
     for name in ("t.npz", "t.parquet"):
         ssl_registry.embed(vit_run, out=tmp_path / name, data=scans, tokens=True)
     table = pq.read_table(tmp_path / "t.parquet")
-    assert table.column_names == ["id", "path", "label", "row", "column", "features"]
+    assert table.column_names == ["id", "path", "split", "label", "row", "column", "features"]
     assert len(table) == 30 * 16
     with np.load(tmp_path / "t.npz") as arrays:
         place = {int(number): n for n, number in enumerate(arrays["ids"])}
@@ -152,7 +152,7 @@ def test_steps_of_signals(tmp_path):
     table = pq.read_table(tmp_path / "t.parquet")
     (steps,) = result.grid
     assert steps > 1
-    assert table.column_names == ["id", "path", "label", "step", "features"]
+    assert table.column_names == ["id", "path", "split", "label", "step", "features"]
     assert table["step"].to_pylist() == list(range(steps)) * 20
 
 

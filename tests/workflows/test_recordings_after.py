@@ -40,7 +40,7 @@ def test_a_row_for_each_window(trained: tuple[Path, Path], tmp_path: Path) -> No
     run, data = trained
     assert main(["embed", str(run), "--out", str(tmp_path / "e.parquet")]) == 0
     found = pq.read_table(tmp_path / "e.parquet").to_pandas()
-    assert list(found.columns) == ["id", "path", "label", "start", "vector"]
+    assert list(found.columns) == ["id", "path", "split", "label", "start", "vector"]
     assert found["id"].tolist() == list(range(len(found)))
     first = found[found["path"] == str(data / "run/0.csv")]
     assert first["start"].tolist() == [0, 8, 16, 24]

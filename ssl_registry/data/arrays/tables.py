@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ssl_registry.data.arrays.table_files import (
     select_columns,
 )
 from ssl_registry.data.arrays.written_numbers import begins_with_digit
-from ssl_registry.data.columns import Roles, read_roles
+from ssl_registry.data.columns import TIME, Roles, plain_name, read_roles
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
@@ -66,14 +67,20 @@ def source_from_files(
         DataError: naming file and column.
     """
     told = told or Decisions()
-    recordings = recordings or options.window_length is not None
+    is_file, recordings = recordings, recordings or options.window_length is not None
     if recordings and options.modality not in (None, "signal"):
         raise ConfigError(f"modality={options.modality!r}: only signals have several lengths or are cut into windows")
     recorded: TableColumns | None = options.columns
     first = next(file for file in files if file.part != TEST)
     if recorded is not None and options.label_column is None and recorded.label in first.frame.columns:
         options = options.model_copy(update={"label_column": recorded.label})
-    roles = read_roles(list(first.frame.columns), options, where=first.path, indices=first.indices, moments=recordings)
+    names_of = partial(
+        read_roles, list(first.frame.columns), options, where=first.path, indices=first.indices, moments=recordings
+    )
+    # A run's table is read as a table; of a folder with a file a recording the files tell them apart.
+    roles = names_of(guess=recorded is None and not is_file)
+    if roles.guessed and first.frame[roles.sample].is_unique:
+        roles = names_of(guess=False)
     if options.label_column is None and any(file.label is not None for file in files):
         if roles.label is not None:
             told.left_out.append((roles.label, "beside the class folders"))
@@ -94,6 +101,8 @@ def source_from_files(
         train[:] = True
         told.more.append("all rows are marked as test: read as one part")
     y, known = labels_of_rows(files, roles, parts)
+    if roles.label is None and recorded is None and not told.no_label:
+        told.no_label = "--data.label COLUMN names it"
     whole = Part(
         np.empty((len(parts), 0)),
         y,
@@ -114,6 +123,8 @@ def source_from_files(
             if len(held):
                 train[held], test[held] = False, True
                 told.hold_out(options.seed)
+        if recorded is None and any(plain_name(feature) in TIME for feature in roles.features):
+            told.more.append("each row is a sample; where rows make signals: --data.sample COLUMN tells these apart")
         table = recorded or _fitted(files, roles, train, told)
         whole = replace(
             whole,

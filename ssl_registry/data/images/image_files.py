@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_registry.data.images.encoded import EncodedImages
 from ssl_registry.data.images.pixels import Pixels
@@ -20,10 +21,20 @@ class ImageFiles(EncodedImages):
     Args:
         files: their paths.
         labels, size, pixels: see `EncodedImages`.
+        rows: of each, its place among all files, where some of them were held out; None: as they stand here.
     """
 
-    def __init__(self, files: Sequence[Path | str], labels: Sequence[int] | None, *, size: int, pixels: Pixels) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path | str],
+        labels: Sequence[int] | None,
+        *,
+        size: int,
+        pixels: Pixels,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
         super().__init__(len(files), labels, size=size, pixels=pixels)
+        self._rows = rows
         # One array, and no million Python objects: each of those has a count of references, and workers that only look
         # at them would copy the memory of all of them, page by page.
         self._paths = np.array([os.fsencode(path) for path in files])
@@ -43,6 +54,10 @@ class ImageFiles(EncodedImages):
     def name(self, index: int) -> str:
         """Return its path."""
         return str(self._path(index))
+
+    def row(self, index: int) -> int | None:
+        """Return its place among the files of both parts."""
+        return None if self._rows is None else int(self._rows[index])
 
     def stamp(self, index: int) -> tuple[int, int]:
         """Return its size and time."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data.arrays.labels import UNLABELED, stratified_holdout
@@ -62,10 +64,11 @@ def folder(spec: str, options: DataOptions) -> Source:
         lambda index: Path(train.files[index]).read_bytes(), len(train.files), str(path), options, told
     )
     kept, held = train, test
+    rows: Sequence[NDArray[np.int64] | None] = (None, None)
     if test is not None:
         held = fit_test(train, test, told, notes)
     elif train.labels is not None:
-        kept, held = _hold_out(train, options, told)
+        kept, held, rows = _hold_out(train, options, told)
     elif options.holdout:
         notes.append("no class folders: nothing is held out")
     if layout.test is None and options.test_data is None and train.labels is None:
@@ -79,16 +82,16 @@ def folder(spec: str, options: DataOptions) -> Source:
         told.add_part("test", len(held.files), unlabeled=(held.labels or []).count(None))
     codes = {name: code for code, name in enumerate(classes or ())}
 
-    def dataset(part: Listing) -> ImageFiles:
+    def dataset(part: Listing, rows: NDArray[np.int64] | None) -> ImageFiles:
         labels = [codes.get(name or "", UNLABELED) for name in part.labels] if codes and part.labels else None
-        return ImageFiles(part.files, labels, size=image_size, pixels=pixels)
+        return ImageFiles(part.files, labels, size=image_size, pixels=pixels, rows=rows)
 
     return Source(
         name=in_unicode(path.resolve().name),
         modality="image",
         input_shape=(pixels.channels, image_size, image_size),
-        train=dataset(kept),
-        test=None if held is None else dataset(held),
+        train=dataset(kept, rows[0]),
+        test=None if held is None else dataset(held, rows[1]),
         classes=None if classes is None else tuple(map(in_unicode, classes)),
         mean=mean,
         std=std,
@@ -114,19 +117,21 @@ def _looked_through(path: Path, images: Found | None = None) -> Layout:
         raise DataError(f"{path} cannot be looked through ({error}); expected a folder that you may read") from error
 
 
-def _hold_out(whole: Listing, options: DataOptions, told: Decisions) -> tuple[Listing, Listing | None]:
-    """Hold out a share of each class; images without a class stay in the train part."""
+def _hold_out(
+    whole: Listing, options: DataOptions, told: Decisions
+) -> tuple[Listing, Listing | None, Sequence[NDArray[np.int64] | None]]:
+    """Hold out a share of each class, and tell which files that are; images without a class stay in the train part."""
     labels = whole.labels or []
     codes = {name: code for code, name in enumerate(whole.classes)}
     numbers = np.array([codes.get(name or "", UNLABELED) for name in labels], np.int64)
     kept, held = stratified_holdout(numbers, options.holdout, options.seed)
     if not len(held):
-        return whole, None
+        return whole, None, (None, None)
     told.hold_out(options.seed)
     train, test = (
         Listing([whole.files[i] for i in part], [labels[i] for i in part], whole.where) for part in (kept, held)
     )
-    return train, test
+    return train, test, (kept, held)
 
 
 def _tables(root: Path) -> list[str]:

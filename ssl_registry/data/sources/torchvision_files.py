@@ -51,11 +51,12 @@ def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> So
     notes = [] if classes else ["its targets are not one class a sample: used without labels"]
     told = Decisions(label="targets" if classes else None, classes=classes)
     parts = [_Part(train), *([] if test is None else [_Part(test)])]
+    is_held_out = False
     if test is None and classes is not None and targets is not None:
         kept, held = stratified_holdout(targets.astype(np.int64), options.holdout, options.seed)
         if len(held):
             told.hold_out(options.seed)
-            parts = [_Part(train, kept), _Part(train, held)]
+            parts, is_held_out = [_Part(train, kept), _Part(train, held)], True
     for part_name, part in zip(("train", "test"), parts, strict=False):
         told.add_part(part_name, len(part.rows))
     sets: list[SampleSet]
@@ -64,7 +65,14 @@ def decoded(name: str, train: Any, test: Any | None, options: DataOptions) -> So
         pixels, (mean, std) = probe(lambda index: files[index].read_bytes(), len(files), name, options, told)
         channels = pixels.channels
         sets = [
-            ImageFiles(part.files, part.labels if classes else None, size=image_size, pixels=pixels) for part in parts
+            ImageFiles(
+                part.files,
+                part.labels if classes else None,
+                size=image_size,
+                pixels=pixels,
+                rows=part.rows if is_held_out else None,
+            )
+            for part in parts
         ]
     else:
         channels = _channels(name, train[0])

@@ -15,7 +15,7 @@ from ssl_registry.model.batches import read_batch
 from ssl_registry.model.module import SSLModule
 from ssl_registry.training.estimate import Estimate, duration
 
-__all__ = ["Pace", "batches_of"]
+__all__ = ["Pace", "batches_of", "resting_parts"]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,12 @@ def batches_of(trainer: Trainer) -> int | None:
         limits.append(trainer.max_steps * trainer.accumulate_grad_batches)
     total = min(limits, default=math.inf)
     return None if math.isinf(total) else int(total)
+
+
+def resting_parts(model: LightningModule) -> str:
+    """Name what is frozen as a whole now, such as LFR's predictors while its backbone trains; empty for nothing."""
+    frozen = model.frozen if isinstance(model, SSLModule) else frozenset()
+    return ", ".join(sorted(name for name in frozen if "." not in name))
 
 
 class Pace(Callback):
@@ -85,12 +91,12 @@ class Pace(Callback):
                 # Lightning has divided it by the micro-batches of a step.
                 self._losses.append(loss.detach() * trainer.accumulate_grad_batches)
             if now - self._told >= BETWEEN_LINES:
-                self._line(trainer)
+                self._line(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell where the run stands."""
         if self.lines and trainer.is_global_zero:
-            self._line(trainer)
+            self._line(trainer, pl_module)
 
     def _estimate(self, device: torch.device, total: int | None) -> None:
         if device.type != "cpu":
@@ -101,7 +107,7 @@ class Pace(Callback):
         elif total is not None:
             log.info(str(Estimate((now - self._measured) / MEASURED, total, peak_memory(), device.type == "cpu")))
 
-    def _line(self, trainer: Trainer) -> None:
+    def _line(self, trainer: Trainer, model: LightningModule) -> None:
         self._told = time.monotonic()
         epochs = trainer.max_epochs
         words = [f"epoch {trainer.current_epoch + 1}" + ("" if epochs in (None, -1) else f"/{epochs}")]
@@ -109,6 +115,8 @@ class Pace(Callback):
         if self._losses:
             words.append(f"loss {float(torch.stack(self._losses).mean()):.4g}")
             self._losses.clear()
+        if resting := resting_parts(model):
+            words.append(f"frozen: {resting}")
         if self.samples is not None:
             words.append(f"{self.samples:,.0f} samples a second")
         if self.left:

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
-from ssl_registry.training.callbacks.pace import Pace
+from ssl_registry.training.callbacks.pace import Pace, resting_parts
 from ssl_registry.training.estimate import duration
 
 __all__ = ["Progress"]
@@ -17,7 +17,8 @@ class Progress(RichProgressBar):
     """Lightning's bar with ``Epoch 3/10``, counted from 1.
 
     Lightning counts from 0, and tells of a run that steps or time limit as ``Epoch 14/-2``. The number of a version is
-    left out: a run has one folder. Beside the bar of the epoch stand samples a second and the time left of the run.
+    left out: a run has one folder. Beside the bar of the epoch stand samples a second, the time left of the run, and
+    what is frozen in this epoch, where a method trains its parts by turns.
     """
 
     def _get_train_description(self, current_epoch: int) -> str:
@@ -31,6 +32,8 @@ class Progress(RichProgressBar):
         items = super().get_metrics(trainer, pl_module)
         items.pop("v_num", None)
         pace = next((one for one in trainer.callbacks if isinstance(one, Pace)), None)  # type: ignore[attr-defined]
+        if resting := resting_parts(pl_module):
+            items["frozen"] = resting
         if pace is not None and pace.samples is not None:
             items["samples/s"] = f"{pace.samples:,.0f}"
         if pace is not None and pace.left:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from ssl_registry._registry import registry as default_registry
 from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.loading.workers import workers_for_files
+from ssl_registry.data.options import ReadOptions
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
 from ssl_registry.measures.features import choose_devices, collect_features, replicate, stream_features
@@ -54,14 +55,6 @@ def evaluate(
     temperature: float = 0.1,
     seeds: int = 3,
     labels: Sequence[float] = (1.0,),
-    image_size: int | None = None,
-    data_root: str | None = None,
-    modality: str | None = None,
-    label_column: str | None = None,
-    test_data: str | None = None,
-    drop_columns: Sequence[str] = (),
-    window_length: int | None = None,
-    window_stride: int | None = None,
     batch_size: int = 256,
     workers: int | None = None,
     devices: str | Sequence[str] | None = None,
@@ -70,6 +63,7 @@ def evaluate(
     network: str = "product",
     trust: bool = False,
     registry: Registry = default_registry,
+    **reading: Unpack[ReadOptions],
 ) -> EvaluateResult:
     """Measure a trained backbone on labelled data, beside the untrained one, the raw input and timm's supervised one.
 
@@ -91,8 +85,6 @@ def evaluate(
         labels: how many training labels the protocols see, one after the other: shares of each class, such as 0.01, 0.1
             and 1, or above 1 so many of each class. Each seed draws others. Rows of fewer than all have a protocol such
             as ``linear 10 %``.
-        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
-            `DataOptions`.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
         devices: such as ``"cuda:0,cuda:1"``; default: all GPUs, or the CPU. Batches are shared out among them.
@@ -104,6 +96,7 @@ def evaluate(
             their names, such as ``teacher``.
         trust: run and fetch what the run's files name, such as the Python file of a network.
         registry: where the method is looked up.
+        **reading: how the samples are read, where that is not as in training; see `ReadOptions`.
 
     Returns:
         A row for each backbone and protocol; of what `ssl_registry.finetune` wrote also one for its own classifier,
@@ -115,14 +108,13 @@ def evaluate(
     _check(protocols, seeds)
     for amount in labels:
         check_labels(amount)
+    image_size = reading.get("image_size")
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     if any(protocol in DENSE for protocol in protocols):
-        options: dict[str, Any] = {"data_root": data_root, "modality": modality, "label_column": label_column}
-        options |= {"test_data": test_data, "drop_columns": drop_columns or None, "window_length": window_length}
         return _segmentation(
             pretrained,
-            _masks_folder(data, protocols, {**options, "window_stride": window_stride}),
+            _masks_folder(data, protocols, reading),
             protocols,
             image_size=image_size,
             k=k,
@@ -132,17 +124,7 @@ def evaluate(
             workers=workers,
             devices=choose_devices(devices),
         )
-    source = pretrained.open_data(
-        data,
-        image_size=image_size,
-        data_root=data_root,
-        modality=modality,
-        label_column=label_column,
-        test_data=test_data,
-        drop_columns=drop_columns,
-        window_length=window_length,
-        window_stride=window_stride,
-    )
+    source = pretrained.open_data(data, **reading)
     if source.classes is None and source.task == "classification":
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
     if source.test is None:
@@ -200,7 +182,7 @@ def evaluate(
     return record_evaluation(result, pretrained.run)
 
 
-def _masks_folder(data: str | Source | None, protocols: Sequence[str], options: Mapping[str, Any]) -> Path:
+def _masks_folder(data: str | Source | None, protocols: Sequence[str], reading: ReadOptions) -> Path:
     """Return the folder of images and masks; everything else that says where samples come from says nothing of them."""
     if others := [protocol for protocol in protocols if protocol not in DENSE]:
         raise ConfigError(
@@ -210,7 +192,7 @@ def _masks_folder(data: str | Source | None, protocols: Sequence[str], options: 
     if not isinstance(data, str):
         came = "a Source" if data is not None else "none"
         raise ConfigError(f"{', '.join(protocols)} needs a folder of images and masks, not {came}; give --data FOLDER")
-    if given := [name for name, value in options.items() if value is not None]:
+    if given := [name for name, value in reading.items() if value and name != "image_size"]:
         raise ConfigError(f"{given[0]} says nothing of a folder of images and masks; leave it out")
     return Path(data).expanduser()
 

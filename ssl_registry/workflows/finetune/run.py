@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.utils.data import Subset
 from ssl_registry._registry import Registry
 from ssl_registry._registry import registry as default_registry
 from ssl_registry.data import Source, SSLDataModule
+from ssl_registry.data.options import ReadOptions
 from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
@@ -52,20 +53,13 @@ def finetune(
     batch_size: int = 128,
     seeds: int = 1,
     out: str | Path | None = None,
-    image_size: int | None = None,
-    data_root: str | None = None,
-    modality: str | None = None,
-    label_column: str | None = None,
-    test_data: str | None = None,
-    drop_columns: Sequence[str] = (),
-    window_length: int | None = None,
-    window_stride: int | None = None,
     workers: int | None = None,
     backbone: str | nn.Module | None = None,
     network: str = "product",
     trust: bool = False,
     trainer: Mapping[str, Any] | None = None,
     registry: Registry = default_registry,
+    **reading: Unpack[ReadOptions],
 ) -> EvaluateResult:
     """Train backbone and a linear head on labels, and measure them on the test part.
 
@@ -86,8 +80,6 @@ def finetune(
         out: where the trained network of the first seed goes, as safetensors with keys ``backbone.`` and ``head.``;
             default ``finetuned-PERCENT.safetensors`` in the run, None without a run. `predict`, `export`, `embed` and
             `evaluate` open the file as they open a run.
-        image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
-            `DataOptions`.
         workers: processes that load samples; default as in training.
         backbone: the module that training was given from Python; of weights alone, a module or a name.
         network: ``product``, what the method's authors evaluate (DINO: the teacher's), or ``backbone``, what the
@@ -96,6 +88,7 @@ def finetune(
         trust: run and fetch what the run's files name, such as the Python file of a network.
         trainer: arguments of Lightning's Trainer.
         registry: where the method is looked up.
+        **reading: how the samples are read, where that is not as in training; see `ReadOptions`.
 
     Returns:
         Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``, and those of the linear
@@ -113,19 +106,9 @@ def finetune(
             f"learning_rate={learning_rate} must be above 0, layer_decay={layer_decay} above 0 and at most 1, "
             f"weight_decay={weight_decay} at least 0"
         )
-    size = given_size(data, image_size)
+    size = given_size(data, reading.get("image_size"))
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
-    asked: dict[str, Any] = {
-        "image_size": image_size,
-        "data_root": data_root,
-        "modality": modality,
-        "label_column": label_column,
-        "test_data": test_data,
-        "drop_columns": drop_columns,
-        "window_length": window_length,
-        "window_stride": window_stride,
-    }
-    source = pretrained.open_data(data, **asked)
+    source = pretrained.open_data(data, **reading)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
     if (fresh := pretrained.untrained()) is not None:
@@ -162,8 +145,11 @@ def finetune(
                 f"before: {probe['accuracy']:.3f})"
             )
             if file is not None and (name, seed) == ("trained", 0):
-                write_finetuned(model, file, make_record(pretrained, classes, labels, data, asked))
-                log.info(f"Fine-tuned network: {file}; classify with it: ssl-registry predict {file} --data SOURCE")
+                write_finetuned(model, file, make_record(pretrained, classes, labels, data, reading))
+                log.info(
+                    f"Fine-tuned network: {file}; classify with it: ssl-registry predict {file} --data SOURCE "
+                    "--out predictions.csv"
+                )
     rows = tuple(
         EvaluationRow(name, title, {key: Score.over([one[key] for one in values]) for key in values[0]})
         for title, found in ((protocol, measured), (f"probe {labels_in_words(labels)}", probed))

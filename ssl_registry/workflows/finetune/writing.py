@@ -11,6 +11,7 @@ from ssl_registry._system.atomic import given_path, whole_file
 from ssl_registry.checkpoint.finetuned import BACKBONE, HEAD, FineTunedRecord
 from ssl_registry.data import Source
 from ssl_registry.data.open import GIVEN
+from ssl_registry.data.options import ReadOptions
 from ssl_registry.measures.few_labels import labels_in_words
 from ssl_registry.runs.folder import Run
 from ssl_registry.runs.opened import OpenedRun
@@ -30,7 +31,7 @@ def place(out: str | Path | None, run: Run | None, labels: float) -> Path | None
 
 
 def make_record(
-    pretrained: OpenedRun, classes: tuple[str, ...], labels: float, data: str | Source | None, asked: dict[str, Any]
+    pretrained: OpenedRun, classes: tuple[str, ...], labels: float, data: str | Source | None, reading: ReadOptions
 ) -> FineTunedRecord:
     """Return what the file records.
 
@@ -38,7 +39,7 @@ def make_record(
         pretrained: what was fine-tuned.
         classes: of the head.
         labels: share of the labels, or how many of each class.
-        data, asked: the source and its options, as `OpenedRun.open_data` got them.
+        data, reading: the source and its options, as `OpenedRun.open_data` got them.
     """
     model, settings = pretrained.model, pretrained.settings
     network = {}
@@ -47,7 +48,7 @@ def make_record(
     if isinstance(data, Source):
         opened: dict[str, Any] = {"data": f"{GIVEN}{data.name}"}
     else:
-        spec, options = pretrained.data_options(data, **asked)
+        spec, options = pretrained.data_options(data, **reading)
         # How numbers are brought to one scale is in the view policy.
         opened = {"data": spec, **options.model_dump(mode="json", exclude_defaults=True, exclude={"standardize"})}
     return FineTunedRecord(

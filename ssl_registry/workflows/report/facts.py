@@ -6,7 +6,8 @@ import csv
 import io
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ssl_registry.errors import ConfigError
 from ssl_registry.runs.contents import RunResults, RunSettings
 from ssl_registry.runs.folder import Run
 
-__all__ = ["RunFacts", "Series", "read_facts"]
+__all__ = ["RunFacts", "Series", "named_apart", "read_facts"]
 
 # More points than a screen shows are averaged in groups.
 POINTS = 400
@@ -36,6 +37,7 @@ class RunFacts:
         origins: where each setting came from, by name; empty for a run that did not record it.
         results: of ``results.json``; empty while the run has not ended.
         curves: (optimizer step, value) by the name it was logged under.
+        label: what it is called beside others; empty for the folder's name.
     """
 
     folder: Path
@@ -43,11 +45,12 @@ class RunFacts:
     origins: dict[str, str]
     results: RunResults
     curves: dict[str, Series]
+    label: str = ""
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.folder.resolve().name
+        """The folder's name, or as much of its path as tells it from other runs."""
+        return self.label or self.folder.resolve().name
 
     @property
     def options(self) -> dict[str, Any]:
@@ -66,6 +69,17 @@ def read_facts(folder: Path) -> RunFacts:
         what = "has no config.yaml" if folder.is_dir() else "is no folder"
         raise ConfigError(f"{folder} {what}; give the folder that `ssl-registry train` named at its end")
     return RunFacts(folder, run.read_settings(), run.provenance(), run.read_results(), _read_curves(folder / "metrics"))
+
+
+def named_apart(runs: Sequence[RunFacts]) -> list[RunFacts]:
+    """Return runs with names of which no two are alike: the ends of their paths, such as ``simclr/seed-0``."""
+    paths = [run.folder.resolve().parts for run in runs]
+    longest = max(map(len, paths), default=1)
+    for length in range(1, longest + 1):
+        names = ["/".join(parts[-length:]) for parts in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return [replace(run, label=name) for run, name in zip(runs, names, strict=True)]
 
 
 def _read_curves(folder: Path) -> dict[str, Series]:

@@ -13,10 +13,12 @@ from ssl_registry._version import __version__
 from ssl_registry.workflows.report.gallery import DRAWS
 from ssl_registry.workflows.report.panels import Panel, draw_panels
 from ssl_registry.workflows.report.run_page import RunPage
+from ssl_registry.workflows.report.seeds import over_seeds
 
 __all__ = ["render"]
 
 HERE = Path(__file__).parent
+MOST_NAMED = 3  # runs in the title
 
 
 def render(runs: Sequence[RunPage]) -> str:
@@ -33,15 +35,18 @@ def render(runs: Sequence[RunPage]) -> str:
     )
     galleries = [run for run in runs if run.gallery is not None]
     panels = draw_panels([run.facts for run in runs])
+    groups = over_seeds([run.facts for run in runs])
     count = max((len(next(iter(run.gallery.maps.values()), [])) for run in galleries if run.gallery), default=0)
     return environment.get_template("template.html").render(
-        title=runs[0].name if len(runs) == 1 else " · ".join(run.name for run in runs),
+        title=_title([run.name for run in runs]),
         subtitle=_subtitle(runs),
         runs=runs,
         galleries=galleries,
         labeled=any(run.gallery and run.gallery.labels for run in galleries),
         mapped=f"{count} samples." if count else "",
         tile_names=list(dict.fromkeys(tile["name"] for run in runs for tile in run.tiles)),
+        seed_groups=groups,
+        seed_figures=list(dict.fromkeys(name for group in groups for name in group.cells)),
         panels=panels,
         draws=DRAWS,
         options=_options(runs),
@@ -71,6 +76,16 @@ def _confusions(runs: Sequence[RunPage]) -> list[dict[str, Any] | None]:
         }
         for one in found
     ]
+
+
+def _title(names: Sequence[str]) -> str:
+    """Return the names of the runs, of many the first ones.
+
+    >>> _title(["a", "b", "c", "d", "e"])
+    'a · b · c and 2 more'
+    """
+    more = len(names) - MOST_NAMED
+    return " · ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _subtitle(runs: Sequence[RunPage]) -> str:

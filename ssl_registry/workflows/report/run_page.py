@@ -42,7 +42,7 @@ class RunPage:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """What it is called on the page."""
         return self.facts.name
 
     @property

@@ -11,7 +11,7 @@ from ssl_registry.data import Source
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.model.module import SSLModule
 from ssl_registry.runs.opened import open_run
-from ssl_registry.workflows.report.facts import RunFacts, read_facts
+from ssl_registry.workflows.report.facts import RunFacts, named_apart, read_facts
 from ssl_registry.workflows.report.gallery import Gallery, build_gallery
 from ssl_registry.workflows.report.page import render
 from ssl_registry.workflows.report.run_page import RunPage
@@ -41,7 +41,7 @@ def write_report(
     """
     if not runs:
         raise ConfigError("a report needs the folder of at least one run")
-    read = [read_facts(Path(run)) for run in runs]
+    read = named_apart([read_facts(Path(run)) for run in runs])
     path = given_path(out) if out is not None else (Path(runs[0]) if len(runs) == 1 else Path()) / NAME
     if path.is_dir():
         path = path / NAME

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 
 from ssl_registry.runs.folder import Run
-from ssl_registry.training.callbacks.pace import Pace
+from ssl_registry.training.callbacks.pace import Pace, resting_parts
 from ssl_registry.training.callbacks.progress import Progress
 from ssl_registry.training.trainer import make_trainer
 
@@ -38,6 +39,19 @@ def test_epochs_are_counted_from_one(fit, limits, expected):
     assert [text.strip() for text in seen.texts] == expected
     assert "v_num" not in seen.metrics
     assert float(seen.metrics["samples/s"].replace(",", "")) > 0
+
+
+def test_what_rests_is_named(fit, caplog):
+    """LFR trains backbone and predictors by turns: bar and lines say which part is frozen now."""
+    model, _ = fit("simclr", steps=1)
+    assert resting_parts(model) == ""
+    model._frozen.hold({"backbone", "projection_head.0"}, model.backbone, model.heads, owner="simclr")
+    assert resting_parts(model) == "backbone"
+    pace = Pace(estimate=False)
+    trainer = make_trainer({"logger": False, "accelerator": "cpu", "max_epochs": 2}, Run(Path("nowhere")))
+    with caplog.at_level(logging.INFO, "ssl_registry"):
+        pace._line(trainer, model)
+    assert caplog.messages[-1] == "epoch 1/2, step 0, frozen: backbone"
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ class ShardImages(EncodedImages):
         starts = np.cumsum([0, *(shard.count for shard in shards)])
         self.shard = np.searchsorted(starts, chosen, side="right") - 1  # of each sample
         self.position = chosen - starts[self.shard]  # in its shard
+        self._starts = starts
         self.block = self.position // BLOCK
 
     def make_sampler(
@@ -172,6 +173,10 @@ class ShardImages(EncodedImages):
         """Return size and time of the shard; an address has neither, and counts as unchanged."""
         state = self._reader.shards[self.shard[index]].state
         return (state[0], state[1]) if state else (0, 0)
+
+    def row(self, index: int) -> int:
+        """Return its number, counted over all shards."""
+        return int(self._starts[self.shard[index]] + self.position[index])
 
     def name(self, index: int) -> str:
         """Return the shard, and the sample's number in it."""
