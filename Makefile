@@ -65,6 +65,7 @@ bench: $(INSTALLED)
 # The site, in site/; a warning ends it.
 docs: $(INSTALLED)
 	$(BIN)/python tools/option_table.py
+	$(BIN)/python tools/method_pages.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # What a release uploads: an sdist and a wheel of the core and of each plugin, in dist/.

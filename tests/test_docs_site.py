@@ -20,11 +20,18 @@ WIDTH = "100"
 
 def test_site_builds_strictly(tmp_path):
     """Every link leads somewhere, every name in the reference exists."""
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    # Not --quiet, which hides warnings from --strict too.
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # an advertisement, not a warning about these pages
     done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "TrainingRecipe" in (tmp_path / "reference/recipes.html").read_text()
+
+
+def test_every_page_is_in_the_menu():
+    """A page that nothing leads to is not read."""
+    menu = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    assert sorted(menu) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES)
 
 
 def console_blocks():

@@ -15,7 +15,7 @@ from ssl_registry.contract.needs import needs_of
 from ssl_registry.contract.validation import implemented_hooks
 from ssl_registry.recipes.finding import find_recipes
 
-__all__ = ["run"]
+__all__ = ["describe_options", "needs_in_words", "run"]
 
 
 def run(argv: list[str]) -> int:
@@ -57,11 +57,11 @@ def describe_options(config: type[MethodConfig]) -> list[dict[str, Any]]:
     ]
 
 
-def _in_words(needs: dict[str, Any]) -> str:
+def needs_in_words(needs: dict[str, Any]) -> str:
     """Say what samples and what backbone a method needs.
 
     >>> from ssl_registry.contract.needs import Needs
-    >>> _in_words(asdict(Needs(modalities=("image",), tokens=True, batch="any")))
+    >>> needs_in_words(asdict(Needs(modalities=("image",), tokens=True, batch="any")))
     'images; a backbone with tokens; batch: any'
     """
     words = [" or ".join(f"{modality}s" for modality in needs["modalities"])]
@@ -93,7 +93,7 @@ def _print(facts: dict[str, Any]) -> None:
     origin = f"{facts['distribution']} {facts['version']}" if facts["distribution"] else "registered in this process"
     console.print(f"[bold]{escape(facts['method'])}[/]  {escape(origin)}  {escape(facts['class'])}\n")
     console.print(escape(_flowing(facts["documentation"])), highlight=False)
-    console.print(f"\n[bold]needs[/]  {escape(_in_words(facts['needs']))}", highlight=False)
+    console.print(f"\n[bold]needs[/]  {escape(needs_in_words(facts['needs']))}", highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("option", "allowed", "default", "description"):
         table.add_column(column, overflow="fold")
