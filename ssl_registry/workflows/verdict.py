@@ -11,7 +11,11 @@ __all__ = ["Evidence", "still_falls", "verdict", "verdict_of_finetuning"]
 # What is measured beside the trained features, from the strictest comparison to the weakest.
 RAW, START, UNTRAINED = "raw", "start", "untrained"
 PROTOCOLS = {"linear": "a linear probe", "knn": "k-NN"}
-ON_RAW = {"linear": "logistic regression on the raw input", "knn": "k-NN on the raw input"}
+ON_RAW = {
+    "linear": "logistic regression on the raw input",
+    "knn": "k-NN on the raw input",
+    "boosting": "gradient boosting on the columns",
+}
 # Of the whole fall of the loss, what it must still fall in its last fifth to be called falling.
 STILL_FALLING = 0.05
 LEAST_POINTS = 20

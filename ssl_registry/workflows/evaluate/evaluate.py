@@ -20,6 +20,7 @@ from ssl_registry.data.loading.workers import workers_for_files
 from ssl_registry.data.options import ReadOptions
 from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
+from ssl_registry.measures.boosting import boosting
 from ssl_registry.measures.features import choose_devices, collect_features, replicate, stream_features
 from ssl_registry.measures.few_labels import check_labels, choose_labeled, title_of
 from ssl_registry.measures.knn import knn_predict
@@ -41,9 +42,11 @@ __all__ = ["PROTOCOLS", "evaluate"]
 log = logging.getLogger(__name__)
 
 PROTOCOLS = ("knn", "linear", "sgd", "adam", *DENSE)
+# What is usual for the columns of a table, which beside them alone is measured.
+BOOSTING = "boosting"
 # On the raw input, which has no seeds of its own worth the time; a linear map of more numbers than these (20,000 images
 # of CIFAR's size) takes minutes.
-RAW_PROTOCOLS, MOST_RAW = ("knn", "linear"), 60_000_000
+RAW_PROTOCOLS, MOST_RAW = ("knn", "linear", BOOSTING), 60_000_000
 
 
 def evaluate(
@@ -99,8 +102,9 @@ def evaluate(
         **reading: how the samples are read, where that is not as in training; see `ReadOptions`.
 
     Returns:
-        A row for each backbone and protocol; of what `ssl_registry.finetune` wrote also one for its own classifier,
-        under the protocol ``classifier``. In a run's folder they are added to ``evaluations.jsonl`` too.
+        A row for each backbone and protocol, and of the columns of a table one for ``boosting``, scikit-learn's histogram
+        gradient boosting; of what `ssl_registry.finetune` wrote also one for its own classifier, under the protocol
+        ``classifier``. In a run's folder they are added to ``evaluations.jsonl`` too.
 
     Raises:
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
@@ -148,6 +152,8 @@ def evaluate(
     loaders = SSLDataModule(source, batch_size=batch_size, num_workers=loading_workers(source, workers))
     rows: list[EvaluationRow] = []
     compared: dict[str, nn.Module] = {**networks, "raw": RawInput()}
+    is_table = source.modality == "table" and source.task == "classification"
+    of_raw = [*asked, BOOSTING] if is_table and "linear" in asked else asked
     for name, measured in compared.items():
         x, y = _features(measured, source.train, loaders.train_eval_dataloader(), used, folder)
         x_test, y_test = _features(measured, source.test, loaders.test_dataloader(), used, folder)
@@ -155,7 +161,7 @@ def evaluate(
         x_test, y_test = labeled_only(x_test, y_test)
         _, y = check_targets(x, y, part="training")
         _, y_test = check_targets(x_test, y_test, part="test")
-        for protocol in asked:
+        for protocol in of_raw if name == "raw" else asked:
             if name == "raw" and (protocol not in RAW_PROTOCOLS or (protocol != "knn" and x.numel() > MOST_RAW)):
                 continue
             for amount in labels:
@@ -286,6 +292,8 @@ def _measure(
         if protocol == "knn":
             predictions = knn_predict(seen[0], seen[1], x_test, k=k, temperature=temperature)
             found.append(classification_metrics(predictions, y_test))
+        elif protocol == BOOSTING:
+            found.append(boosting(*seen, seed=seed))
         elif protocol == "adam":
             found.append(adam_probe(*seen, seed=seed, device=device))
         else:

@@ -25,7 +25,7 @@ def verdict_of_rows(result: EvaluateResult, run: OpenedRun) -> str:
     figures: dict[str, dict[str, float]] = {}
     for row in result.rows:
         protocol = "linear" if row.protocol in LINEAR else row.protocol
-        if row.features in COMPARED and protocol in ("linear", "knn"):
+        if row.features in COMPARED and protocol in ("linear", "knn", "boosting"):
             found = figures.setdefault(row.features, {})
             found[protocol] = max(row.metrics["accuracy"].mean, found.get(protocol, 0.0))
     return verdict(Evidence(figures, held_out=result.test, diverged=_diverged(run)))

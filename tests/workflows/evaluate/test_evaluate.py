@@ -226,3 +226,35 @@ def test_a_run_that_began_with_weights_is_compared_with_them(run, tmp_path, monk
     )
     run.rename(tmp_path / "moved")
     assert any("not compared with its start" in note for note in ssl_registry.evaluate("next", protocols=["knn"]).notes)
+
+
+def test_few_labels_and_what_is_usual_for_tables(tmp_path):
+    """Gradient boosting sees the columns alone; fewer labels are drawn anew for each seed, and say less."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4)).astype(np.float32)
+    np.savez(tmp_path / "t.npz", X=x, y=(x[:, 0] * x[:, 1] > 0).astype(int), is_test=np.arange(400) >= 200)
+    done = ssl_registry.train(
+        "scarf",
+        data=str(tmp_path / "t.npz"),
+        modality="table",
+        backbone="table_encoder",
+        epochs=1,
+        out=tmp_path / "run",
+        knn=False,
+        report=False,
+        trainer={"accelerator": "cpu", "enable_progress_bar": False},
+    )
+    result = ssl_registry.evaluate(done.run, labels=(5, 1), seeds=2, cache=False)
+    rows = {(row.features, row.protocol): row.metrics["accuracy"] for row in result.rows}
+    few = {"knn 5 a class", "linear 5 a class"}
+    assert {protocol for features, protocol in rows if features == "trained"} == {"knn", "linear"} | few
+    assert {protocol for features, protocol in rows if features == "raw"} - {"knn", "linear"} == few | {
+        "boosting",
+        "boosting 5 a class",
+    }
+    assert rows["raw", "boosting"].mean > 0.85 > rows["raw", "boosting 5 a class"].mean  # a product of two columns
+    assert rows["raw", "linear"].mean < 0.65
+    assert rows["trained", "linear 5 a class"].std is not None
+    assert "gradient boosting on the columns" in result.verdict
+    with pytest.raises(ConfigError, match="neither a share"):
+        ssl_registry.evaluate(done.run, labels=(0,))
