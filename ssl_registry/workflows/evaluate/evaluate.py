@@ -102,9 +102,9 @@ def evaluate(
         **reading: how the samples are read, where that is not as in training; see `ReadOptions`.
 
     Returns:
-        A row for each backbone and protocol, and of the columns of a table one for ``boosting``, scikit-learn's histogram
-        gradient boosting; of what `ssl_registry.finetune` wrote also one for its own classifier, under the protocol
-        ``classifier``. In a run's folder they are added to ``evaluations.jsonl`` too.
+        A row for each backbone and protocol, and of the columns of a table one for ``boosting``, scikit-learn's
+        histogram gradient boosting; of what `ssl_registry.finetune` wrote also one for its own classifier, under the
+        protocol ``classifier``. In a run's folder they are added to ``evaluations.jsonl`` too.
 
     Raises:
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
