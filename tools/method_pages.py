@@ -26,8 +26,6 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs/methods"
 CATALOGUE = ROOT / "docs/catalogue.json"
 NOTE = "<!-- Written by tools/method_pages.py from the plugin's README, options and recipes. -->"
-# Scores of a row of the catalogue, in the order of the columns, where any row has them.
-SCORES = {"raw": "raw input", "untrained": "untrained", "last": "trained", "supervised": "supervised"}
 
 
 @dataclass(frozen=True)
@@ -109,18 +107,29 @@ def recipe(method: str, found: TrainingRecipe) -> str:
 
 
 def measured(method: str, catalogue: Mapping[str, Any]) -> str:
-    """Return the method's rows of the catalogue as a table; an empty string where it has none."""
+    """Return the method's rows of the catalogue as a table, beside what they are compared with; "" where it has none.
+
+    Args:
+        method: its name.
+        catalogue: with ``rows`` as `ssl-registry bench` writes them: one a suite, method and protocol; the raw input
+            and the network trained on labels have rows of their own.
+    """
     rows = [row for row in catalogue.get("rows", ()) if row["method"] == method]
     if not rows:
         return ""
-    scores = {key: title for key, title in SCORES.items() if any(row.get(key) for row in rows)}
-    with_labels = any(row.get("labels") is not None for row in rows)
-    heads = ["data", "measured by", *["labels"] * with_labels, "seeds", *scores.values()]
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "--:|" * (len(heads) - 2)]
+    beside = {(row["method"], *_place(row)): row["last"] for row in catalogue["rows"]}
+    lines = [
+        "| data | measured by | seeds | raw input | untrained | trained | supervised |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
     for row in rows:
-        seeds = row["seeds"] if isinstance(row["seeds"], int) else len(row["seeds"])
-        labels = [_share(row.get("labels"))] if with_labels else []
-        cells = [row["suite"], row["protocol"], *labels, seeds, *(_score(row.get(key)) for key in scores)]
+        scores = [
+            beside.get(("raw input", *_place(row))),
+            row.get("untrained"),
+            row.get("last"),
+            beside.get(("supervised", *_place(row))),
+        ]
+        cells = [row["suite"], row["protocol"], len(row["seeds"]), *map(_score, scores)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return (
         "## Measured\n\nAccuracy in per cent on the test part, mean ± deviation over seeds, all methods by one "
@@ -128,15 +137,16 @@ def measured(method: str, catalogue: Mapping[str, Any]) -> str:
     )
 
 
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what rows that can be compared have in common."""
+    return row["suite"], row.get("data"), row["protocol"]
+
+
 def _score(score: Mapping[str, float | None] | None) -> str:
     if not score or score.get("mean") is None:
         return ""
     std = score.get("std")
     return f"{100 * score['mean']:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")  # type: ignore[operator]
-
-
-def _share(labels: float | None) -> str:
-    return "all" if labels is None or labels == 1 else f"{100 * labels:g} %"
 
 
 def page(method: str, catalogue: Mapping[str, Any]) -> str:
@@ -147,6 +157,8 @@ def page(method: str, catalogue: Mapping[str, Any]) -> str:
     # The one that needs nothing comes first.
     found = sorted(find_recipes(info).values(), key=lambda one: (one.name != "small", one.name))
     recipes = [recipe(method, one) for one in found]
+    # Some READMEs show Python alone.
+    command = "" if "ssl-registry train" in readme.start else f"\n\n    ssl-registry train {method} --data DATA"
     parts = [
         f"# {readme.title}\n\n{NOTE}",
         readme.idea,
@@ -154,7 +166,7 @@ def page(method: str, catalogue: Mapping[str, Any]) -> str:
         f"![{readme.title}: views, networks, loss, and where the gradient flows]({method}.svg)",
         idea.caption,
         f"**It needs** {needs_in_words(asdict(needs_of(cls)))}.",
-        f"## Start\n\n{readme.start}",
+        f"## Start\n\n{readme.start}{command}",
         f"## Options\n\n{options(cls)}",
         "All methods have [these options](../reference/options.md#options-of-every-method) too, and those of "
         "[a run](../reference/options.md).",

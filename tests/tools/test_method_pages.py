@@ -95,11 +95,12 @@ def test_arrow_to_nowhere_is_an_error():
 
 
 def test_figures_of_the_catalogue_are_shown():
-    """A method's rows alone, in per cent; a method without rows has no section."""
+    """A method's rows alone, in per cent, beside the raw input and labels; a method without rows has no section."""
     row = {"suite": "digits", "method": "byol", "protocol": "knn", "seeds": [0, 1, 2]}
     row |= {"untrained": {"mean": 0.762, "std": 0.013}, "last": {"mean": 0.879, "std": None}}
-    table = measured("byol", {"rows": [row, {**row, "method": "mae"}]})
-    assert table.splitlines()[-1] == "| digits | knn | 3 | 76.2 ± 1.3 | 87.9 |"
+    raw = {**row, "method": "raw input", "untrained": None, "last": {"mean": 0.964, "std": None}}
+    table = measured("byol", {"rows": [raw, row, {**row, "method": "mae"}, {**raw, "suite": "har"}]})
+    assert table.splitlines()[-1] == "| digits | knn | 3 | 96.4 | 76.2 ± 1.3 | 87.9 |  |"
     assert table.count("digits") == 1
     assert measured("dino", {"rows": [row]}) == ""
 
