@@ -85,6 +85,7 @@ def open_residual_branches(module: nn.Module) -> None:
     """
     for layer in module.modules():
         weight = getattr(layer, "weight", None)
-        one_of_channels = isinstance(weight, nn.Parameter) and weight.ndim == 1 and weight.device.type != "meta"
-        if one_of_channels and not isinstance(layer, nn.PReLU) and not weight.detach().any():
+        if not isinstance(weight, nn.Parameter) or weight.ndim != 1 or weight.device.type == "meta":
+            continue
+        if not isinstance(layer, nn.PReLU) and not weight.detach().any():
             nn.init.ones_(weight)
