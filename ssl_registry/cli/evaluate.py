@@ -33,6 +33,11 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
     parser.add_argument("--temperature", type=float, default=0.1, help="of k-NN's weights (default: 0.1)")
     parser.add_argument("--seeds", type=int, default=3, help="fits of a probe (default: 3)")
+    parser.add_argument(
+        "--labels-per-class",
+        type=int,
+        help="fit with so many labels of each class, others for each seed (default: all)",
+    )
     parser.add_argument("--devices", help=DEVICES)
     parser.add_argument("--no-cache", action="store_true", help="do not keep features and rows on the disk")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -49,6 +54,7 @@ def run(argv: list[str]) -> int:
             k=options.k,
             temperature=options.temperature,
             seeds=options.seeds,
+            labels_per_class=options.labels_per_class,
             devices=options.devices,
             backbone=options.backbone,
             network=options.network,
@@ -81,6 +87,8 @@ def print_result(result: EvaluateResult) -> None:
     console.print(table)
     _print_classes(result, console)
     counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
+    if result.labels_per_class is not None:
+        counted += f"; fitted with {result.labels_per_class} labels of each class, {result.seeds} draws of them"
     console.print(counted, highlight=False, markup=False)
     if result.verdict:
         console.print(printable(result.verdict), highlight=False, markup=False)

@@ -29,6 +29,7 @@ from ssl_registry.workflows.evaluate.baselines import supervised
 from ssl_registry.workflows.evaluate.classifier import judge_classifier
 from ssl_registry.workflows.evaluate.dense import DENSE, segment
 from ssl_registry.workflows.evaluate.features_cache import cache_folder, cached, features_key
+from ssl_registry.workflows.evaluate.few_labels import Parts, draw_labeled
 from ssl_registry.workflows.evaluate.kept_rows import kept_row
 from ssl_registry.workflows.evaluate.results import EvaluateResult, EvaluationRow, Score, record_evaluation
 from ssl_registry.workflows.evaluate.started import RawInput, start_of
@@ -52,6 +53,7 @@ def evaluate(
     k: int = 20,
     temperature: float = 0.1,
     seeds: int = 3,
+    labels_per_class: int | None = None,
     image_size: int | None = None,
     data_root: str | None = None,
     modality: str | None = None,
@@ -85,7 +87,10 @@ def evaluate(
             ``knn-segmentation`` and ``linear-segmentation``, on patch tokens and a folder of images and masks; see
             `ssl_registry.measures.segmentation` and `ssl_registry.data.images.masks`.
         k, temperature: of k-NN.
-        seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing.
+        seeds: how many times a probe is fitted, with another validation part each; k-NN draws nothing. With
+            ``labels_per_class`` how many times the labels are drawn, for both; ten draws tell more than three.
+        labels_per_class: fit with the labels of so many training samples of each class alone, others for each seed and
+            the same for all features; k-NN asks at most so many neighbours then. Default: all labels.
         image_size, data_root, modality, label_column, test_data, drop_columns, window_length, window_stride: see
             `DataOptions`.
         batch_size: samples a batch.
@@ -107,7 +112,7 @@ def evaluate(
     Raises:
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, or has no labels or test part.
     """
-    _check(protocols, seeds)
+    _check(protocols, seeds, labels_per_class)
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     if any(protocol in DENSE for protocol in protocols):
@@ -140,6 +145,8 @@ def evaluate(
         raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
     if source.test is None:
         raise DataError(f"{source.name} has no test part, and none could be held out; give each class two samples")
+    if labels_per_class is not None and source.task != "classification":
+        raise ConfigError(f"labels_per_class counts labels of classes, and {source.name} has targets for {source.task}")
     # k-NN votes for classes alone.
     asked = [protocol for protocol in protocols if protocol != "knn" or source.task == "classification"]
     if not asked:
@@ -165,10 +172,13 @@ def evaluate(
         for protocol in asked:
             if name == "raw" and (protocol not in RAW_PROTOCOLS or (protocol != "knn" and x.numel() > MOST_RAW)):
                 continue
-            times = 1 if name == "raw" else seeds
+            times = 1 if name == "raw" and labels_per_class is None else seeds
             parts = (x, y, x_test, y_test)
             about = (protocol, k, temperature) if protocol == "knn" else (protocol, times)
-            metrics = kept_row(folder, about, parts, partial(_measure, protocol, parts, k, temperature, times, used[0]))
+            if labels_per_class is not None:
+                about = (protocol, k, temperature, times, labels_per_class)
+            measure = partial(_measure, protocol, parts, k, temperature, times, used[0], labels_per_class)
+            metrics = kept_row(folder, about, parts, measure)
             rows.append(EvaluationRow(name, protocol, metrics))
             first, score = next(iter(metrics.items()))
             log.info(f"{name}, {protocol}: {first.replace('_', ' ')} {score.mean:.3f}")
@@ -180,6 +190,7 @@ def evaluate(
     result = EvaluateResult(
         pretrained.checkpoint, source.name, len(x), len(x_test), source.task, tuple(rows), seeds, tuple(notes)
     )
+    result = replace(result, labels_per_class=labels_per_class)
     result = replace(result, verdict=verdict_of_rows(result, pretrained))
     return record_evaluation(result, pretrained.run)
 
@@ -229,13 +240,18 @@ def _segmentation(
     return record_evaluation(result, pretrained.run)
 
 
-def _check(protocols: Sequence[str], seeds: int) -> None:
+def _check(protocols: Sequence[str], seeds: int, labels_per_class: int | None) -> None:
     for protocol in protocols:
         if protocol not in PROTOCOLS:
             hint = did_you_mean(protocol, PROTOCOLS)
             raise ConfigError(f"there is no protocol {protocol!r}.{hint} There are: {', '.join(PROTOCOLS)}")
     if not protocols or seeds < 1:
         raise ConfigError(f"give at least one protocol and one seed, not {list(protocols)} and {seeds}")
+    if labels_per_class is not None:
+        if labels_per_class < 1:
+            raise ConfigError(f"labels_per_class={labels_per_class} must be at least 1")
+        if any(protocol in DENSE for protocol in protocols):
+            raise ConfigError("labels_per_class counts labels of samples, and segmentation has one for each pixel")
 
 
 def _networks(pretrained: OpenedRun) -> tuple[dict[str, RawNetwork], list[str]]:
@@ -272,21 +288,28 @@ def _features(
 
 def _measure(
     protocol: str,
-    parts: tuple[Tensor, Tensor, Tensor, Tensor],
+    parts: Parts,
     k: int,
     temperature: float,
     seeds: int,
     device: torch.device,
+    labels_per_class: int | None,
 ) -> dict[str, Score]:
-    x, y, x_test, y_test = parts
-    if protocol == "knn":
-        predictions = knn_predict(x, y, x_test, k=k, temperature=temperature)
-        return {name: Score(value) for name, value in classification_metrics(predictions, y_test).items()}
+    if protocol == "knn" and labels_per_class is None:
+        return {name: Score(value) for name, value in _knn(parts, k, temperature).items()}
     by: Literal["logistic", "sgd"] = "sgd" if protocol == "sgd" else "logistic"
-    found = [
-        adam_probe(*parts, seed=seed, device=device)
-        if protocol == "adam"
-        else linear_probe(*parts, protocol=by, seed=seed, device=device).metrics
-        for seed in range(seeds)
-    ]
+    found = []
+    for seed in range(seeds):
+        kept = parts if labels_per_class is None else draw_labeled(parts, labels_per_class, seed)
+        if protocol == "knn":
+            found.append(_knn(kept, min(k, labels_per_class or k), temperature))
+        elif protocol == "adam":
+            found.append(adam_probe(*kept, seed=seed, device=device))
+        else:
+            found.append(linear_probe(*kept, protocol=by, seed=seed, device=device).metrics)
     return {name: Score.over([metrics[name] for metrics in found]) for name in found[0]}
+
+
+def _knn(parts: Parts, k: int, temperature: float) -> dict[str, float]:
+    x, y, x_test, y_test = parts
+    return classification_metrics(knn_predict(x, y, x_test, k=k, temperature=temperature), y_test)

@@ -67,6 +67,7 @@ class EvaluateResult:
         notes: what was left out, and why, in words.
         verdict: what the rows say, in a sentence or two; empty where there is nothing to compare.
         saved: the file in the run's folder that the rows were added to; None without a run.
+        labels_per_class: labels of each class that probes were fitted with, other ones for each seed; None for all.
     """
 
     checkpoint: Path
@@ -79,6 +80,7 @@ class EvaluateResult:
     notes: tuple[str, ...] = ()
     verdict: str = ""
     saved: Path | None = field(default=None, compare=False)
+    labels_per_class: int | None = None
 
     def figure(self, features: str, protocol: str, metric: str) -> float:
         """Return one mean, such as ``result.figure("trained", "linear", "accuracy")``.

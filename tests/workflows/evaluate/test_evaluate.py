@@ -226,3 +226,29 @@ def test_a_run_that_began_with_weights_is_compared_with_them(run, tmp_path, monk
     )
     run.rename(tmp_path / "moved")
     assert any("not compared with its start" in note for note in ssl_registry.evaluate("next", protocols=["knn"]).notes)
+
+
+def test_few_labels(run):
+    """Each draw is fitted to so many samples of each class, the same for all features; both protocols have a spread."""
+    few = ssl_registry.evaluate(run, labels_per_class=3, seeds=3)
+    assert {row.features for row in few.rows} == {"trained", "untrained", "raw"}
+    assert all(row.metrics["accuracy"].std is not None for row in few.rows)
+    assert (few.labels_per_class, few.seeds, few.train) == (3, 3, 1300)
+    # Raw pixels of digits tell classes apart, and more labels tell more.
+    many = ssl_registry.evaluate(run, labels_per_class=30, seeds=3)
+    for protocol in ("knn", "linear"):
+        low, high = (result.figure("raw", protocol, "accuracy") for result in (few, many))
+        assert 0.4 < low < high - 0.1, protocol
+    assert ssl_registry.evaluate(run, labels_per_class=3, seeds=3).rows == few.rows
+    assert ssl_registry.evaluate(run, labels_per_class=3, seeds=3, cache=False).rows == few.rows
+    assert json.loads((run / "evaluations.jsonl").read_text().splitlines()[0])["labels_per_class"] == 3
+
+
+def test_few_labels_that_there_are_not(run):
+    """More than a class has, none at all, and pixels' labels, are refused in words."""
+    with pytest.raises(DataError, match=r"a class has \d+ labelled training samples, so 500 of each cannot be drawn"):
+        ssl_registry.evaluate(run, protocols=["knn"], labels_per_class=500)
+    with pytest.raises(ConfigError, match="labels_per_class=0 must be at least 1"):
+        ssl_registry.evaluate(run, labels_per_class=0)
+    with pytest.raises(ConfigError, match="segmentation has one for each pixel"):
+        ssl_registry.evaluate(run, protocols=["knn-segmentation"], data="masks/", labels_per_class=5)
