@@ -41,6 +41,7 @@ _HOME = {
     "predict": "ssl_registry.workflows.predict",
     "embed": "ssl_registry.workflows.embed",
     "export": "ssl_registry.workflows.export.writing",
+    "print_messages": "ssl_registry.cli.for_scripts",
 }
 
 __all__ = [
@@ -66,12 +67,14 @@ __all__ = [
     "finetune",
     "hookimpl",
     "predict",
+    "print_messages",
     "registry",
     "train",
 ]
 
 if TYPE_CHECKING:
     from ssl_registry._registry import Registry, registry
+    from ssl_registry.cli.for_scripts import print_messages
     from ssl_registry.contract.config import Field, MethodConfig
     from ssl_registry.contract.context import Context
     from ssl_registry.contract.declares import Declares

@@ -25,11 +25,11 @@ GIVEN = "python:"
 def open_source(spec: str, options: DataOptions | None = None, **changes: Any) -> Source:
     """Open a data set by what a user writes.
 
-    ``digits`` is scikit-learn's handwritten digits, in every installation. A path decides by what it is: a
-    folder holds images, a file holds arrays, ``.tar`` files are shards, ``.parquet`` files are tables; write
-    ``./digits`` for a folder of that name. ``hf:NAME`` is a data set of Hugging Face, any other word one of
-    torchvision; both must be on the disk already: nothing is downloaded. A kind's name and a colon before all of
-    it chooses that kind. Plugins add kinds (see `SourceKind`).
+    ``digits`` is scikit-learn's handwritten digits, in every installation, ``scattered-digits`` the same at random
+    places, sizes and angles among clutter. A path decides by what it is: a folder holds images, a file holds arrays,
+    ``.tar`` files are shards, ``.parquet`` files are tables; write ``./digits`` for a folder of that name. ``hf:NAME``
+    is a data set of Hugging Face, any other word one of torchvision; both must be on the disk already: nothing is
+    downloaded. A kind's name and a colon before all of it chooses that kind. Plugins add kinds (see `SourceKind`).
 
     Args:
         spec: what the user writes.

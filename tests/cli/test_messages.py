@@ -6,6 +6,8 @@ import logging
 
 import pytest
 
+import ssl_registry
+from ssl_registry.cli import for_scripts
 from ssl_registry.cli.messages import show_messages
 
 log = logging.getLogger("ssl_registry.some.module")
@@ -50,3 +52,17 @@ def test_of_several_processes_the_first_one_prints(variable, capsys, monkeypatch
         with show_messages():
             log.info(f"rank {rank}")
     assert capsys.readouterr().out == "rank 0\n"
+
+
+def test_a_script_asks_for_the_lines(capsys):
+    """From the call on, each once however often it is called."""
+    try:
+        ssl_registry.print_messages()
+        ssl_registry.print_messages()
+        log.info("reading")
+    finally:
+        (printing,) = for_scripts._printing
+        printing.close()
+        for_scripts._printing.clear()
+    log.info("unseen")
+    assert capsys.readouterr().out == "reading\n"

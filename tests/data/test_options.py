@@ -81,7 +81,7 @@ def test_kinds_say_what_they_take():
     """Tables take all; what has its own parts and no columns takes none."""
     takes = {kind.name: set(kind.takes) for kind in SOURCES.own.values()}
     assert takes["csv"] == takes["parquet"] == takes["hf"] == {"modality", *NOT_FOR_ALL}
-    assert takes["digits"] == takes["torchvision"] == set()
+    assert takes["digits"] == takes["scattered-digits"] == takes["torchvision"] == set()
 
 
 def test_a_limit_takes_samples_of_every_class():

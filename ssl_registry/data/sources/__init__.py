@@ -46,6 +46,16 @@ SOURCES = SourceTable(
             takes=(),
         ),
         SourceKind(
+            "scattered-digits",
+            "the same at random places, sizes and angles, with clutter: what raw pixels do not tell",
+            open=lazily(f"{FILES}.scattered:scattered_digits"),
+            matches=lambda spec: spec == "scattered-digits",
+            written=("scattered-digits",),
+            names=lambda: ["scattered-digits"],
+            local=True,
+            takes=(),
+        ),
+        SourceKind(
             "parquet",
             "a table with images, signals or features",
             open=lazily(f"{FILES}.parquet:parquet"),

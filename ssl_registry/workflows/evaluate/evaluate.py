@@ -116,6 +116,10 @@ def evaluate(
     size = given_size(data, image_size)
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     if any(protocol in DENSE for protocol in protocols):
+        if set(labels) != {1.0}:
+            raise ConfigError(
+                f"labels={list(labels)} takes some labelled samples, and segmentation has labels of pixels"
+            )
         return _segmentation(
             pretrained,
             _masks_folder(data, protocols, reading),
@@ -290,7 +294,9 @@ def _measure(
         chosen = slice(None) if labels == 1 else choose_labeled(y.cpu(), labels, seed)
         seen = (x[chosen], y[chosen], x_test, y_test)
         if protocol == "knn":
-            predictions = knn_predict(seen[0], seen[1], x_test, k=k, temperature=temperature)
+            # More neighbours than a class has labels are neighbours of other classes.
+            near = min(k, int(labels)) if labels > 1 else k
+            predictions = knn_predict(seen[0], seen[1], x_test, k=near, temperature=temperature)
             found.append(classification_metrics(predictions, y_test))
         elif protocol == BOOSTING:
             found.append(boosting(*seen, seed=seed))
