@@ -118,7 +118,7 @@ def evaluate(
     if any(protocol in DENSE for protocol in protocols):
         if set(labels) != {1.0}:
             raise ConfigError(
-                f"labels={list(labels)} takes some labelled samples, and segmentation has labels of pixels"
+                f"labels={list(labels)} counts labels of samples, and segmentation has those of pixels"
             )
         return _segmentation(
             pretrained,
