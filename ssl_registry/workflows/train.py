@@ -139,14 +139,14 @@ def train(
         if checkpoint is None and device.type == "cpu" and lightning.world_size == 1 and not settled.compile:
             pace.estimate = not _told_estimate(source, model, settled, trainer)
         if main:
-            watch.before(model, data, device)
             if origins is None:
                 origins = {**origins_of_call(asked, options, plain_values(trainer)), **recorded}
             places = {"method": "argument", **origin_of_views(source), **deciders, **origins}
             # Behind the restoring: of a run that cannot go on nothing is changed.
             sitting.on_begin = partial(folder.write_settings, settings, places)
             if checkpoint is None:
-                sitting.on_begin()
+                sitting.on_begin()  # before the first k-NN: a run that is stopped in it can be gone on with
+            watch.before(model, data, device)
         began = time.monotonic()
         with told_restoring(checkpoint):
             lightning.fit(model, datamodule=data, ckpt_path=checkpoint, weights_only=True)

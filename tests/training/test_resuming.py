@@ -66,6 +66,21 @@ def test_python_goes_on_as_the_run_began(run: Path) -> None:
     assert origins["weight_decay"] == "default"
 
 
+def test_a_run_that_was_stopped_in_its_first_knn_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a job is told that is started again with the same line: there is a run, which has no checkpoint yet."""
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl_registry.workflows.train.Watch.before", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ssl_registry.train("simclr", out=tmp_path / "run", **BEGUN)
+    assert not (tmp_path / "run/checkpoints/last.ckpt").exists()
+    with caplog.at_level("INFO", "ssl_registry"):
+        done = ssl_registry.train("simclr", out=tmp_path / "run", resume=True)
+    assert done.steps == 2
+    assert "The run was stopped before its first checkpoint: it begins anew." in caplog.messages
+
+
 def test_python_and_the_command_end_alike(begun: Path, tmp_path: Path) -> None:
     """Both go on to the same weights."""
     first, second = (Path(shutil.copytree(begun, tmp_path / name)) for name in "ab")

@@ -82,6 +82,8 @@ def test_small_onnx(tmp_path):
     result = ssl_registry.export(checkpoint, format="onnx", backbone=net)
     assert result.difference < 1e-4
     assert set(result.files) == {"config.json", "model.onnx"}
+    session = pytest.importorskip("onnxruntime").InferenceSession(result.folder / "model.onnx")
+    assert session.get_inputs()[0].shape[0] == "batch"
 
 
 @slow
