@@ -4,7 +4,6 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 INSTALLED := $(VENV)/.installed
-METHOD ?= byol
 SEED ?= 0
 TESTS ?=
 
@@ -22,9 +21,9 @@ $(INSTALLED): $(BIN)/python pyproject.toml ssl_registry/_version.py constraints.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' $(foreach p,$(PLUGINS),-e $(p))
 	touch $@
 
-# METHOD=simclr or METHOD=lfr shows the other two; SEED=1 another run.
+# What pretraining is worth where labels are few; SEED=1 is another run.
 demo: $(INSTALLED)
-	$(BIN)/ssl-registry train $(METHOD) --config examples/digits/$(METHOD).yaml --seed $(SEED) --out runs/demo-$(METHOD)-$(SEED)
+	$(BIN)/python examples/few_labels/few_labels.py --seed $(SEED) --out runs/demo-$(SEED)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
