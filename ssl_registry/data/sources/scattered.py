@@ -58,7 +58,8 @@ def scattered_digits(spec: str, options: DataOptions) -> Source:
     scans = digits("digits", DataOptions(image_size=8))
     parts = []
     for seed, part in enumerate((scans.train, scans.test)):
-        x, y = part.tensors()  # type: ignore[union-attr]
+        x, y = part.tensors()  # type: ignore[union-attr]  # the digits have both parts, and labels
+        assert y is not None
         rows = torch.arange(len(x)).repeat(COPIES)
         canvases = scatter(x, rows, size, torch.Generator().manual_seed(seed))
         parts.append(Part(canvases.numpy(), y[rows].numpy(), "scattered digits", "digits"))
@@ -80,7 +81,7 @@ def scatter(scans: Tensor, rows: Tensor, size: int, generator: torch.Generator, 
         uint8 [M, 1, size, size].
     """
     done = []
-    for chunk in rows.split(CHUNK):
+    for chunk in torch.split(rows, CHUNK):
         count = len(chunk)
         sides = _uniform(count, *SIDE, generator)
         canvas = _placed(scans[chunk], sides, size, generator)
@@ -121,7 +122,8 @@ def _cut(scans: Tensor, generator: torch.Generator) -> Tensor:
     corner = torch.randint(side - PIECE + 1, (2, count), generator=generator)
     within = torch.arange(side)
     rows, columns = ((within >= at[:, None]) & (within < at[:, None] + PIECE) for at in corner)
-    return scans * (rows[:, None, :, None] & columns[:, None, None, :])
+    kept: Tensor = scans * (rows[:, None, :, None] & columns[:, None, None, :])
+    return kept
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:

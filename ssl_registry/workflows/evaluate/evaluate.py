@@ -117,9 +117,7 @@ def evaluate(
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     if any(protocol in DENSE for protocol in protocols):
         if set(labels) != {1.0}:
-            raise ConfigError(
-                f"labels={list(labels)} counts labels of samples, and segmentation has those of pixels"
-            )
+            raise ConfigError(f"labels={list(labels)} counts labels of samples, and segmentation has those of pixels")
         return _segmentation(
             pretrained,
             _masks_folder(data, protocols, reading),
