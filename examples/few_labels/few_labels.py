@@ -22,7 +22,7 @@ import ssl_registry
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data", default="scattered-digits", help="a folder with a folder of images for each class")
 parser.add_argument("--method", default="vicreg", help="of ssl-registry list")
-parser.add_argument("--epochs", type=int, default=16)
+parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--image-size", type=int, help="side in pixels (default: 24 of scattered digits, else 64)")
 parser.add_argument("--labels", type=int, nargs="+", default=[5, 20], help="of each class")
 parser.add_argument("--draws", type=int, default=10, help="of these labels; the table has their mean and deviation")

@@ -165,3 +165,13 @@ def test_wrong_options(option):
     """An option out of range is named."""
     with pytest.raises(ConfigError, match=next(iter(option))):
         linear_probe(X, Y, X, Y, **option)
+
+
+def test_two_labels_of_each_class_are_no_constant():
+    """A validation part of two samples would take the strongest penalty, which says one class of all."""
+    x, y = blobs(2, width=2)
+    x = x + 4 * y[:, None]
+    few = torch.cat([(y == label).nonzero()[:2, 0] for label in (0, 1)])
+    result = linear_probe(x[few], y[few], x, y)
+    assert (result.chosen, result.validation) == (1.0, {})
+    assert result.metrics["accuracy"] > 0.8
