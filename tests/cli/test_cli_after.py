@@ -58,7 +58,7 @@ def test_embed(run, tmp_path, capsys):
         (["evaluate", "RUN", "--k", "many"], "invalid int"),
         (["export", "RUN", "--format", "tim"], "Did you mean 'timm'"),
         (["embed", "RUN"], "--out"),
-        (["finetune", "RUN", "--labels", "2"], "labels=2.0"),
+        (["finetune", "RUN", "--labels", "2.5"], "labels=2.5 is neither a share"),
     ],
 )
 def test_mistakes_are_one_line(run, capsys, argv, message):

@@ -70,7 +70,7 @@ def test_other_settings_are_not_mixed(folder, capsys):
         (["digits", "--seeds", "0"], "at least 1"),
         (["digits", "--methods", "bylo"], "Did you mean 'byol'"),
         (["digits", "--methods", "byol", "--momentun", "1"], "Did you mean --momentum"),
-        (["catalogue", "--data", "photos/"], "say which suite it is for, such as digits=photos/"),
+        (["catalogue", "--data", "photos/"], "say which suite it is for, such as scattered=photos/"),
         (["catalogue", "--suites", "incme"], "Did you mean 'income'"),
         (["digits", "--methods", "byol", "--finished"], "no finished run"),
         (["digits", "--shard", "3/2"], "such as 2/8"),
@@ -162,7 +162,8 @@ def test_several_suites_and_few_labels(folder, capsys, how):
         for protocol in ("knn", "linear")
         for amount in labels
     }
-    assert rows.keys() == expected | {
+    boosting = {("rows", "raw input", f"boosting{amount}") for amount in labels}  # of the columns of a table
+    assert rows.keys() == expected | boosting | {
         (suite, "supervised", f"classifier{amount}") for suite in methods for amount in labels
     }
     assert all(0 <= row["last"]["mean"] <= 1 for row in rows.values())

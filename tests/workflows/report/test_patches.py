@@ -137,7 +137,9 @@ def test_a_convolutional_network_has_tokens_too():
     found, _ = draw_token_maps(model, images, 96)
     assert found.tokens.grid == (2, 2)
     assert found.pictures.count == 4
-    small = registry.create("simclr", backbone="resnet18", input_shape=(3, 32, 32), projection_dim=8)
+    small = registry.create(
+        "simclr", backbone="resnet18", input_shape=(3, 32, 32), low_resolution=False, projection_dim=8
+    )
     assert draw_token_maps(small, [image[:, :32, :32] for image in images], 96) == (None, [])
 
 
