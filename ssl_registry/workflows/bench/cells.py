@@ -143,7 +143,7 @@ def run_supervised(
         of: the folder of a cell of the same suite and seed: its samples and its network.
         labels: shares of the labels, and numbers of them a class, one after the other.
         seed: of choice and order.
-        epochs: passes over all labels; a few labels are passed over more often, as a tenth of all would be.
+        epochs: passes over all labels; few labels are passed over more often, for about as many steps.
         suite: for the record.
 
     Returns:
@@ -164,7 +164,7 @@ def run_supervised(
     steps, seconds = 0, 0.0
     for amount in labels:
         chosen = choose_labeled(targets, amount, seed)
-        passes = max(epochs, round(epochs * 0.1 * len(targets) / len(chosen)))
+        passes = max(epochs, round(epochs * len(targets) / len(chosen)))
         began = time.monotonic()
         model, metrics, _ = fit_classifier(
             "untrained",
