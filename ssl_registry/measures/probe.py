@@ -23,7 +23,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # BYOL's sweep (Grill et al., 2020, appendix C.1), for batches of 1,024; standardised features want smaller ones too.
 LEARNING_RATES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4)
 VALIDATION_SHARE = 0.2  # of the training part
-# Of fewer, many candidates are right equally often, and the first of them, the strongest penalty, says one class of all.
+# Of fewer, many candidates are right equally often, and the first, the strongest penalty, says one class of all.
 FEWEST = 12
 
 

@@ -35,6 +35,7 @@ T = TypeVar("T")
 INTENT, RECORD = "bench-settings.json", "bench.json"
 # In place of a method: the suite's network, trained on labels from random weights.
 SUPERVISED = "supervised"
+BATCH = 128  # of that training
 # So many times the best epoch is looked for, and at its end.
 LOOKS = 10
 
@@ -143,7 +144,7 @@ def run_supervised(
         of: the folder of a cell of the same suite and seed: its samples and its network.
         labels: shares of the labels, and numbers of them a class, one after the other.
         seed: of choice and order.
-        epochs: passes over all labels; few labels are passed over more often, for about as many steps.
+        epochs: passes over all labels; few labels have as many steps, in smaller batches.
         suite: for the record.
 
     Returns:
@@ -164,7 +165,6 @@ def run_supervised(
     steps, seconds = 0, 0.0
     for amount in labels:
         chosen = choose_labeled(targets, amount, seed)
-        passes = max(epochs, round(epochs * len(targets) / len(chosen)))
         began = time.monotonic()
         model, metrics, _ = fit_classifier(
             "untrained",
@@ -172,10 +172,11 @@ def run_supervised(
             source,
             chosen,
             seed=seed,
-            batch_size=128,
+            batch_size=BATCH,
             workers=None,
             options={"layers": None, "learning_rate": 1e-3, "layer_decay": 1.0, "weight_decay": 0.05},
-            trainer={"max_epochs": passes},
+            # As many steps with few labels as with all.
+            trainer={"max_epochs": -1, "max_steps": epochs * max(1, len(targets) // BATCH)},
         )
         steps, seconds = int(model.global_step), time.monotonic() - began
         figures[title_of("classifier", amount)] = metrics["accuracy"]
