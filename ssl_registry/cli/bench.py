@@ -318,10 +318,12 @@ def _write(out: Path, suites: Sequence[Suite], cells: list[Cell], argv: list[str
     # A narrow terminal may break lines; the file must not lose columns.
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
     console.print(table, highlight=False)
-    first = next(cell for cell in cells if cell.method != SUPERVISED)
-    of_suite = out / first.suite if suites[0].of_several else out
-    run = Run(of_suite / first.method.replace(":", "-") / Path(first.data).stem / f"seed-{first.seed}")
-    versions = run.read_results().versions
+    trained = [cell for cell in cells if cell.method != SUPERVISED]
+    versions: dict[str, str] = {}
+    for cell in trained[:1]:
+        of_suite = out / cell.suite if suites[0].of_several else out
+        run = Run(of_suite / cell.method.replace(":", "-") / Path(cell.data).stem / f"seed-{cell.seed}")
+        versions = run.read_results().versions
     command = shlex.join(["ssl-registry", *argv])
     seeds = sorted({cell.seed for cell in cells})
     made = MADE.format(
