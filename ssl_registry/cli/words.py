@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from ssl_registry.errors import ConfigError
 
-__all__ = ["dashed", "normalized_words", "take"]
+__all__ = ["dashed", "normalized_words", "short_names", "take"]
 
 VIEWS = "--views."
-# Short names of options about the data; `--data` itself takes a value.
-SHORT = {
-    "--data.label": "--label_column",
-    "--data.test": "--test_data",
-    "--data.sample": "--sample_column",
-    "--data.drop": "--drop_columns",
-    "--data.window": "--window_length",
-    "--data.stride": "--window_stride",
-}
-DROP = "--drop_columns"
+DROP, RANGE = "--drop_columns", "--value_range"
+
+
+@cache
+def short_names() -> dict[str, str]:
+    """Return the short names of options about the data, by the fields that declare them, and what each stands for."""
+    from ssl_registry.data.options import DataOptions  # and pydantic with it, which not every command needs
+
+    return {
+        flag: f"--{name}"
+        for name, field in DataOptions.model_fields.items()
+        if isinstance(field.json_schema_extra, dict)
+        for flag in cast(list[str], field.json_schema_extra.get("flags", ()))
+    }
 
 
 def dashed(option: str) -> str:
@@ -52,7 +57,7 @@ def normalized_words(argv: list[str], *, optional: Collection[str] = ()) -> list
         flag, equals, value = word.partition("=")
         if word.startswith("--"):
             flag = "--" + flag[2:].replace("-", "_")
-            flag = SHORT.get(flag, flag)
+            flag = short_names().get(flag, flag)
             if equals and not value:
                 raise ConfigError(f"{dashed(flag[2:])} needs a value")  # a shell's variable that is not set
             value = "null" if value == "None" and flag[2:] in optional else value
@@ -63,7 +68,7 @@ def normalized_words(argv: list[str], *, optional: Collection[str] = ()) -> list
             words.append("null")
         else:
             words.append(word)
-    return _one_word_a_list(_one_word_a_view(words))
+    return _bracketed_range(_one_word_a_list(_one_word_a_view(words)))
 
 
 def take(words: list[str], flag: str) -> tuple[list[str], list[str]]:
@@ -129,6 +134,18 @@ def _one_word_a_list(words: list[str]) -> list[str]:
     values, rest = take(words, DROP)
     names = [name.strip() for value in values for name in value.split(",") if name.strip()]
     return [*rest, f"{DROP}={json.dumps(names)}"] if names else words
+
+
+def _bracketed_range(words: list[str]) -> list[str]:
+    """Write LOW,HIGH as the parser takes two numbers; the last one given counts.
+
+    >>> _bracketed_range(["--value_range", "-5,5", "--seed", "1"])
+    ['--seed', '1', '--value_range=[-5,5]']
+    """
+    values, rest = take(words, RANGE)
+    if not values or "," not in values[-1]:
+        return words
+    return [*rest, f"{RANGE}=[{values[-1].strip('[]() ')}]"]
 
 
 def _read(path: str, value: str) -> Any:

@@ -10,6 +10,7 @@ from ssl_registry import MethodConfig, registry
 from ssl_registry.cli import main
 from ssl_registry.cli.settings import resolve
 from ssl_registry.cli.train_options import make_parser
+from ssl_registry.cli.words import short_names
 from ssl_registry.errors import ContractError, TrustError
 
 
@@ -146,6 +147,15 @@ def test_what_the_data_mean_is_said_behind_data():
     assert short == long
     assert (short.run.label_column, short.run.test_data, short.run.drop_columns) == ("price", "b.csv", ("a", "b", "c"))
     assert short.origins == {"label_column": "flag", "test_data": "flag", "drop_columns": "flag"}
+
+
+@pytest.mark.parametrize("flag", short_names())
+def test_every_short_name_tells_that_it_was_given(flag):
+    """Those of `DataOptions`: an option that the user gave is told as his, under each of its names."""
+    value = {"--data.range": "0,5"}.get(flag, "4")
+    assert resolve("simclr", registry.method_class("simclr").Config, [flag, value]).origins == {
+        short_names()[flag][2:]: "flag"
+    }
 
 
 def test_a_file_cannot_name_a_command_for_the_test_part(folder):
