@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from filelock import Timeout
-
-from ssl_registry._registry import registry
-from ssl_registry._system.locking import lock_file
 from ssl_registry._system.terminal import printable
-from ssl_registry._system.trust import require_trust
+from ssl_registry.cli.bench_cells import fill_cells, fill_in_processes, folder_of, plan_cells, read_suites
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.contract.needs import needs_of
-from ssl_registry.errors import ConfigError, SSLRegistryError, did_you_mean
-from ssl_registry.recipes.finding import find_recipes
-from ssl_registry.runs.deeds import deed_of_data
+from ssl_registry.errors import ConfigError
 from ssl_registry.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -43,46 +34,29 @@ Made by `{command}` with {versions}."""
 BEST = " The best epoch is chosen by k-NN on a fifth of the training samples, never on the test part."
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A cell to fill: a method, or ``supervised``, on one source with one seed."""
-
-    suite: Suite
-    method: str
-    data: str
-    seed: int
-    folder: Path
-    arguments: dict[str, Any]
-
-    @property
-    def title(self) -> str:
-        """For messages."""
-        return f"{self.suite.name}: {self.method} on {self.data}, seed {self.seed}"
-
-
 def run(argv: list[str]) -> int:
     """Fill the table cell by cell."""
     options, rest = _parse(argv)
     from ssl_registry.workflows.bench.cells import find_cell
 
-    suites = _suites(options, rest)
-    out = Path(options.out or f"runs/bench-{Path(options.suite).stem}")
-    plan = _plan(suites, out, options, rest)
-    if options.shard:
-        number, count = _shard(options.shard)
-        _fill(plan[number - 1 :: count])
-        return 0
+    suites = read_suites(options, rest)
     if options.jobs > 1:
-        _fill_in_processes(argv, options.jobs)
+        fill_in_processes(suites, options, rest)
+    plan = plan_cells(suites, options, rest)
+    failed: list[tuple[str, str]] = []
     if options.finished:
         cells = [cell for planned in plan if (cell := find_cell(planned.folder)) is not None]
         if not cells:
-            raise ConfigError(f"{out} holds no finished run of this suite; leave --finished out to train")
-        failed: list[tuple[str, str]] = []
+            raise ConfigError(
+                f"{folder_of(options)} holds no finished run of this suite; leave --finished out to train"
+            )
+    elif options.shard:
+        number, count = _shard(options.shard)
+        cells, failed = fill_cells(plan[number - 1 :: count])
     else:
-        cells, failed = _fill(plan)
-    if cells:
-        _write(out, suites, cells, ["bench", *argv])
+        cells, failed = fill_cells(plan)
+    if cells and not options.shard:
+        _write(folder_of(options), suites, cells, ["bench", *argv])
     for title, error in failed:
         print(printable(f"no figures: {title}: {error}"), file=sys.stderr)
     return 2 if failed else 0
@@ -116,6 +90,8 @@ def _parse(argv: list[str]) -> tuple[Namespace, list[str]]:
         raise ConfigError(f"--seeds {options.seeds} leaves nothing to do; give at least 1")
     if options.jobs < 1:
         raise ConfigError(f"--jobs {options.jobs} leaves nobody to do it; give at least 1")
+    if options.finished and (options.shard or options.jobs > 1):
+        raise ConfigError("--finished trains nothing, so there is nothing to share out; leave --jobs and --shard out")
     if options.jobs > 1 and options.shard:
         raise ConfigError("--jobs are processes of one machine, --shard is a part for one of many; give one of them")
     if options.shard:
@@ -123,179 +99,11 @@ def _parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     return options, rest
 
 
-def _suites(options: Namespace, rest: list[str]) -> list[Suite]:
-    """Return the suites with their data; those of several that know none are named and left out."""
-    from ssl_registry.workflows.bench.suites import load_suites
-
-    suites = load_suites(options.suite)
-    names = [suite.name for suite in suites]
-    if options.suites:
-        wanted = options.suites.split(",")
-        for name in wanted:
-            if name not in names:
-                raise ConfigError(
-                    f"{options.suite} has no suite {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}"
-                )
-    given: dict[str, list[str]] = {}
-    for word in options.data or ():
-        name, found, source = word.partition("=")
-        if len(suites) > 1 and (not found or name not in names):
-            raise ConfigError(
-                f"--data {word}: say which suite it is for, such as {names[0]}={word}; of {', '.join(names)}"
-            )
-        given.setdefault(name if len(suites) > 1 else suites[0].name, []).append(source if len(suites) > 1 else word)
-    ready = []
-    for suite in suites:
-        if options.suites and suite.name not in wanted:
-            continue
-        if suite.name not in given and suite.is_own:
-            require_trust(map(deed_of_data, suite.data), where=options.suite, trust="--trust" in rest)
-        data = tuple(given.get(suite.name, suite.data))
-        if not data and len(suites) == 1:
-            raise ConfigError(f"suite {suite.name} knows no data: give --data. {suite.summary}")
-        if not data:
-            print(printable(f"left out: {suite.name}, which has no data. {suite.summary}"), file=sys.stderr)
-            continue
-        ready.append(replace(suite, data=data, seeds=suite.seeds if options.seeds is None else options.seeds))
-    if not ready:
-        raise ConfigError(f"{options.suite}: no suite has data; give --data SUITE=SOURCE")
-    return ready
-
-
-def _taking_part(suite: Suite) -> list[str]:
-    usable = [info for info in registry.methods() if info.status in ("ok", "local")]
-    names = [info.name for info in usable if suite.recipe in find_recipes(info)]
-    names = [name for name in names if suite.takes(needs_of(registry.method_class(name)))]
-    if not names:
-        raise ConfigError(f"no installed method ships a recipe {suite.recipe!r}; name methods by --methods")
-    return names
-
-
-def _plan(suites: Sequence[Suite], out: Path, options: Namespace, rest: list[str]) -> list[Planned]:
-    """Return all cells, seed after seed: a table that is stopped has whole seeds."""
-    from ssl_registry.cli.settings import resolve
-    from ssl_registry.cli.train import quieten
-    from ssl_registry.workflows.bench import SUPERVISED
-
-    quieten()
-    several = suites[0].of_several
-    resolved: dict[tuple[str, str, str], dict[str, Any]] = {}
-    planned = []
-    for seed in range(max(suite.seeds for suite in suites)):
-        for suite in (suite for suite in suites if seed < suite.seeds):
-            methods = options.methods.split(",") if options.methods else _taking_part(suite)
-            if several:  # of the named ones those that take its samples
-                methods = [name for name in methods if suite.takes(needs_of(registry.method_class(name)))]
-            for source in suite.data:
-                of_suite = out / suite.name if several else out
-                where = {
-                    name: of_suite / name.replace(":", "-") / Path(source).stem / f"seed-{seed}"
-                    for name in (*methods, SUPERVISED)
-                }
-                for method in methods:
-                    key = (suite.name, method, source)
-                    if key not in resolved:
-                        info, cls = registry.info(method), registry.method_class(method)
-                        held = (f"suite {suite.name}", suite.settings_for(needs_of(cls)))
-                        recipe = ["--recipe", suite.recipe] if suite.recipe in find_recipes(info) else []
-                        words = [*recipe, *rest, "--data", source, "--seed", "0"]
-                        resolved[key] = resolve(method, cls.Config, words, suite=held).as_arguments()
-                    arguments = {**resolved[key], "seed": seed}
-                    planned.append(Planned(suite, method, source, seed, where[method], arguments))
-                if len(suite.labels) > 1:
-                    # The suite's own network, which a method on tokens does not have.
-                    plain = [name for name in methods if not needs_of(registry.method_class(name)).tokens]
-                    of = where[(plain or methods)[0]]
-                    planned.append(Planned(suite, SUPERVISED, source, seed, where[SUPERVISED], {"of": of}))
-    return planned
-
-
 def _shard(words: str) -> tuple[int, int]:
     number, _, count = words.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise ConfigError(f"--shard {words}: write it as I/N, with I from 1 to N, such as 2/8")
     return int(number), int(count)
-
-
-def _fill(plan: Sequence[Planned]) -> tuple[list[Cell], list[tuple[str, str]]]:
-    """Fill cells that no other process is filling; return them in order, and what failed."""
-    from ssl_registry._system.memory import keep_freed_memory
-    from ssl_registry.workflows.bench import SUPERVISED
-
-    keep_freed_memory()
-    cells: dict[int, Cell] = {}
-    failed = []
-    # Supervised ones last: they take the network of a finished run.
-    order = sorted(range(len(plan)), key=lambda index: (plan[index].method == SUPERVISED, index))
-    for number, index in enumerate(order, 1):
-        planned = plan[index]
-        planned.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with lock_file(planned.folder / ".bench.lock", wait=False):
-                cell, found = _fill_one(planned)
-        except Timeout:
-            print(printable(f"[{number}/{len(plan)}] {planned.title}: another process is at it"), file=sys.stderr)
-            continue
-        except SSLRegistryError as error:
-            if len(plan) == 1:
-                raise
-            print(printable(f"[{number}/{len(plan)}] {planned.title}: failed"), file=sys.stderr)
-            failed.append((planned.title, str(error)))
-            continue
-        figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.accuracy["last"].items())
-        figures = "diverged: weights or features are not finite" if cell.diverged else figures
-        how = "finished before" if found else "trained"
-        print(printable(f"[{number}/{len(plan)}] {planned.title}: {how}; {figures}"), file=sys.stderr)
-        cells[index] = cell
-    return [cells[index] for index in sorted(cells)], failed
-
-
-def _fill_one(planned: Planned) -> tuple[Cell, bool]:
-    from ssl_registry.workflows.bench import SUPERVISED, run_cell, run_supervised
-
-    suite = planned.suite
-    if planned.method == SUPERVISED:
-        return run_supervised(
-            planned.folder,
-            planned.arguments["of"],
-            labels=suite.labels,
-            seed=planned.seed,
-            epochs=suite.supervised_epochs,
-            suite=suite.name,
-        )
-    return run_cell(
-        planned.folder,
-        planned.method,
-        planned.arguments,
-        protocols=suite.protocols,
-        labels=suite.labels,
-        best=suite.best,
-        suite=suite.name,
-    )
-
-
-def _fill_in_processes(argv: list[str], jobs: int) -> None:
-    """Let several processes fill what none of them has begun; whatever they leave is filled by the caller."""
-    context = multiprocessing.get_context("spawn")
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = before or threads  # read when a child imports torch
-    try:
-        workers = [context.Process(target=_work, args=(argv,)) for _ in range(jobs)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-
-
-def _work(argv: list[str]) -> None:
-    options, rest = _parse(argv)
-    rest = [*rest, "--trainer.enable_progress_bar", "false"]
-    suites = _suites(options, rest)
-    _fill(_plan(suites, Path(options.out or f"runs/bench-{Path(options.suite).stem}"), options, rest))
 
 
 def _write(out: Path, suites: Sequence[Suite], cells: list[Cell], argv: list[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssl_registry.cli import main
-from ssl_registry.cli.bench import _taking_part
+from ssl_registry.cli.bench_cells import taking_part
 from ssl_registry.workflows.bench import load_suites
 
 NET = """
@@ -75,6 +75,7 @@ def test_other_settings_are_not_mixed(folder, capsys):
         (["digits", "--methods", "byol", "--finished"], "no finished run"),
         (["digits", "--shard", "3/2"], "such as 2/8"),
         (["digits", "--jobs", "2", "--shard", "1/2"], "give one of them"),
+        (["digits", "--jobs", "2", "--finished"], "nothing to share out"),
     ],
 )
 def test_mistakes_are_one_line(argv, words, capsys, folder):
@@ -103,8 +104,8 @@ def test_signals_and_tables(folder, capsys, suite, shape):
 
 def test_methods_of_tables_take_no_part_in_a_suite_of_images():
     """Though they ship the recipe of its name."""
-    assert "scarf" not in _taking_part(*load_suites("digits"))
-    assert {"scarf", "lfr"} <= set(_taking_part(*load_suites("income")))
+    assert "scarf" not in taking_part(*load_suites("digits"))
+    assert {"scarf", "lfr"} <= set(taking_part(*load_suites("income")))
 
 
 SEVERAL = """
@@ -170,3 +171,13 @@ def test_several_suites_and_few_labels(folder, capsys, how):
     assert main([*argv, "--finished", "--suites", "rows"]) == 0
     table = json.loads((folder / "runs/bench-mine/table.json").read_text())
     assert {row["suite"] for row in table["rows"]} == {"rows"}
+
+
+def test_a_part_that_fails_says_so(folder, capsys):
+    """Among cells that do not, in an array of jobs too."""
+    (folder / "mine.yaml").write_text("recipe: small\ndata: [digits, nowhere/]\nsettings: {image_size: 12}")
+    argv = ["bench", "mine.yaml", "--trust", "--methods", "simclr", "--seeds", "1", "--epochs", "1", *TINY]
+    assert main([*argv, "--shard", "1/1"]) == 2
+    err = capsys.readouterr().err
+    assert "simclr on digits, seed 0: trained" in err
+    assert "no figures: mine: simclr on nowhere/, seed 0: " in err
