@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ssl_registry
-from ssl_registry.cli import for_scripts
+from ssl_registry.cli import messages
 
 # Scripts run when they are imported, as those that look for doctests would.
 collect_ignore = [f"{name}/{name}.py" for name in ("adapt", "curate", "few_labels", "search")]
@@ -33,6 +33,6 @@ def run_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> 
         return str(capsys.readouterr().out)
 
     yield run
-    for printing in for_scripts._printing:  # later tests print nothing
+    for printing in messages._printing:  # later tests print nothing
         printing.close()
-    for_scripts._printing.clear()
+    messages._printing.clear()

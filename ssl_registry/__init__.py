@@ -41,7 +41,7 @@ _HOME = {
     "predict": "ssl_registry.workflows.predict",
     "embed": "ssl_registry.workflows.embed",
     "export": "ssl_registry.workflows.export.writing",
-    "print_messages": "ssl_registry.cli.for_scripts",
+    "print_messages": "ssl_registry.cli.messages",
 }
 
 __all__ = [
@@ -74,7 +74,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from ssl_registry._registry import Registry, registry
-    from ssl_registry.cli.for_scripts import print_messages
+    from ssl_registry.cli.messages import print_messages
     from ssl_registry.contract.config import Field, MethodConfig
     from ssl_registry.contract.context import Context
     from ssl_registry.contract.declares import Declares

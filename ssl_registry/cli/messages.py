@@ -1,7 +1,7 @@
 """What the library logs while a command runs, printed as lines for a person.
 
-The library itself prints nothing: it logs to ``logging.getLogger("ssl_registry")``, and a script that wants the lines
-configures logging as for any other library.
+The library itself prints nothing: it logs to ``logging.getLogger("ssl_registry")``. A script that wants the lines calls
+`print_messages`, or configures logging as for any other library.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 from ssl_registry._system.terminal import printable
 
-__all__ = ["show_messages"]
+__all__ = ["print_messages", "show_messages"]
 
 # Set by torchrun, Lightning's own launcher and SLURM; all of them are 0 or missing in the first process alone.
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+
+_printing: list[ExitStack] = []  # of `print_messages`: one at most, and open until the process ends
 
 
 class _Printer(logging.Handler):
@@ -56,3 +58,18 @@ def show_messages(*, stream: Literal["stdout", "stderr"] = "stdout", prefix: str
     finally:
         logger.removeHandler(printer)
         logger.setLevel(level)
+
+
+def print_messages() -> None:
+    """Print from here on what the package logs, as its commands do, and keep Lightning's banners out of sight.
+
+    For scripts and notebooks: the library by itself prints nothing and changes no logger and no filter of warnings.
+    Calling it again does nothing.
+    """
+    from ssl_registry.cli.train import quieten
+
+    quieten()
+    if not _printing:
+        printing = ExitStack()
+        printing.enter_context(show_messages())
+        _printing.append(printing)

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 import ssl_registry
-from ssl_registry.cli import for_scripts
+from ssl_registry.cli import messages
 from ssl_registry.cli.messages import show_messages
 
 log = logging.getLogger("ssl_registry.some.module")
@@ -61,8 +61,8 @@ def test_a_script_asks_for_the_lines(capsys):
         ssl_registry.print_messages()
         log.info("reading")
     finally:
-        (printing,) = for_scripts._printing
+        (printing,) = messages._printing
         printing.close()
-        for_scripts._printing.clear()
+        messages._printing.clear()
     log.info("unseen")
     assert capsys.readouterr().out == "reading\n"
