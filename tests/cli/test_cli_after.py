@@ -7,6 +7,7 @@ import json
 import pytest
 
 from ssl_registry.cli import main
+from ssl_registry.runs.opened import open_run
 
 
 def test_evaluate(run, capsys):
@@ -24,12 +25,16 @@ def test_evaluate_as_json(run, capsys):
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 3
 
 
-def test_finetune(run, capsys):
-    """The table names the share of labels."""
-    assert main(["finetune", str(run), "--labels", "0.01", "--epochs", "1"]) == 0
+@pytest.mark.parametrize(
+    ("labels", "words", "file"), [("0.01", "1 %", "finetuned-1"), ("5", "5 a class", "finetuned-5-a-class")]
+)
+def test_finetune(run, capsys, labels, words, file):
+    """The table and the file name the share of labels, or how many of each class; the file opens."""
+    assert main(["finetune", str(run), "--labels", labels, "--epochs", "1"]) == 0
     out = capsys.readouterr().out
-    assert "finetune 1 %" in out
-    assert "finetuned-1.safetensors" in out
+    assert f"finetune {words}" in out
+    assert f"{file}.safetensors" in out
+    assert open_run(run / f"{file}.safetensors").classifier is not None
 
 
 def test_export(run, capsys, monkeypatch):
