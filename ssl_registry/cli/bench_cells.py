@@ -114,8 +114,8 @@ def taking_part(suite: Suite) -> list[str]:
 
 def plan_cells(suites: Sequence[Suite], options: Namespace, rest: list[str]) -> list[Planned]:
     """Return all cells, seed after seed: a table that is stopped has whole seeds."""
+    from ssl_registry.cli.messages import quieten
     from ssl_registry.cli.settings import resolve
-    from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.bench import SUPERVISED
 
     quieten()

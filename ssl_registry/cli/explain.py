@@ -66,8 +66,8 @@ def _of_command(method: str, rest: list[str], *, measure: bool) -> list[tuple[st
     from ssl_registry.cli.methods import find_method
 
     config_class = find_method("explain", method, rest).Config
+    from ssl_registry.cli.messages import quieten
     from ssl_registry.cli.settings import resolve
-    from ssl_registry.cli.train import quieten
 
     settings = resolve(method, config_class, rest)
     quieten()

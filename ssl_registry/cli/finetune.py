@@ -7,9 +7,8 @@ from contextlib import nullcontext
 
 from ssl_registry.cli.data_arguments import PATH, add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.evaluate import print_result
-from ssl_registry.cli.messages import show_messages
+from ssl_registry.cli.messages import quieten, show_messages
 from ssl_registry.cli.parsing import QuickParser
-from ssl_registry.cli.train import quieten
 
 __all__ = ["run"]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 from ssl_registry._system.terminal import printable
 
-__all__ = ["print_messages", "show_messages"]
+__all__ = ["print_messages", "quieten", "show_messages"]
 
 # Set by torchrun, Lightning's own launcher and SLURM; all of them are 0 or missing in the first process alone.
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
@@ -60,14 +61,24 @@ def show_messages(*, stream: Literal["stdout", "stderr"] = "stdout", prefix: str
         logger.setLevel(level)
 
 
+def quieten() -> None:
+    """Keep Lightning's banners and its advice about what this command decides out of a person's sight."""
+    import lightning.pytorch  # noqa: F401  # whose import sets the level
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
+    warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+
+
 def print_messages() -> None:
     """Print from here on what the package logs, as its commands do, and keep Lightning's banners out of sight.
 
     For scripts and notebooks: the library by itself prints nothing and changes no logger and no filter of warnings.
     Calling it again does nothing.
     """
-    from ssl_registry.cli.train import quieten
-
     quieten()
     if not _printing:
         printing = ExitStack()

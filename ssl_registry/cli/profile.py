@@ -38,8 +38,8 @@ def run(argv: list[str]) -> int:
 
     config_class = find_method("profile", own.method, words).Config
     from ssl_registry._system.memory import keep_freed_memory
+    from ssl_registry.cli.messages import quieten
     from ssl_registry.cli.settings import resolve
-    from ssl_registry.cli.train import quieten
     from ssl_registry.workflows.profile import profile
 
     arguments = resolve(own.method, config_class, words).as_arguments()

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
-import warnings
 
 from ssl_registry._registry import registry
-from ssl_registry.cli.messages import show_messages
+from ssl_registry.cli.messages import quieten, show_messages
 from ssl_registry.cli.methods import find_method
 
-__all__ = ["quieten", "run"]
+__all__ = ["run"]
 
 log = logging.getLogger(__name__)
 
@@ -70,15 +69,3 @@ def run(argv: list[str]) -> int:
     # A script that goes on to evaluate must hear of it.
     guard = settings.run.guard
     return int((guard == "stop" and result.warning is not None) or (guard == "warn" and result.diverged))
-
-
-def quieten() -> None:
-    """Keep Lightning's banners and its advice about what this command decides out of a person's sight."""
-    import lightning.pytorch  # noqa: F401  # whose import sets the level
-
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated")
-    warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

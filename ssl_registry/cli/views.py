@@ -38,8 +38,8 @@ def run(argv: list[str]) -> int:
 
     config_class = find_method("views", options.method, words).Config
     from ssl_registry._registry import registry
+    from ssl_registry.cli.messages import quieten
     from ssl_registry.cli.settings import resolve
-    from ssl_registry.cli.train import quieten
 
     settings = resolve(options.method, config_class, words)
     quieten()
