@@ -38,6 +38,7 @@ ssl_registry.print_messages()
 
 shared = {"image_size": options.image_size, "batch_size": 128, "seed": options.seed, "workers": 0, "knn": False}
 adamw = {"optimizer": "adamw", "learning_rate": 2e-3, "lr_schedule": "cosine"}
+narrow = {"projection_dim": 512} if options.method == "vicreg" else {}  # the paper's 8192 is for a GPU
 is_digits = options.data == "scattered-digits"
 # Views say what does not matter: of digits place, size and angle. For photographs the method's own views do.
 of_digits = {"crop_scale": None, "rotation": 20, "translation": 0.15, "zoom": (0.8, 1.25), "blur": 0, "grayscale": 0}
@@ -66,7 +67,7 @@ adapted = ssl_registry.train(
     pretrained=options.weights is None,
     epochs=options.epochs,
     out=options.out / "adapted",
-    options={**adamw, "learning_rate": 1e-3 if is_digits else 1e-4},
+    options={**adamw, **narrow, "learning_rate": 1e-3 if is_digits else 1e-4},
     views=views,
     **shared,
 )

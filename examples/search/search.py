@@ -72,7 +72,12 @@ if options.run is None:
         out=options.out / "run",
         resume=(options.out / "run/config.yaml").exists(),  # a second call takes what the first has trained
         knn=False,
-        options={"optimizer": "adamw", "learning_rate": 2e-3, "lr_schedule": "cosine"},
+        options={
+            "optimizer": "adamw",
+            "learning_rate": 2e-3,
+            "lr_schedule": "cosine",
+            "projection_dim": 512,  # the paper's 8192 is for a GPU
+        },
     )
     options.run = trained.run
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 def test_with_the_stand_in(run_script):
     """Six rows of figures, and how large both networks are."""
-    out = run_script("adapt", "--image-size", "32", "--draws", "2")
+    out = run_script("adapt", "--image-size", "16", "--draws", "2")
     rows = re.findall(r"^(\S.*?) +[\d.]+ ± [\d.]+$", out, re.MULTILINE)
     assert rows == [
         "raw pixels",
