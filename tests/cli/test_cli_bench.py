@@ -129,6 +129,7 @@ suites:
 """
 
 
+@pytest.mark.slow  # a table of several trainings, twice
 @pytest.mark.parametrize(
     "how",
     [

@@ -80,6 +80,7 @@ def on_rank(rank: int, folder: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow  # starts two processes, several times
 def test_two_processes(tmp_path: Path) -> None:
     """Orders are those of the pure function; going on from any step ends in the same weights."""
     outcomes = run_in_two(on_rank, str(tmp_path))

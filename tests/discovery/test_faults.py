@@ -130,6 +130,7 @@ def test_print_on_import_does_not_hide_the_check(make_plugin, monkeypatch):
     assert "after printing" in import_problem(registry.info("loud"))
 
 
+@pytest.mark.slow  # a command for every odd name
 @pytest.mark.parametrize(
     "name", ["CamelCase", "with space", "Müßig", "方法", "-dash", "100%", "[bold]x[/]", "../../up"]
 )

@@ -495,6 +495,7 @@ def on_rank(rank: int) -> dict[str, Any]:
     return {"logged": logged, "model": model.state_dict()}
 
 
+@pytest.mark.slow  # starts two processes
 def test_two_processes():
     """Logged values are those of all ranks' samples, the same on each; so are the weights."""
     outcomes = run_in_two(on_rank)

@@ -103,6 +103,7 @@ def test_caught(cls):
     assert not result.reason.startswith(("AttributeError", "ImportError", "KeyError", "NameError")), result.reason
 
 
+@pytest.mark.slow  # every quick check on every mutant
 @pytest.mark.parametrize("cls", MUTANTS, ids=ids)
 def test_caught_by_no_other_of_the_quick_ones(cls):
     """A mutant's fault is one, and its check is the one to tell it."""

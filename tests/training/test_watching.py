@@ -7,6 +7,7 @@ import numpy as np
 import ssl_registry
 
 
+@pytest.mark.slow  # a training with a look before and after
 def test_neighbours_before_and_after(tmp_path, caplog):
     """The verdict tells them, with the rank and what would give certainty; nothing is claimed of accuracy."""
     caplog.set_level("INFO", "ssl_registry")

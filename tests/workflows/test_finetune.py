@@ -83,6 +83,35 @@ def test_fixed_statistics_stay():
     assert not {key for key in changed if "running" in key or "batches" in key}
 
 
+def test_settled_statistics_are_those_of_the_samples():
+    """Of all samples, whatever was seen before, without dropout; frozen layers keep theirs."""
+    x = torch.randn(12, 1, 2, 2) * 3 + 1
+    tuning = model(nn.Sequential(nn.Flatten(), nn.Dropout(0.9), nn.BatchNorm1d(4), nn.Linear(4, 4)))
+    norm = tuning.backbone[2]
+    tuning.train()(torch.randn(8, 1, 2, 2) * 100)
+    tuning.settle_statistics([(x[:6], None), (x[6:], None), (x[:1], None)])
+    torch.testing.assert_close(norm.running_mean, x.flatten(1).mean(0))
+    torch.testing.assert_close(norm.running_var, (x[:6].flatten(1).var(0) + x[6:].flatten(1).var(0)) / 2)
+    assert (norm.momentum, norm.training) == (0.1, False)
+    frozen = model(layers=1)
+    frozen.settle_statistics([x])
+    assert not frozen.backbone[2].running_mean.any()
+
+
+def test_random_weights_begin_with_a_random_head(run, monkeypatch):
+    """A head that was fitted in evaluation mode is none for a network that normalises by the batch."""
+    asked = []
+
+    def fit(*arguments, **options):
+        asked.append(options["probe"])
+        return fit_start(*arguments, **options)
+
+    monkeypatch.setattr("ssl_registry.workflows.finetune.run.fit_start", fit)
+    result = ssl_registry.finetune(run, labels=0.1, epochs=1, trainer=CPU)
+    assert asked == [True, False]
+    assert {row.protocol for row in result.rows} == {"finetune 10 %", "probe 10 %"}
+
+
 def test_starts_as_the_probe(run):
     """The head is the logistic regression of the frozen features, class by class; one without samples is behind."""
     source = open_source("digits", image_size=16)
@@ -159,6 +188,7 @@ def test_share_of_labels_on_digits(run):
     assert "finetune 10 %" in (run / "evaluations.jsonl").read_text()
 
 
+@pytest.mark.slow  # fine-tunes four times
 def test_seeds_and_last_layers(run, tmp_path):
     """One percent is one or two of each class; the spread is over seeds."""
     out = tmp_path / "weights.safetensors"

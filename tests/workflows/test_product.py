@@ -86,6 +86,7 @@ def test_starting_from_a_run_takes_the_product(run, methods, tmp_path):
     assert all(torch.equal(of_run[key], of_export[key]) for key in of_run)
 
 
+@pytest.mark.slow  # a trained DINO, evaluated twice
 def test_evaluate_agrees_on_the_run_and_on_the_export(run, methods, tmp_path):
     """k-NN on the run is k-NN on the exported weights; that of the student is another."""
     result = ssl_registry.export(run, out=tmp_path / "timm", registry=methods)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 
+@pytest.mark.slow  # three trainings on thousands of images
 def test_with_the_stand_in(run_script):
     """Six rows of figures, and how large both networks are."""
     out = run_script("adapt", "--image-size", "16", "--draws", "2")

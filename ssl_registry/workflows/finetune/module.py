@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -73,6 +74,33 @@ class FineTuning(SupervisedModule):
         for part in (*self.__dict__.get("_fixed", ()), *self.__dict__.get("_norms", ())):
             part.training = False
         return self
+
+    @torch.no_grad()
+    def settle_statistics(self, batches: Iterable[Any]) -> None:
+        """Give BatchNorm the statistics of the samples for good, in place of averages that move with the last steps.
+
+        Those of training are seen through dropout, which is off later: behind it a variance is smaller then. Frozen
+        layers, and statistics that are fixed, stay.
+
+        Args:
+            batches: (x, y) or x of two samples or more; smaller ones are passed over.
+        """
+        rest = {id(part) for part in (*self._fixed, *self._norms)}
+        norms = [part for part in self.backbone.modules() if isinstance(part, _BatchNorm) and id(part) not in rest]
+        norms = [norm for norm in norms if norm.track_running_stats]
+        momenta = [norm.momentum for norm in norms]
+        self.eval()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+            norm.training = True
+        for batch in batches if norms else ():
+            x = batch[0] if isinstance(batch, list | tuple) else batch
+            if len(x) > 1:  # one sample has no variance behind a pooling
+                self(self.view_policy.prepare(x.to(self.device)))
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.training = False
 
     def on_train_start(self) -> None:
         """Put each part into its mode: Lightning leaves them as they came, and warns of what rests before this hook."""

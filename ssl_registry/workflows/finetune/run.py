@@ -65,7 +65,8 @@ def finetune(
 
     The head begins as the linear probe of the frozen features; see `ssl_registry.workflows.finetune.start`.
 
-    The same network is trained from its random weights beside it, with the same labels and settings.
+    The same network is trained from its random weights beside it, with the same labels and settings; its head begins
+    random too.
 
     Args:
         path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
@@ -193,6 +194,11 @@ def fit_classifier(
 ) -> tuple[FineTuning, dict[str, float], dict[str, float]]:
     """Train a copy of a network, and a head, on some labels.
 
+    What nothing was learned by begins with a random head, and its BatchNorm gets the statistics of the labelled samples
+    at the end. Measured (a tenth of the labels, 300 steps, one seed; from the probe's head, then so): activity
+    recognition 79.0 and 91.1 % (of 1 %: 30.4 and 72.3), Fashion-MNIST 61.6 and 75.1 %, digits with a ResNet-50 59.8 and
+    80.1 %.
+
     Args:
         name: ``trained``, or another for weights that nothing was learned by.
         network: where it starts.
@@ -204,7 +210,7 @@ def fit_classifier(
         trainer: arguments of Lightning's Trainer.
 
     Returns:
-        The trained model, its figures on the test part, and those of the linear probe that it began as.
+        The trained model, its figures on the test part, and those of the linear probe of where it started.
 
     Raises:
         DataError: if it diverges.
@@ -212,8 +218,10 @@ def fit_classifier(
     assert source.classes is not None  # `_classes` looked
     classes = len(source.classes)
     suited = settings_for(source, len(chosen), batch_size)
-    # Random weights have no statistics that are worth keeping.
-    options = {**options, "view": suited.view, "fixed_statistics": suited.fixed_statistics and name == "trained"}
+    # Random weights have no statistics that are worth keeping, and no features that a head should begin with: fitted in
+    # evaluation mode, it would be thrown away by the first step, which normalises by the batch.
+    learned = name == "trained"
+    options = {**options, "view": suited.view, "fixed_statistics": suited.fixed_statistics and learned}
     loaders = SSLDataModule(
         replace(source, train=as_sample_set(Subset(source.train, list(chosen)))),
         batch_size=suited.batch_size,
@@ -235,13 +243,15 @@ def fit_classifier(
         with told_refusals():
             fitted = RunTrainer(**{**quiet, **trainer, "callbacks": callbacks})
         network = copy.deepcopy(network)
-        start = fit_start(network, classes, loaders, fitted.strategy.root_device)
+        start = fit_start(network, classes, loaders, fitted.strategy.root_device, probe=learned)
         model = FineTuning(network.cpu(), start.head, **options)
         fitted.fit(model, loaders.train_dataloader())
     if guard.lost:
         raise DataError(f"fine-tuning the {name} network: {guard.message}; give a lower --learning-rate")
     device = fitted.strategy.root_device
     model.to(device).eval()
+    if not learned and suited.batch_size > 1:
+        model.settle_statistics(loaders.train_eval_dataloader())
 
     def outputs(x: Tensor) -> Tensor:
         scores: Tensor = model(model.view_policy.prepare(x))

@@ -53,6 +53,7 @@ def test_fires_on_simclr_with_a_constant_head(fit, constant_head, watched):
     assert "(1) projection_head alone gives a constant while the backbone still tells samples apart" in line
 
 
+@pytest.mark.slow  # whole trainings of every first method
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("method", "options"), [("byol", {"momentum": 0.9}), ("byol", {}), ("simclr", {}), ("lfr", {})]

@@ -210,6 +210,7 @@ def test_other_targets(run, tmp_path, y, task, metric):
         ssl_registry.evaluate(run, data=str(tmp_path / "data.npz"), protocols=["knn"])
 
 
+@pytest.mark.slow  # two trainings and an evaluation
 def test_a_run_that_began_with_weights_is_compared_with_them(run, tmp_path, monkeypatch):
     """What training made of its start is said; a start that is gone is named."""
     monkeypatch.chdir(tmp_path)

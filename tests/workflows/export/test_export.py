@@ -95,6 +95,7 @@ def test_signals_as_a_program(tmp_path):
     assert json.loads((tmp_path / "out/config.json").read_text())["input_size"] == [3, 32]
 
 
+@pytest.mark.slow  # all formats of a ResNet
 def test_low_resolution_stem(tmp_path, monkeypatch):
     """timm cannot build it by name: the code puts it in place; a folder for the hub is refused."""
     checkpoint = save(tmp_path, "resnet18", image_size=32, low_resolution=True)
