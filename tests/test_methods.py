@@ -61,19 +61,18 @@ def one_step(model, data):
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+# One of each family and each number of channels in the default run, every combination in the long one.
+TIMM = ["resnet18", "resnet50", "vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050", "efficientnet_b0"]
+CHANNELS = [1, 3, 13]
+COMBINED = [
+    pytest.param(name, channels, marks=[] if place % 3 == number else pytest.mark.slow)
+    for place, name in enumerate(TIMM)
+    for number, channels in enumerate(CHANNELS)
+]
+
+
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("in_chans", [1, 3, 13])
-@pytest.mark.parametrize(
-    "backbone",
-    [
-        "resnet18",
-        "resnet50",
-        "vit_tiny_patch16_224",
-        "convnext_atto",
-        "mobilenetv3_small_050",
-        "efficientnet_b0",
-    ],
-)
+@pytest.mark.parametrize(("backbone", "in_chans"), COMBINED)
 def test_trains_a_step_on_timm_backbones(method, backbone, in_chans):
     """A name, a size and a number of channels are all it takes."""
     model = registry.create(method, backbone=backbone, image_size=32, in_chans=in_chans, seed=0, **SMALL[method])

@@ -63,8 +63,15 @@ def assert_same(first, second, hint):
 
 
 @pytest.mark.parametrize("method", sorted(OPTIONS))
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("limit", [{"max_epochs": 3}, {"max_steps": 7, "max_epochs": -1}])
+@pytest.mark.parametrize(
+    ("accumulate", "limit"),
+    [
+        pytest.param(1, {"max_epochs": 3}, marks=pytest.mark.slow),
+        pytest.param(1, {"max_steps": 7, "max_epochs": -1}, marks=pytest.mark.slow),
+        pytest.param(2, {"max_epochs": 3}, marks=pytest.mark.slow),
+        (2, {"max_steps": 7, "max_epochs": -1}),  # both at once
+    ],
+)
 def test_resumes_from_every_step(method, accumulate, limit, tmp_path):
     """From each step's checkpoint: momentum, counters, selection, frozen phases, schedules, order, views, dropout."""
     save = ModelCheckpoint(

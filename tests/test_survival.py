@@ -75,7 +75,7 @@ def survive(folder, undisturbed, number, generator, kills=1):
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(number, marks=[pytest.mark.slow] * (number == signal.SIGINT)) for number in SIGNALS]
+    "number", [pytest.param(number, marks=[pytest.mark.slow] * (number != signal.SIGKILL)) for number in SIGNALS]
 )
 def test_killed_runs_end_as_an_undisturbed_one(number, folder, undisturbed):
     """Weights, optimizer and schedule, bit for bit."""
