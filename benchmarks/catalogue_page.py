@@ -1,15 +1,18 @@
 """Write what `ssl-registry bench catalogue` found into a page, between two markers: one table a suite.
 
-The rows alone are kept as docs/catalogue.json, from which the page can be written again:
+The rows alone are kept as docs/catalogue.json, from which the page can be written again, alone or with what was run
+since, or elsewhere: other seeds are pooled with those that are there; of rows that share one the later, or longer.
 
-    python benchmarks/catalogue_page.py runs/bench-catalogue/table.json docs/results.md --keep docs/catalogue.json
-    python benchmarks/catalogue_page.py docs/catalogue.json docs/results.md
+    python benchmarks/catalogue_page.py docs/results.md runs/bench-catalogue/table.json --keep docs/catalogue.json
+    python benchmarks/catalogue_page.py docs/results.md docs/catalogue.json
+    python benchmarks/catalogue_page.py docs/results.md docs/catalogue.json more.json --keep docs/catalogue.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ Row = dict[str, Any]
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
 RAW, SUPERVISED = "raw input", "supervised"
 LABELS = {" 1 %": "1 %", " 10 %": "10 %", "": "all"}
+KEY = ("suite", "data", "method", "protocol")
 HEAD = ["method", "k-NN", "untrained", *(f"linear, {words}" for words in LABELS.values()), "untrained", "s", "MiB"]
 
 
@@ -88,9 +92,44 @@ def below_untrained(rows: list[Row]) -> dict[str, list[str]]:
     return found
 
 
+def pooled(before: list[Row], after: list[Row]) -> list[Row]:
+    """Return the rows of two tables as one: other seeds are brought together; of rows that share one the later, or longer."""
+    rows = {tuple(row[part] for part in KEY): row for row in before}
+    for row in after:
+        key = tuple(row[part] for part in KEY)
+        old = rows.get(key)
+        if old is None or set(old["seeds"]) & set(row["seeds"]):
+            rows[key] = row if old is None or len(row["seeds"]) >= len(old["seeds"]) else old
+            continue
+        counts = len(old["seeds"]), len(row["seeds"])
+        figures = {which: pooled_score(old[which], row[which], *counts) for which in ("untrained", "last", "best")}
+        seconds = [found["seconds"] for found in (old, row)]
+        figures["seconds"] = None if None in seconds else pooled_score(*({"mean": s} for s in seconds), *counts)["mean"]
+        figures["memory_mib"] = max(found["memory_mib"] or 0 for found in (old, row)) or None
+        rows[key] = row | figures | {part: sorted(old[part] + row[part]) for part in ("seeds", "diverged")}
+    return list(rows.values())
+
+
+def pooled_score(first: Row | None, second: Row | None, m: int, n: int) -> Row | None:
+    """Return mean and deviation of m and n values, of whose means and deviations (n - 1) alone are known."""
+    if first is None or second is None:
+        return first or second
+    mean = (m * first["mean"] + n * second["mean"]) / (m + n)
+    squares = sum(
+        (count - 1) * (found.get("std") or 0) ** 2 + count * (found["mean"] - mean) ** 2
+        for found, count in ((first, m), (second, n))
+    )
+    return {"mean": mean, "std": math.sqrt(squares / (m + n - 1))}
+
+
 def main(options: argparse.Namespace) -> None:
     """Replace what lies between the markers."""
-    content = json.loads(options.json.read_text())
+    contents = [json.loads(path.read_text()) for path in options.json]
+    content = contents[0]
+    for more in contents[1:]:
+        content |= {part: more[part] for part in ("versions", "machine", "date") if part in more}
+        content["rows"] = pooled(content["rows"], more["rows"])
+        content["suites"] = list(dict.fromkeys((*content["suites"], *more["suites"])))
     content.pop("cells", None)
     content.setdefault("machine", machine("cpu"))
     content.setdefault("date", f"{date.today():%-d %B %Y}")
@@ -105,7 +144,7 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("json", type=Path)
     parser.add_argument("page", type=Path)
+    parser.add_argument("json", type=Path, nargs="+", help="tables, the oldest first")
     parser.add_argument("--keep", type=Path, help="write the rows here, without the cells")
     main(parser.parse_args())
