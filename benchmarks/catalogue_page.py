@@ -93,7 +93,7 @@ def below_untrained(rows: list[Row]) -> dict[str, list[str]]:
 
 
 def pooled(before: list[Row], after: list[Row]) -> list[Row]:
-    """Return the rows of two tables as one: other seeds are brought together; of rows that share one the later, or longer."""
+    """Return the rows of two tables as one: other seeds are brought together; of rows that share one, the later."""
     rows = {tuple(row[part] for part in KEY): row for row in before}
     for row in after:
         key = tuple(row[part] for part in KEY)
