@@ -21,7 +21,8 @@ from harness import machine
 
 Row = dict[str, Any]
 BEGIN, END = "<!-- catalogue: begin -->", "<!-- catalogue: end -->"
-RAW, SUPERVISED = "raw input", "supervised"
+RAW, SUPERVISED, BOOSTING = "raw input", "supervised", "raw input, gradient boosting"
+BY = {SUPERVISED: "classifier", BOOSTING: "boosting"}  # in place of the linear probe
 LABELS = {" 1 %": "1 %", " 10 %": "10 %", "": "all"}
 KEY = ("suite", "data", "method", "protocol")
 HEAD = ["method", "k-NN", "untrained", *(f"linear, {words}" for words in LABELS.values()), "untrained", "s", "MiB"]
@@ -43,9 +44,11 @@ def section(content: dict[str, Any]) -> str:
 
 def table(rows: list[Row]) -> str:
     """Return one suite's table: the raw input, the methods by the linear probe, supervised training."""
+    # Of tables; a row of the raw input by another protocol.
+    rows = [row | {"method": BOOSTING} if row["protocol"].startswith("boosting") else row for row in rows]
     names = list(dict.fromkeys(row["method"] for row in rows))
-    methods = sorted((n for n in names if n not in (RAW, SUPERVISED)), key=lambda n: -mean(rows, n, "linear", "last"))
-    order = [name for name in (RAW, *methods, SUPERVISED) if name in names]
+    methods = sorted((n for n in names if n not in (RAW, *BY)), key=lambda n: -mean(rows, n, "linear", "last"))
+    order = [name for name in (RAW, BOOSTING, *methods, SUPERVISED) if name in names]
     lines = [" | ".join(HEAD), " | ".join(["---"] + ["--:"] * (len(HEAD) - 1))]
     lines += [" | ".join(cells(rows, name)) for name in order]
     return "\n".join(f"| {line} |" for line in lines)
@@ -55,10 +58,10 @@ def cells(rows: list[Row], name: str) -> list[str]:
     """Return the words of one method."""
     own = [row for row in rows if row["method"] == name]
     found = {row["protocol"]: row for row in own}
-    by = "classifier" if name == SUPERVISED else "linear"
-    title = f"`{name}`" if name not in (RAW, SUPERVISED) else name
+    by = BY.get(name, "linear")
+    title = f"`{name}`" if name not in (RAW, *BY) else name
     short = max(len(row["seeds"]) for row in rows) - len(own[0]["seeds"])
-    if name != RAW and short:
+    if name not in (RAW, BOOSTING) and short:
         title += f" ({len(own[0]['seeds'])} seed{'s' * (len(own[0]['seeds']) > 1)})"
     figures = [words(found.get("knn"), "last"), words(found.get("knn"), "untrained")]
     figures += [words(found.get(by + amount), "last") for amount in LABELS]

@@ -30,7 +30,7 @@ def row(method, protocol, last, untrained=None, seeds=(0, 1, 2)):
 
 @pytest.fixture
 def content():
-    rows = [row("raw input", protocol, 0.5) for protocol in ("knn", "linear 1 %", "linear 10 %", "linear")]
+    rows = [row("raw input", protocol, 0.5) for protocol in ("knn", "linear 1 %", "linear", "boosting")]
     rows += [row("worse", "knn", 0.3, 0.4), row("worse", "linear", 0.6, 0.4)]
     rows += [row("better", "knn", 0.8, 0.4, (0,)), row("better", "linear", 0.9, 0.4, (0,))]
     rows += [row("supervised", "classifier", 0.95)]
@@ -52,7 +52,14 @@ def test_the_page_is_made_from_the_json(content, tmp_path, monkeypatch):
     assert text.endswith("after\n")
     assert "old" not in text
     names = [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ") and "---" not in line]
-    assert names == ["| method", "| raw input", "| `better` (1 seed)", "| `worse`", "| supervised"]
+    assert names == [
+        "| method",
+        "| raw input",
+        "| raw input, gradient boosting",
+        "| `better` (1 seed)",
+        "| `worse`",
+        "| supervised",
+    ]
     assert "| `worse` | 30.0 ± 1.0 | 40.0 ± 1.0 |  |  | 60.0 ± 1.0 | 40.0 ± 1.0 | 10 | 100 |" in text
     assert "s: `worse` (knn, -10.0)." in text
     assert "cells" not in json.loads(kept.read_text())
