@@ -93,7 +93,7 @@ def finetune(
 
     Returns:
         Rows ``trained`` and ``untrained`` under the protocol's name, such as ``finetune 10 %``, and those of the linear
-        probe that each began as, such as ``probe 10 %``: logistic regression on the frozen features, same labels.
+        probe before, such as ``probe 10 %``: logistic regression on the frozen features, same labels.
 
     Raises:
         CheckpointError, DataError, ConfigError, TrustError: for what cannot be opened, has no labels, or is out of
