@@ -123,7 +123,7 @@ def _peer(model: SSLModule) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if model.info.name == "mae":
-            from gpu_mae_peer import PeerMAE
+            from mae_peer import PeerMAE
 
             return PeerMAE(model)
         from accuracy_lightly import PEERS

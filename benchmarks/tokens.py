@@ -1,15 +1,18 @@
-"""What dropping patches saves, in a network and in MAE's whole step; and iBOT's step beside lightly's parts."""
+"""What dropping patches saves, in a network and in MAE's whole step; MAE's and iBOT's steps beside lightly's parts."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import timm
 import torch
 from distillation import ibot_step
 from harness import Work, arguments, run
+from mae_peer import PeerMAE
+from torch import Tensor, nn
 
-from ssl_registry import Context, registry
+from ssl_registry import Context, SSLModule, registry
 from ssl_registry.nn import random_mask, tokens
 
 SECTION = "Tokens"
@@ -45,30 +48,54 @@ def contenders(name: str, batch: int, device: str) -> Work:
 
 
 def mae_step(name: str, batch: int, device: str, **decoder: int) -> Work:
-    """Return MAE's steps, decoder and optimizer included, with three quarters of the patches dropped, and one alone."""
+    """Return MAE's steps, decoder and optimizer included: three quarters of the patches dropped, by us and by lightly's
+    parts from our backbone's weights, and one patch alone.
+
+    Raises:
+        SystemExit: if the first losses of ours and lightly's differ by more than other masks and decoders explain.
+    """
     images = torch.randn(batch, 3, 224, 224, device=device)
 
-    def stepper(mask_ratio: float) -> Callable[[], None]:
-        model = registry.create("mae", backbone=name, mask_ratio=mask_ratio, seed=0, **decoder).to(device).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-        generator = torch.Generator(device).manual_seed(0)
-        ctx = Context(0, 0, None, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
+    def model_of(mask_ratio: float) -> SSLModule:
+        return registry.create("mae", backbone=name, mask_ratio=mask_ratio, seed=0, **decoder).to(device).train()
 
-        def step() -> None:
-            model.hook.compute_loss(model=model, views=[images], ctx=ctx).backward()
+    def stepper(model: nn.Module, loss_of: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+
+        def step() -> Tensor:
+            loss = loss_of()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
+            return loss.detach()
 
         return step
 
+    def our_step(model: SSLModule) -> Callable[[], Tensor]:
+        generator = torch.Generator(device).manual_seed(0)
+        ctx = Context(0, 0, None, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
+
+        def loss_of() -> Tensor:
+            loss: Tensor = model.hook.compute_loss(model=model, views=[images], ctx=ctx)
+            return loss
+
+        return stepper(model, loss_of)
+
+    model = model_of(0.75)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lightly's decoder will be renamed
+        peer = PeerMAE(model).to(device).train()
+    steps = {
+        "147 of 196 patches dropped": our_step(model),
+        "the same, lightly's parts": stepper(peer, lambda: peer.training_step(((images,), None), 0)),
+        "1 of 196 dropped": our_step(model_of(1 / 196)),
+    }
+    ours, theirs, _ = (float(step()) for step in steps.values())
+    if abs(ours - theirs) > 0.2 * ours:
+        raise SystemExit(f"the first losses are {ours} and {theirs}")
     size = f"decoder {decoder['decoder_depth']} x {decoder['decoder_dim']}"
-    return Work(
-        f"MAE's step, {name}, {size}, batch {batch}",
-        {"147 of 196 patches dropped": stepper(0.75), "1 of 196 dropped": stepper(1 / 196)},
-        SECTION,
-        goal={"1 of 196 dropped": 2.0},
-        rounds=7,
-    )
+    goal = {"the same, lightly's parts": 1.0, "1 of 196 dropped": 2.0}
+    return Work(f"MAE's step, {name}, {size}, batch {batch}", steps, SECTION, goal=goal, rounds=7)
 
 
 if __name__ == "__main__":

@@ -25,11 +25,20 @@ GRID = (SIDE // PATCH, SIDE // PATCH)
 TOLERANCE = 1e-9  # rounding in float64; Adam's first steps divide by gradients near zero
 
 
+def arguments() -> argparse.Namespace:
+    """Return what the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--digits", type=int, metavar="STEPS", help="learn from so many batches of digits")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights, the batches and the masks")
+    return parser.parse_args()
+
+
 def build(method: str, backbone: dict[str, Any], **options: Any) -> tuple[SSLModule, Any]:
     """Return our model and lightly's encoder, in float64, with equal weights; both learn their positions."""
-    torch.manual_seed(0)
+    seed = arguments().seed
+    torch.manual_seed(seed)
     vit = timm.create_model("vit_tiny_patch16_224", img_size=SIDE, patch_size=PATCH, depth=2, num_classes=0, **backbone)
-    model = registry.create(method, backbone=vit, input_shape=(3, SIDE, SIDE), seed=0, **options).double()
+    model = registry.create(method, backbone=vit, input_shape=(3, SIDE, SIDE), seed=seed, **options).double()
     encoder = MaskedVisionTransformerTIMM(copy.deepcopy(vit), weight_initialization="skip").double()
     encoder.vit.load_state_dict(vit.state_dict())
     encoder.vit.pos_embed.requires_grad_(True)
@@ -57,9 +66,8 @@ def compare(
     Raises:
         SystemExit: if they differ by more than rounding; on digits they may.
     """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--digits", type=int, metavar="STEPS", help="learn from so many batches of digits")
-    steps = parser.parse_args().digits
+    options = arguments()
+    steps = options.digits
     images = digits() if steps else None
 
     def context(step: int, generator: torch.Generator) -> Context:
@@ -73,7 +81,7 @@ def compare(
     weights = [list(model.parameters()), [*encoder.parameters(), *rest]]
     optimizers = [torch.optim.AdamW([p for p in part if p.requires_grad], lr=1e-3) for part in weights]
     # On digits each draws masks of its own: two runs of a method, not one made twice.
-    generators = [torch.Generator().manual_seed(1 + (number if steps else 0)) for number in range(2)]
+    generators = [torch.Generator().manual_seed(1 + (2 * options.seed + number if steps else 0)) for number in range(2)]
     before = None if images is None else judge(encoder.vit, images)
     worst = 0.0
     for step in range(steps or STEPS):

@@ -1,4 +1,4 @@
-"""MAE from lightly's modules, composed as its example does; for `gpu.py`."""
+"""MAE from lightly's modules, composed as its example does; for `gpu.py` and `tokens.py`."""
 
 from __future__ import annotations
 
