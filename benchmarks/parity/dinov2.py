@@ -9,7 +9,7 @@ it is added to each difference there, and to the square of the distance here. No
 from __future__ import annotations
 
 import torch
-from distillation import LARGE, OPTIONS, Distillation, views_of
+from distillation import LARGE, OPTIONS, SIZES, Distillation, views_of
 from lightly.loss import DINOLoss, IBOTPatchLoss, KoLeoLoss
 from token_steps import build, compare
 from torch import Tensor
@@ -18,8 +18,8 @@ from torch import Tensor
 def main() -> None:
     model, encoder = build("dinov2", {"dynamic_img_size": True}, centering="center", **OPTIONS)
     parts = Distillation(model, encoder)
-    class_loss = DINOLoss(10, teacher_temp=0.0625, warmup_teacher_temp_epochs=0).double()
-    patch_loss = IBOTPatchLoss(10, teacher_temp=0.0625).double()
+    class_loss = DINOLoss(SIZES[-1], teacher_temp=0.0625, warmup_teacher_temp_epochs=0).double()
+    patch_loss = IBOTPatchLoss(SIZES[-1], teacher_temp=0.0625).double()
     koleo_loss = KoLeoLoss(eps=1e-16)
 
     def theirs(x: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,17 +9,19 @@ from typing import Any
 import torch
 from lightly.models.modules import DINOProjectionHead
 from lightly.models.utils import update_momentum
-from token_steps import BATCH, GRID, SIDE, STEPS
+from token_steps import GRID, SIDE, arguments, number_of_steps
 from torch import Tensor, nn
 
 from ssl_registry import Context, SSLModule
 
 LARGE = 2
+# Of heads: hidden width, bottleneck, prototypes; on digits wide enough to learn.
+SIZES = (128, 64, 256) if arguments().digits else (12, 8, 10)
 # A teacher's temperature that float32 holds exactly, as lightly makes it a tensor of that type; a momentum that moves.
 OPTIONS: dict[str, Any] = {
-    "hidden_dim": 12,
-    "bottleneck_dim": 8,
-    "prototypes": 10,
+    "hidden_dim": SIZES[0],
+    "bottleneck_dim": SIZES[1],
+    "prototypes": SIZES[2],
     "local_views": 2,
     "local_size": SIDE // 2,
     "momentum": 0.9,
@@ -36,7 +38,7 @@ def views_of(x: Tensor) -> list[Tensor]:
 
 def lightly_head(projection: Any, last: Any) -> nn.Module:
     """Return lightly's head with the weights of ours."""
-    theirs = DINOProjectionHead(projection[0].in_features, 12, 8, 10, norm_last_layer=True).double()
+    theirs = DINOProjectionHead(projection[0].in_features, *SIZES, norm_last_layer=True).double()
     theirs.layers.load_state_dict(projection.state_dict())
     with torch.no_grad():
         theirs.last_layer.weight_v.copy_(last.weight)
@@ -69,8 +71,8 @@ class Distillation:
             the student's class tokens of large views [large * batch, dim]; the student's as the teacher's.
         """
         views = views_of(x)
-        ctx = Context(0, 0, STEPS, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
-        chosen = self.model.method.masks(BATCH, GRID, ctx).mask
+        ctx = Context(0, 0, number_of_steps(), rank=0, world_size=1, generator=generator, log=lambda name, value: None)
+        chosen = self.model.method.masks(len(x), GRID, ctx).mask
         mask = torch.cat([torch.zeros(len(chosen), 1, dtype=torch.bool), chosen], 1)
         large, small = torch.cat(views[:LARGE]), torch.cat(views[LARGE:])
         with torch.no_grad():
@@ -83,7 +85,7 @@ class Distillation:
 
     def after_step(self, step: int) -> None:
         """Move the teacher."""
-        momentum = 1 - 0.1 * (1 + math.cos(math.pi * step / STEPS)) / 2
+        momentum = 1 - 0.1 * (1 + math.cos(math.pi * step / number_of_steps())) / 2
         update_momentum(self.student, self.teacher, momentum)
         for head, target in zip(self.heads, self.teacher_heads, strict=True):
             update_momentum(head, target, momentum)

@@ -9,7 +9,7 @@ other counts, and the teacher moves at a step's end. Run it as ``python benchmar
 from __future__ import annotations
 
 import torch
-from distillation import OPTIONS, Distillation, views_of
+from distillation import OPTIONS, SIZES, Distillation, views_of
 from lightly.loss import DINOLoss, IBOTPatchLoss
 from token_steps import build, compare
 from torch import Tensor
@@ -18,8 +18,8 @@ from torch import Tensor
 def main() -> None:
     model, encoder = build("ibot", {"dynamic_img_size": True}, **OPTIONS)
     parts = Distillation(model, encoder)
-    class_loss = DINOLoss(10, teacher_temp=0.0625, warmup_teacher_temp_epochs=0).double()
-    patch_loss = IBOTPatchLoss(10, teacher_temp=0.0625).double()
+    class_loss = DINOLoss(SIZES[-1], teacher_temp=0.0625, warmup_teacher_temp_epochs=0).double()
+    patch_loss = IBOTPatchLoss(SIZES[-1], teacher_temp=0.0625).double()
 
     def theirs(x: Tensor, generator: torch.Generator) -> Tensor:
         mask, wanted, _, given = parts.outputs(x, generator)

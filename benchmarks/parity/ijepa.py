@@ -12,7 +12,7 @@ import copy
 import torch
 from lightly.models import utils
 from lightly.models.modules import IJEPAPredictorTIMM
-from token_steps import GRID, STEPS, build, compare
+from token_steps import GRID, build, compare, number_of_steps
 from torch import Tensor, nn
 
 from ssl_registry.nn import multi_block_masks
@@ -50,7 +50,7 @@ def main() -> None:
         return nn.functional.smooth_l1_loss(predictor(context, chosen.context, targets), wanted)
 
     def after_step(step: int) -> None:
-        utils.update_momentum(encoder, teacher, START + (END - START) * step / STEPS)
+        utils.update_momentum(encoder, teacher, START + (END - START) * step / number_of_steps())
 
     compare(model, encoder, [p for p in predictor.parameters() if p.requires_grad], theirs, after_step)
 

@@ -33,6 +33,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def number_of_steps() -> int:
+    """Return how many steps there are, for schedules."""
+    return arguments().digits or STEPS
+
+
 def build(method: str, backbone: dict[str, Any], **options: Any) -> tuple[SSLModule, Any]:
     """Return our model and lightly's encoder, in float64, with equal weights; both learn their positions."""
     seed = arguments().seed
@@ -66,12 +71,11 @@ def compare(
     Raises:
         SystemExit: if they differ by more than rounding; on digits they may.
     """
-    options = arguments()
-    steps = options.digits
-    images = digits() if steps else None
+    options, total = arguments(), number_of_steps()
+    images = digits() if options.digits else None
 
     def context(step: int, generator: torch.Generator) -> Context:
-        return Context(0, step, STEPS, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
+        return Context(0, step, total, rank=0, world_size=1, generator=generator, log=lambda name, value: None)
 
     def ours(x: Tensor, generator: torch.Generator) -> Tensor:
         found = model.hook.compute_loss(model=model, views=views_of(x), ctx=context(0, generator))
@@ -81,10 +85,12 @@ def compare(
     weights = [list(model.parameters()), [*encoder.parameters(), *rest]]
     optimizers = [torch.optim.AdamW([p for p in part if p.requires_grad], lr=1e-3) for part in weights]
     # On digits each draws masks of its own: two runs of a method, not one made twice.
-    generators = [torch.Generator().manual_seed(1 + (2 * options.seed + number if steps else 0)) for number in range(2)]
+    generators = [
+        torch.Generator().manual_seed(1 + (2 * options.seed + number if options.digits else 0)) for number in range(2)
+    ]
     before = None if images is None else judge(encoder.vit, images)
     worst = 0.0
-    for step in range(steps or STEPS):
+    for step in range(total):
         if images is None:
             x = torch.randn(BATCH, 3, SIDE, SIDE, dtype=torch.float64)
         else:
@@ -103,7 +109,7 @@ def compare(
             print(f"step {step}: ours {losses[0]:.12f}, lightly {losses[1]:.12f}", flush=True)
     if images is not None:
         ours_knn, theirs_knn = judge(model.backbone, images), judge(encoder.vit, images)
-        print(f"k-NN of digits after {steps} steps: ours {ours_knn:.3f}, lightly {theirs_knn:.3f}; before {before:.3f}")
+        print(f"k-NN of digits after {total} steps: ours {ours_knn:.3f}, lightly {theirs_knn:.3f}; before {before:.3f}")
         return
     pairs = zip(model.backbone.parameters(), encoder.vit.parameters(), strict=True)
     weight = max(float((a - b).detach().abs().max()) for a, b in pairs)
