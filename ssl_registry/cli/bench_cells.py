@@ -129,9 +129,12 @@ def plan_cells(suites: Sequence[Suite], options: Namespace, rest: list[str]) -> 
                 methods = [name for name in methods if suite.takes(needs_of(registry.method_class(name)))]
             for source in suite.data:
                 of_suite = out / suite.name if several else out
+                # The suite's own network is trained on labels too; where all methods work on tokens, theirs.
+                plain = [name for name in methods if not needs_of(registry.method_class(name)).tokens]
+                on_labels = SUPERVISED if plain else f"{SUPERVISED}-tokens"
                 where = {
                     name: of_suite / name.replace(":", "-") / Path(source).stem / f"seed-{seed}"
-                    for name in (*methods, SUPERVISED)
+                    for name in (*methods, on_labels)
                 }
                 for method in methods:
                     key = (suite.name, method, source)
@@ -144,10 +147,8 @@ def plan_cells(suites: Sequence[Suite], options: Namespace, rest: list[str]) -> 
                     arguments = {**resolved[key], "seed": seed}
                     planned.append(Planned(suite, method, source, seed, where[method], arguments))
                 if len(suite.labels) > 1:
-                    # The suite's own network, which a method on tokens does not have.
-                    plain = [name for name in methods if not needs_of(registry.method_class(name)).tokens]
                     of = where[(plain or methods)[0]]
-                    planned.append(Planned(suite, SUPERVISED, source, seed, where[SUPERVISED], {"of": of}))
+                    planned.append(Planned(suite, SUPERVISED, source, seed, where[on_labels], {"of": of}))
     return planned
 
 

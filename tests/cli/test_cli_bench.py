@@ -134,6 +134,7 @@ suites:
     "how",
     [
         "shards",  # and the whole of them
+        "methods",  # one kind after the other
         pytest.param("one process", marks=pytest.mark.slow),
         pytest.param("two processes", marks=pytest.mark.slow),  # each imports everything
     ],
@@ -149,10 +150,12 @@ def test_several_suites_and_few_labels(folder, capsys, how):
     if how == "shards":
         assert [main([*argv, "--shard", f"{part}/2"]) for part in (1, 2)] == [0, 0]
         assert not (folder / "runs/bench-mine/table.json").exists()
+    if how == "methods":
+        assert main([*argv, "--methods", "simmim,scarf"]) == 0
     assert main([*argv, *(["--jobs", "2"] if how == "two processes" else [])]) == 0
     err = capsys.readouterr().err
     assert "left out: nothing" in err
-    assert err.count("finished before") == {"one process": 0, "two processes": 6, "shards": 6}[how]
+    assert err.count("finished before") == {"one process": 0, "methods": 3, "two processes": 6, "shards": 6}[how]
     table = json.loads((folder / "runs/bench-mine/table.json").read_text())
     rows = {(row["suite"], row["method"], row["protocol"]): row for row in table["rows"]}
     labels = ("", " 50 %")

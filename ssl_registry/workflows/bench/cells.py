@@ -36,6 +36,17 @@ INTENT, RECORD = "bench-settings.json", "bench.json"
 # In place of a method: the suite's network, trained on labels from random weights.
 SUPERVISED = "supervised"
 BATCH = 128  # of that training
+# What a cell's samples and network are made of.
+NETWORK = (
+    "data",
+    "max_samples",
+    "image_size",
+    "modality",
+    "standardize",
+    "backbone",
+    "backbone_kwargs",
+    "low_resolution",
+)
 # So many times the best epoch is looked for, and at its end.
 LOOKS = 10
 
@@ -151,9 +162,14 @@ def run_supervised(
         The cell, with the protocols ``classifier 10 %`` and its like, and whether it was finished already.
 
     Raises:
-        ConfigError: if its network is a module that only Python knows, or the folder holds a record of other settings.
+        ConfigError: if that cell has not begun, its network is a module that only Python knows, or the folder holds a
+            record of other settings.
     """
-    settings = {"of": str(of), "labels": list(labels), "seed": seed, "epochs": epochs}
+    if not (of / INTENT).is_file():
+        raise ConfigError(f"{of} holds no cell, whose network would be trained on labels")
+    made = _read(of / INTENT, dict[str, Any])  # whichever method of the suite was trained first
+    network_of = {key: made.get(key) for key in NETWORK}
+    settings = {"network": network_of, "labels": list(labels), "seed": seed, "epochs": epochs}
     if (found := _before(folder, settings)) is not None:
         return found, True
     opened = open_run(of, trust=True)  # this process, or one like it, has just written it
