@@ -17,14 +17,16 @@ from ssl_registry import Context, SSLModule
 LARGE = 2
 # Of heads: hidden width, bottleneck, prototypes; on digits wide enough to learn.
 SIZES = (128, 64, 256) if arguments().digits else (12, 8, 10)
-# A teacher's temperature that float32 holds exactly, as lightly makes it a tensor of that type; a momentum that moves.
+# Of the teacher: so low that ten steps show that it moves; digits need a slower one.
+MOMENTUM = 0.99 if arguments().digits else 0.9
+# A teacher's temperature that float32 holds exactly, as lightly makes it a tensor of that type.
 OPTIONS: dict[str, Any] = {
     "hidden_dim": SIZES[0],
     "bottleneck_dim": SIZES[1],
     "prototypes": SIZES[2],
     "local_views": 2,
     "local_size": SIDE // 2,
-    "momentum": 0.9,
+    "momentum": MOMENTUM,
     "teacher_temperature": 0.0625,
     "warmup_teacher_temperature": 0.0625,
 }
@@ -85,7 +87,7 @@ class Distillation:
 
     def after_step(self, step: int) -> None:
         """Move the teacher."""
-        momentum = 1 - 0.1 * (1 + math.cos(math.pi * step / number_of_steps())) / 2
+        momentum = 1 - (1 - MOMENTUM) * (1 + math.cos(math.pi * step / number_of_steps())) / 2
         update_momentum(self.student, self.teacher, momentum)
         for head, target in zip(self.heads, self.teacher_heads, strict=True):
             update_momentum(head, target, momentum)
