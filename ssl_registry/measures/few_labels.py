@@ -8,7 +8,7 @@ from torch import Tensor
 from ssl_registry.data.arrays.labels import stratified_holdout
 from ssl_registry.errors import ConfigError
 
-__all__ = ["check_labels", "choose_labeled", "labels_in_words", "title_of"]
+__all__ = ["check_labels", "choose_labeled", "labels_in_words", "title_of", "where_labels_are"]
 
 
 def labels_in_words(labels: float) -> str:
@@ -39,6 +39,20 @@ def title_of(protocol: str, labels: float) -> str:
     ('linear', 'linear 10 %')
     """
     return protocol if labels == 1 else f"{protocol} {labels_in_words(labels)}"
+
+
+def where_labels_are(modality: str) -> str:
+    """Say how data come to have labels, for messages.
+
+    >>> where_labels_are("table")
+    '--data.label COLUMN names their column, or --data LABELLED gives other data that have them'
+    """
+    own = {
+        "image": "--data LABELLED gives images that have them, such as a folder with a folder for each class",
+        "table": "--data.label COLUMN names their column, or --data LABELLED gives other data that have them",
+    }
+    other = "--data.label COLUMN names their column in a table, y beside X holds them in a file of arrays"
+    return own.get(modality, f"{other}, or --data LABELLED gives other data that have them")
 
 
 def choose_labeled(labels: Tensor, amount: float, seed: int) -> list[int]:

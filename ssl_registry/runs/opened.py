@@ -205,6 +205,19 @@ class OpenedRun:
         options = DataOptions.of(None, **{**as_trained, **asked, **windows})
         return data if data is not None else str(settings.data), options.with_columns(self.model.view_policy.columns)
 
+    def require_unseen(self, label: str | None) -> None:
+        """Refuse to measure by a column that the network was given as a feature.
+
+        Raises:
+            ConfigError: naming it; the figures would say how well the network repeats its input.
+        """
+        columns = self.model.view_policy.columns
+        if columns is not None and label in [column.name for column in columns.columns]:
+            raise ConfigError(
+                f"{self.checkpoint} was trained with {label!r} among its features, so its input tells the answer; "
+                f"train again with --data.label {label}"
+            )
+
     def _fitting(self, source: Source) -> Source:
         """Return a source if the model takes its samples."""
         # Images are resized to what is taken; of signals and tables the length matters too.

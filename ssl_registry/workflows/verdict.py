@@ -35,6 +35,8 @@ class Evidence:
         figures: accuracies in [0, 1] by features (``trained``, ``untrained``, ``start`` for the weights of ``--from``,
             ``raw`` for the input itself) and protocol (``linear``, ``knn``).
         held_out: samples that they were measured on; decides what is chance.
+        labels: with how many labels, such as ``5 labels a class``; empty for all of them.
+        deviation: of the figures over draws of these labels, in [0, 1]; decides what is chance, too.
         loss_falls: whether the loss was falling when training ended; None where that is not known.
         rank: effective rank of the trained features of a batch, and most that it can be; None where not measured.
         neighbours: share of samples whose second view is the nearest of all, before and after training; None where not
@@ -45,6 +47,8 @@ class Evidence:
 
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     held_out: int = 0
+    labels: str = ""
+    deviation: float = 0.0
     loss_falls: bool | None = None
     rank: tuple[float, float] | None = None
     neighbours: tuple[float, float] | None = None
@@ -56,7 +60,8 @@ def verdict(evidence: Evidence) -> str:
     """Return in words whether the training was worth it, and what to do next.
 
     Each set of features counts with the better of its protocols. A difference within one standard error of the
-    difference of two independent shares, ``sqrt(2 p (1 - p) / held_out)``, counts as none.
+    difference of two independent shares, ``sqrt(2 p (1 - p) / held_out)``, or within the deviation over draws of the
+    labels, counts as none.
 
     Example:
         >>> figures = {"trained": {"linear": 0.84}, "untrained": {"linear": 0.70}, "raw": {"linear": 0.82}}
@@ -74,14 +79,15 @@ regression on the raw input. The loss still falls: train longer.
     if "trained" not in evidence.figures:
         return _without_labels(evidence)
     trained, protocol = _best(evidence.figures["trained"])
-    margin = _margin(trained, evidence.held_out)
+    margin = max(_margin(trained, evidence.held_out), evidence.deviation)
     gains = {
         name: (trained - best, by)
         for name in (START, UNTRAINED, RAW)
         if name in evidence.figures
         for best, by in [_best(evidence.figures[name])]
     }
-    head = f"Trained features: {100 * trained:.1f} % ({PROTOCOLS[protocol]})"
+    seen = f" with {evidence.labels}" if evidence.labels else ""
+    head = f"Trained features{seen}: {100 * trained:.1f} % ({PROTOCOLS[protocol]})"
     compared = ", ".join(
         f"{_points(gain)} {_over(name, by, first=n == 0)}" for n, (name, (gain, by)) in enumerate(gains.items())
     )
@@ -92,25 +98,32 @@ def _advice(gains: dict[str, tuple[float, str]], margin: float, evidence: Eviden
     """Say what follows: the worst that is true."""
     longer = "train longer" if evidence.loss_falls else "train longer, or try another method or other views"
     if RAW in gains and gains[RAW][0] < -margin:
-        return f"They are worse than the raw input: do not use it; {longer}."
+        return f"They are worse than the raw input: do not use it as it is; {longer}."
     if START in gains and gains[START][0] < -margin:
         return (
             "Training made the weights that it started from worse: keep those, or train with a lower --learning-rate."
         )
-    if margin > TOO_COARSE and any(abs(gains[name][0]) <= margin for name in (RAW, UNTRAINED) if name in gains):
-        return (
-            f"{evidence.held_out} held-out samples tell differences of {100 * margin:.0f} points and more, so these "
-            f"are none yet: label more to know; {longer}."
-        )
+    unsure = [name for name in (UNTRAINED, RAW) if name in gains and abs(gains[name][0]) <= margin]
+    if margin > TOO_COARSE and unsure:
+        known = [name for name in (UNTRAINED, RAW) if name in gains and name not in unsure]
+        what = f"the one {_over(unsure[0], gains[unsure[0]][1], first=False)} is none" if known else "these are none"
+        return f"{_coarse(evidence, margin)}, so {what} yet: label more to know; {longer}."
     if RAW in gains and gains[RAW][0] <= margin:
-        return f"They are no better than the raw input: do not use it; {longer}."
+        return f"They are no better than the raw input: do not use it as it is; {longer}."
     if START in gains and gains[START][0] <= margin:
         return f"They are no better than the weights that training started from; {longer}."
     if UNTRAINED in gains and gains[UNTRAINED][0] <= margin:
-        return f"They are no better than random weights: do not use it; {longer}."
+        return f"They are no better than random weights: do not use it as it is; {longer}."
     if evidence.loss_falls:
         return "The loss still falls: train longer."
     return ""
+
+
+def _coarse(evidence: Evidence, margin: float) -> str:
+    """Say which differences can be told, and what limits it."""
+    if evidence.deviation < margin:
+        return f"{evidence.held_out} held-out samples tell differences of {100 * margin:.0f} points and more"
+    return f"Draws of the labels differ by {100 * margin:.0f} points"
 
 
 def _without_labels(evidence: Evidence) -> str:

@@ -22,7 +22,7 @@ from ssl_registry.errors import ConfigError, DataError, did_you_mean
 from ssl_registry.measures.adam_probe import adam_probe
 from ssl_registry.measures.boosting import boosting
 from ssl_registry.measures.features import choose_devices, collect_features, replicate, stream_features
-from ssl_registry.measures.few_labels import check_labels, choose_labeled, title_of
+from ssl_registry.measures.few_labels import check_labels, choose_labeled, title_of, where_labels_are
 from ssl_registry.measures.knn import knn_predict
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.probe import linear_probe
@@ -130,9 +130,10 @@ def evaluate(
             workers=workers,
             devices=choose_devices(devices),
         )
+    pretrained.require_unseen(reading.get("label_column"))
     source = pretrained.open_data(data, **reading)
     if source.classes is None and source.task == "classification":
-        raise DataError(f"{source.name} has no labels; evaluation needs some: class folders, or y beside X in a file")
+        raise DataError(f"{source.name} has no labels; evaluation needs some: {where_labels_are(source.modality)}")
     if source.test is None:
         raise DataError(f"{source.name} has no test part, and none could be held out; give each class two samples")
     if source.task != "classification" and set(labels) != {1.0}:

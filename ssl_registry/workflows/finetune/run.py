@@ -22,7 +22,7 @@ from ssl_registry.data.options import ReadOptions
 from ssl_registry.data.sample_set import SampleSet, as_sample_set
 from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import collect_features, stream_features
-from ssl_registry.measures.few_labels import check_labels, choose_labeled, labels_in_words
+from ssl_registry.measures.few_labels import check_labels, choose_labeled, labels_in_words, where_labels_are
 from ssl_registry.measures.metrics import classification_metrics
 from ssl_registry.measures.targets import labeled_only
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
@@ -109,6 +109,7 @@ def finetune(
         )
     size = given_size(data, reading.get("image_size"))
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
+    pretrained.require_unseen(reading.get("label_column"))
     source = pretrained.open_data(data, **reading)
     classes = _classes(source)
     networks = {"trained": pretrained.trained()}
@@ -174,7 +175,10 @@ def _labeled(part: SampleSet | None) -> int:
 
 def _classes(source: Source) -> tuple[str, ...]:
     if source.classes is None or source.test is None:
-        raise DataError(f"{source.name} has no classes with a test part; fine-tuning needs labels to train and test on")
+        raise DataError(
+            f"{source.name} has no classes with a test part; fine-tuning needs labels to train and test on: "
+            + where_labels_are(source.modality)
+        )
     if len(source.classes) < 2:
         raise DataError(f"{source.name} has one class only, {source.classes[0]}; fine-tuning needs two or more")
     return source.classes

@@ -125,7 +125,11 @@ def test_network_of_ones_own(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("y", "message"),
-    [(None, "has no labels"), ([1] * 20, "one class only"), (list(range(20)), "no test part")],
+    [
+        (None, "has no labels; evaluation needs some: --data LABELLED gives images"),
+        ([1] * 20, "one class only"),
+        (list(range(20)), "no test part"),
+    ],
 )
 def test_data_that_cannot_be_probed(run, tmp_path, y, message):
     """No labels, one class, or classes of one sample: one line each, and no row is written."""
@@ -229,6 +233,21 @@ def test_a_run_that_began_with_weights_is_compared_with_them(run, tmp_path, monk
     assert any("not compared with its start" in note for note in ssl_registry.evaluate("next", protocols=["knn"]).notes)
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "finetune"])
+def test_a_column_that_was_trained_on_is_no_label(tmp_path, verb):
+    """It would be told by the input; with the label named at training nothing is."""
+    rows = [f"{n % 7},{n % 3},{'rich' if n % 2 else 'poor'}" for n in range(60)]
+    (tmp_path / "people.csv").write_text("\n".join(["age,children,income", *rows]))
+    trainer = {"accelerator": "cpu", "enable_progress_bar": False}
+    size = {"backbone": "table_encoder", "epochs": 1, "knn": False, "report": False, "trainer": trainer}
+    for name, label in (("seen", None), ("unseen", "income")):
+        ssl_registry.train("scarf", data=str(tmp_path / "people.csv"), label_column=label, out=tmp_path / name, **size)
+    more = {"protocols": ["linear"]} if verb == "evaluate" else {"epochs": 1, "trainer": trainer}
+    with pytest.raises(ConfigError, match="'income' among its features, so its input tells the answer; train again"):
+        getattr(ssl_registry, verb)(tmp_path / "seen", label_column="income", **more)
+    assert getattr(ssl_registry, verb)(tmp_path / "unseen", label_column="income", **more).rows
+
+
 def test_few_labels_and_what_is_usual_for_tables(tmp_path):
     """Gradient boosting sees the columns alone; fewer labels are drawn anew for each seed, and say less."""
     rng = np.random.default_rng(0)
@@ -256,6 +275,12 @@ def test_few_labels_and_what_is_usual_for_tables(tmp_path):
     assert rows["raw", "boosting"].mean > 0.85 > rows["raw", "boosting 5 a class"].mean  # a product of two columns
     assert rows["raw", "linear"].mean < 0.65
     assert rows["trained", "linear 5 a class"].std is not None
-    assert "gradient boosting on the columns" in result.verdict
+    of_all, of_few = result.verdict.split("\n")
+    assert of_all.startswith("Trained features: ")
+    assert "gradient boosting on the columns" in of_all
+    assert of_few.startswith("Trained features with 5 labels a class: ")
+    assert "over the untrained backbone" in of_few
+    only = ssl_registry.evaluate(done.run, labels=(5,), seeds=2, cache=False)
+    assert only.verdict == of_few
     with pytest.raises(ConfigError, match="neither a share"):
         ssl_registry.evaluate(done.run, labels=(0,))
