@@ -23,7 +23,8 @@ __all__ = ["Estimate", "duration", "run_length", "seconds_a_batch"]
 
 log = logging.getLogger(__name__)
 
-HOUR = 3600.0
+# What a run may be shortened to, the longest first.
+LENGTHS = {"an hour": 3600.0, "ten minutes": 600.0}
 STEPS = 2  # the second one is measured: in the first one memory is asked for and workers start
 # Of Lightning's arguments, those by which a step takes longer or shorter.
 OF_A_STEP = ("precision", "gradient_clip_val", "gradient_clip_algorithm", "deterministic", "benchmark", "plugins")
@@ -37,11 +38,12 @@ class Estimate:
         seconds: of one batch.
         batches: of the whole run.
         memory: bytes at the most so far, 0 where they are not known.
-        on_cpu: whether a CPU trains: then a run of more than an hour is told how it becomes shorter.
+        on_cpu: whether a CPU trains: then a run of more than ten minutes is told how it becomes shorter.
 
     Example:
         >>> str(Estimate(2.5, 588, 2_400_000_000, on_cpu=True))
-        'about 24 min: 588 batches of 2.5 s; memory 2.4 GB'
+        'about 24 min: 588 batches of 2.5 s; memory 2.4 GB; ten minutes would be --trainer.max_steps 240, \
+or a smaller --image-size or --backbone'
         >>> str(Estimate(20.0, 900, 0, on_cpu=True)).partition("; ")[2]
         'an hour would be --trainer.max_steps 180, or a smaller --image-size or --backbone'
     """
@@ -55,9 +57,11 @@ class Estimate:
         words = [f"about {duration(self.seconds * self.batches)}: {self.batches:,} batches of {_short(self.seconds)}"]
         if self.memory:
             words.append(f"memory {self.memory / 1e9:.1f} GB")
-        if self.on_cpu and self.seconds * self.batches > HOUR:
-            steps = max(1, int(HOUR / self.seconds))
-            words.append(f"an hour would be --trainer.max_steps {steps}, or a smaller --image-size or --backbone")
+        shorter = [(name, length) for name, length in LENGTHS.items() if length < self.seconds * self.batches]
+        if self.on_cpu and shorter:
+            name, length = shorter[0]
+            steps = max(1, int(length / self.seconds))
+            words.append(f"{name} would be --trainer.max_steps {steps}, or a smaller --image-size or --backbone")
         return "; ".join(words)
 
 

@@ -236,3 +236,12 @@ def test_tables_beside_images_are_told(draw: Draw) -> None:
     for stray in ("train/a.png", "train/b.png", "test/c.png"):
         (root / stray).unlink()
     assert "train.csv" not in open_source(str(root)).decided
+
+
+def test_enlarging_is_told(draw: Draw) -> None:
+    """Where every image that was looked at is smaller than what it becomes."""
+    root = str(draw("b.png", "a.jpg"))
+    assert "images of 4 pixels and fewer, enlarged to 8 (--image-size)" in open_source(root, image_size=8).decided
+    assert "enlarged" not in open_source(root, image_size=4).decided
+    Image.new("RGB", (32, 32)).save(Path(root) / "large.png")
+    assert "enlarged" not in open_source(root, image_size=8).decided

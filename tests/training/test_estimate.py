@@ -66,8 +66,10 @@ def test_batches_of_a_run(run: dict, trainer: dict, processes: int, expected: in
     assert run_length(1000, RunOptions(**run), trainer, processes=processes) == expected
 
 
-def test_more_than_an_hour_on_a_cpu_says_what_is_shorter() -> None:
+def test_a_long_run_on_a_cpu_says_what_is_shorter() -> None:
     """On an accelerator it is the user's own affair."""
     assert "an hour would be --trainer.max_steps 720" in str(Estimate(5.0, 10_000, 0, on_cpu=True))
     assert "an hour" not in str(Estimate(5.0, 10_000, 0, on_cpu=False))
     assert "an hour" not in str(Estimate(5.0, 600, 0, on_cpu=True))
+    assert "ten minutes would be --trainer.max_steps 120" in str(Estimate(5.0, 600, 0, on_cpu=True))
+    assert "would be" not in str(Estimate(5.0, 100, 0, on_cpu=True))

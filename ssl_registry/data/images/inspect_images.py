@@ -10,7 +10,7 @@ import torch
 
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, decode
-from ssl_registry.data.images.pixels import Pixels, pixels_of, read_array
+from ssl_registry.data.images.pixels import Pixels, pixels_of, read_array, shorter_side
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.statistics import Statistics, channel_statistics
 from ssl_registry.errors import ConfigError, DataError, MissingExtraError
@@ -32,7 +32,7 @@ def probe(
         count: how many there are.
         where: for the message.
         options: ``value_range`` is the user's.
-        told: takes the range of 16-bit images.
+        told: takes the range of 16-bit images, and that images are enlarged.
 
     Returns:
         The greatest number of channels among them, 16-bit if all of them are, and their range of values; and mean and
@@ -46,17 +46,22 @@ def probe(
     # The first that can be read decide; broken ones at the front are passed over.
     every = max(1, count // PROBES)
     found: list[Pixels] = []
+    sides: list[int] = []
     for index in [*range(0, count, every), *range(count)]:
         if len(found) == min(PROBES, count):
             break
         try:
-            found.append(pixels_of(read(index)))
+            data = read(index)
+            found.append(pixels_of(data))
+            sides.append(shorter_side(data))
         except MissingExtraError:
             raise
         except Exception:  # the readers raise nearly anything for a broken file; another one decides
             continue
     if not found:
         raise DataError(f"none of the {count} image files in {where} can be read; are they images?")
+    if max(sides) < options.file_size:
+        told.more.append(f"images of {max(sides)} pixels and fewer, enlarged to {options.file_size} (--image-size)")
     pixels = Pixels(max(one.channels for one in found), min(one.depth for one in found))
     if pixels.depth == 16:
         pixels = replace(pixels, value_range=options.value_range or _bits(read, count, told))

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from ssl_registry._system.optional import require
 from ssl_registry.errors import DataError
 
-__all__ = ["GRAY_MODES", "Pixels", "fit", "is_array", "pixels_of", "read_array"]
+__all__ = ["GRAY_MODES", "Pixels", "fit", "is_array", "pixels_of", "read_array", "shorter_side"]
 
 GRAY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
 DEEP_MODES = frozenset(mode for mode in GRAY_MODES if mode.startswith(("I", "F")))
@@ -77,6 +77,18 @@ def pixels_of(data: bytes) -> Pixels:
         return Pixels(array.shape[2], 8 if array.dtype in (np.uint8, np.bool_) or _holds_bytes(array) else 16)
     with Image.open(BytesIO(data)) as image:
         return Pixels(1 if image.mode in GRAY_MODES else 3, 16 if image.mode in DEEP_MODES else 8)
+
+
+def shorter_side(data: bytes) -> int:
+    """Return the shorter side of one image, in pixels.
+
+    Raises:
+        Exception: whatever the readers raise for what is no image.
+    """
+    if is_array(data):
+        return min(read_array(data).shape[:2])
+    with Image.open(BytesIO(data)) as image:
+        return min(image.size)
 
 
 def _holds_bytes(array: NDArray[Any]) -> bool:
