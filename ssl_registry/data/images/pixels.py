@@ -86,7 +86,8 @@ def shorter_side(data: bytes) -> int:
         Exception: whatever the readers raise for what is no image.
     """
     if is_array(data):
-        return min(read_array(data).shape[:2])
+        height, width, *_ = read_array(data).shape
+        return int(min(height, width))
     with Image.open(BytesIO(data)) as image:
         return min(image.size)
 

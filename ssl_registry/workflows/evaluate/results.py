@@ -15,7 +15,7 @@ from ssl_registry._system.locking import lock_file
 from ssl_registry.data.source import Task
 from ssl_registry.runs.folder import Run
 
-__all__ = ["EvaluateResult", "EvaluationRow", "Score", "record_evaluation"]
+__all__ = ["EVALUATIONS", "EvaluateResult", "EvaluationRow", "Score", "record_evaluation"]
 
 # Rows of all evaluations of a run, one JSON object a line, the oldest first.
 EVALUATIONS = "evaluations.jsonl"

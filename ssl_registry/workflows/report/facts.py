@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from ssl_registry._system.yaml_files import flatten
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs.contents import RunResults, RunSettings
 from ssl_registry.runs.folder import Run
+from ssl_registry.workflows.evaluate.results import EVALUATIONS
 
 __all__ = ["RunFacts", "Series", "named_apart", "read_facts"]
 
@@ -37,6 +39,7 @@ class RunFacts:
         origins: where each setting came from, by name; empty for a run that did not record it.
         results: of ``results.json``; empty while the run has not ended.
         curves: (optimizer step, value) by the name it was logged under.
+        evaluated: data and verdict of the last evaluation by labels; None where there was none.
         label: what it is called beside others; empty for the folder's name.
     """
 
@@ -45,6 +48,7 @@ class RunFacts:
     origins: dict[str, str]
     results: RunResults
     curves: dict[str, Series]
+    evaluated: tuple[str, str] | None = None
     label: str = ""
 
     @property
@@ -68,7 +72,14 @@ def read_facts(folder: Path) -> RunFacts:
     if not run.settings.exists():
         what = "has no config.yaml" if folder.is_dir() else "is no folder"
         raise ConfigError(f"{folder} {what}; give the folder that `ssl-registry train` named at its end")
-    return RunFacts(folder, run.read_settings(), run.provenance(), run.read_results(), _read_curves(folder / "metrics"))
+    return RunFacts(
+        folder,
+        run.read_settings(),
+        run.provenance(),
+        run.read_results(),
+        _read_curves(folder / "metrics"),
+        _last_evaluation(folder / EVALUATIONS),
+    )
 
 
 def named_apart(runs: Sequence[RunFacts]) -> list[RunFacts]:
@@ -80,6 +91,21 @@ def named_apart(runs: Sequence[RunFacts]) -> list[RunFacts]:
         if len(set(names)) == len(set(paths)):
             break
     return [replace(run, label=name) for run, name in zip(runs, names, strict=True)]
+
+
+def _last_evaluation(path: Path) -> tuple[str, str] | None:
+    """Return data and verdict of the last evaluation that compared features by labels."""
+    if not path.is_file():
+        return None
+    for line in reversed(read_text(path, most=MOST_BYTES).splitlines()):
+        try:
+            found = json.loads(line)
+            protocols = {row["protocol"].partition(" ")[0] for row in found["rows"]}
+            if found["verdict"] and protocols & {"knn", "linear", "sgd", "adam"}:
+                return str(found["data"]), str(found["verdict"])
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise ConfigError(f"{path} is damaged: {line[:40]!r} is no evaluation") from None
+    return None
 
 
 def _read_curves(folder: Path) -> dict[str, Series]:

@@ -12,12 +12,15 @@ NAMES = {"pixels": "raw", "start": "start", "untrained": "untrained", "trained":
 
 
 def verdict_of_run(facts: RunFacts) -> str:
-    """Return in words what a run's measurements say."""
+    """Return in words what a run's measurements say; without labels of its own, what its last evaluation said."""
     results = facts.results
     figures: dict[str, dict[str, float]] = {}
     for protocol, found in (("linear", results.linear), ("knn", results.knn)):
         for name in found.keys() & NAMES.keys():
             figures.setdefault(NAMES[name], {})[protocol] = found[name]
+    if "trained" not in figures and facts.evaluated is not None:
+        data, said = facts.evaluated
+        return f"On {data}: {' '.join(said.splitlines())}"
     evidence = Evidence(
         figures,
         held_out=results.held_out,

@@ -15,11 +15,14 @@ from ssl_registry import registry
 from ssl_registry.cli import main
 from ssl_registry.data import open_source
 from ssl_registry.errors import ConfigError
+from ssl_registry.workflows.evaluate.evaluate import evaluate
 from ssl_registry.workflows.report import write_report
 from ssl_registry.workflows.report.facts import read_facts
 from ssl_registry.workflows.report.gallery import build_gallery
 from ssl_registry.workflows.report.page import render
 from ssl_registry.workflows.report.run_page import RunPage
+from ssl_registry.workflows.report.verdict_of_run import verdict_of_run
+from ssl_registry.workflows.train import train
 
 
 def payload(page):
@@ -227,6 +230,29 @@ def test_without_labels_nothing_is_said_of_classes(tmp_path):
     gallery = build_gallery(model, source)
     assert (gallery.labels, gallery.classes, gallery.confusion) == ([], [], None)
     assert len(gallery.maps["PCA"]) == 40
+
+
+def test_the_last_evaluation_has_the_word_where_a_run_had_no_labels(tmp_path):
+    """Its verdict, and which data it is about; a fine-tuning compares no features."""
+    x = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16)).astype(np.uint8)
+    np.savez(tmp_path / "plain.npz", X=x)
+    np.savez(tmp_path / "labelled.npz", X=x, y=np.arange(40) % 2)
+    trainer = {"max_steps": 2, "accelerator": "cpu", "enable_progress_bar": False}
+    given = {"data": str(tmp_path / "plain.npz"), "backbone": "test_resnet", "batch_size": 16, "report": False}
+    folder = train("byol", out=tmp_path / "run", trainer=trainer, **given).run
+    assert "Without labels nothing is certain" in verdict_of_run(read_facts(folder))
+    said = evaluate(folder, data=str(tmp_path / "labelled.npz"), protocols=["knn"]).verdict
+    assert said.startswith("Trained features: ")
+    assert verdict_of_run(read_facts(folder)) == f"On labelled: {said}"
+    with (folder / "evaluations.jsonl").open("a") as file:
+        file.write(
+            json.dumps({"data": "x", "verdict": "Fine-tuned.", "rows": [{"protocol": "fine-tuned 10 %"}]}) + "\n"
+        )
+    assert verdict_of_run(read_facts(folder)) == f"On labelled: {said}"
+    with (folder / "evaluations.jsonl").open("a") as file:
+        file.write('{"data": 1')
+    with pytest.raises(ConfigError, match=r"evaluations\.jsonl is damaged"):
+        read_facts(folder)
 
 
 def test_neighbours_are_the_nearest(run, workshop):
