@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from ssl_registry.data.options import DataOptions
 from ssl_registry.errors import DataError, did_you_mean
 
-__all__ = ["LABELS", "SAMPLE", "TIME", "Roles", "is_index", "plain_name", "read_roles"]
+__all__ = ["LABELS", "SAMPLE", "TIME", "Roles", "is_index", "is_time_like", "plain_name", "read_roles"]
 
 # Names of a column of labels; of several the first of these is taken.
 LABELS = ("label", "labels", "target", "targets", "class", "y", "fine_label", "coarse_label")
 # Names of a column that tells the part of each row, by 0 and 1 or by words: see `arrays.labels`.
 IS_TEST, PARTS = "is_test", ("split", "part", "partition", "subset")
 SAMPLE, TIME = "sample", ("time", "timestamp", "datetime")
+# Other names of a column of time, read without case and punctuation: t, t_ms, Time (s), elapsed, epoch (ms). A channel
+# may be called so too, so the values must rise: see `arrays.times`.
+UNIT = "secs?|seconds?|ms|msecs?|millis|milliseconds?|[\u00b5\u03bc]s|usecs?|micros|microseconds?|nanos|nanoseconds?"
+TIME_LIKE = re.compile(
+    r"((unix|system|sensor|local|utc|elapsed|sample|relative)?(time|timestamp|datetime|clock)|timeelapsed|elapsed|epoch)"
+    rf"({UNIT}|s|us|ns|mins?|minutes?|h|hours?|utc|local|\d{{4}})?|t({UNIT}|s|us|ns)?|{UNIT}|date"
+)
 # Names that tell signals apart where a column of time stands beside them; in a table without time they are features.
 SAMPLE_BESIDE_TIME = tuple(
     f"{word}{end}" for word in ("sample", "recording", "series", "sequence", "trial", "segment") for end in ("_id", "")
@@ -36,6 +43,7 @@ class Roles:
         guessed: whether ``sample`` is none if each of its values stands in one row.
         features: all others, in their order.
         identifiers: those of the features that number the rows if no two values are equal.
+        times: those of the features that are time if they rise within each signal.
         left_out: no features, and why.
     """
 
@@ -47,6 +55,7 @@ class Roles:
     identifiers: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
     guessed: bool = False
+    times: tuple[str, ...] = ()
 
 
 def plain_name(name: object) -> str:
@@ -56,6 +65,15 @@ def plain_name(name: object) -> str:
     'is_test'
     """
     return re.sub(r"[\s_-]+", "_", str(name).strip().lower())
+
+
+def is_time_like(name: object) -> bool:
+    """Whether a column of this name may be time.
+
+    >>> [is_time_like(name) for name in ("t_ms", "Time [s]", "Elapsed", "timestamp (+0700)", "TimeStamp", "temp", "x")]
+    [True, True, True, True, True, False, False]
+    """
+    return TIME_LIKE.fullmatch(re.sub(r"[\W_]+", "", str(name).lower())) is not None
 
 
 def is_index(name: object) -> bool:
@@ -79,7 +97,7 @@ def read_roles(
     """Tell what each column is, by its name and by what the user says.
 
     With a column ``sample`` rows are moments of signals: ``time`` or ``timestamp`` orders them, ``y`` is a channel. So
-    they are by a column ``recording``, ``trial`` and the like beside one of time.
+    they are by a column ``recording``, ``trial`` and the like beside one of time, which may be called ``t_ms`` too.
 
     Args:
         names: of the columns, in order.
@@ -112,7 +130,7 @@ def read_roles(
         sample: str | None = _column(options.sample_column, names, where, "--data.sample")
     else:
         sample = next((name for name in left if plain[name] == SAMPLE), None)
-        if sample is None and guess and any(plain[name] in TIME for name in left):
+        if sample is None and guess and any(is_time_like(name) and plain[name] != "date" for name in left):
             sample = next((name for word in SAMPLE_BESIDE_TIME for name in left if plain[name] == word), None)
             guessed = sample is not None
     moments = moments or sample is not None
@@ -127,7 +145,8 @@ def read_roles(
     roles = {label, sample, time, *labels, part}
     features = tuple(name for name in left if name not in roles)
     identifiers = tuple(name for name in features if IDENTIFIER.fullmatch(plain[name]) or IDENTIFIER.fullmatch(name))
-    return Roles(label, part, sample, time, features, identifiers, tuple(left_out), guessed)
+    times = tuple(name for name in features if is_time_like(name))
+    return Roles(label, part, sample, time, features, identifiers, tuple(left_out), guessed, times)
 
 
 def _column(asked: str, names: Sequence[str], where: str, option: str) -> str:

@@ -26,9 +26,10 @@ from ssl_registry.data.arrays.table_files import (
     parts_of_rows,
     select_columns,
 )
+from ssl_registry.data.arrays.times import as_times, rises
 from ssl_registry.data.arrays.written_numbers import begins_with_digit
 from ssl_registry.data.columns import TIME, Roles, plain_name, read_roles
-from ssl_registry.data.decisions import Decisions
+from ssl_registry.data.decisions import Decisions, describe_channels
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
 from ssl_registry.data.source import Source
@@ -79,7 +80,7 @@ def source_from_files(
     )
     # A run's table is read as a table; of a folder with a file a recording the files tell them apart.
     roles = names_of(guess=recorded is None and not is_file)
-    if roles.guessed and first.frame[roles.sample].is_unique:
+    if roles.guessed and not _are_moments(first.frame, roles):
         roles = names_of(guess=False)
     if options.label_column is None and any(file.label is not None for file in files):
         if roles.label is not None:
@@ -195,7 +196,7 @@ def _signals(
 
     origin, where = rows.origin, files[0].path
     assert origin is not None
-    needed = [*([roles.sample] if roles.sample else []), *([roles.time] if roles.time else []), *roles.features]
+    needed = list(dict.fromkeys([*filter(None, (roles.sample, roles.time)), *roles.features]))
     frame = pd.DataFrame({name: joined(files, name) for name in needed})
     if roles.sample is None:
         samples = pd.Series([file.path for file in files])[origin.file]
@@ -204,11 +205,19 @@ def _signals(
     else:
         samples = frame[roles.sample]
     samples = pd.Series(samples.to_numpy())
+    roles = _with_time(frame, roles, samples, told)
     first_row = files[0].first_row
     found = read_recordings(frame, roles.features, samples=samples, time=roles.time, where=where, first_row=first_row)
     told.left_out += found.left_out
     by = f"signals by {roles.sample!r}" if roles.sample else "signals by file"
     told.more.append(by + (f", in order of {roles.time!r}" if roles.time else ""))
+    told.more.append(describe_channels(found.channels))
+    if found.counters:
+        those, they = (", ".join(map(repr, found.counters)), "rises" if len(found.counters) == 1 else "rise")
+        told.more.append(
+            f"{those} {they} by the same step in each recording, as a counter does: "
+            f"--data.drop {','.join(found.counters)} if that is no channel"
+        )
     cut = cut_windows(found.x, found.names, options, told)
     _check_alike(found, train, where, str(roles.part))
     known = rows.known if rows.known is not None else np.ones(len(train), bool)
@@ -235,6 +244,44 @@ def _signals(
         recording=cut.recording,
     )
     return signals, train[begins], test[begins]
+
+
+def _are_moments(frame: Any, roles: Roles) -> bool:
+    """Whether a column that may tell recordings apart does so: its values repeat, and time rises in each of them."""
+    if frame[roles.sample].is_unique:
+        return False
+    codes = _codes(frame[roles.sample])
+    return roles.time is not None or any(rises(frame[name], codes) for name in roles.times)
+
+
+def _codes(values: Any) -> NDArray[np.int64]:
+    """Return the number of the recording of each row."""
+    import pandas as pd
+
+    return np.asarray(pd.factorize(values.astype(str), sort=False)[0], np.int64)
+
+
+def _with_time(frame: Any, roles: Roles, samples: Any, told: Decisions) -> Roles:
+    """Choose the column of time among those that are called so; columns that are no channels leave the features.
+
+    ``time`` and its like are time by name alone; of other names the values must rise within each recording.
+    """
+    codes = _codes(samples)
+    risen = [name for name in roles.times if rises(frame[name], codes)]
+    time = roles.time
+    if time is not None and as_times(frame[time]) is None:
+        told.left_out.append((time, "neither numbers nor dates, which would order the rows"))
+        time = None
+    if time is None and risen:
+        time = risen.pop(0)
+    told.left_out += [(name, "a second column of time") for name in risen]
+    for name in roles.times:
+        if name not in (time, *risen) and frame[name].dtype.kind in "iuf":
+            told.more.append(
+                f"{name!r} is a channel, though it is called like time: it does not rise in each recording; "
+                f"--data.drop {name} leaves it out"
+            )
+    return replace(roles, time=time, features=tuple(name for name in roles.features if name not in (time, *risen)))
 
 
 def _begins(
