@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ssl_registry.data.options import DataOptions
 from ssl_registry.errors import DataError, did_you_mean
 
-__all__ = ["LABELS", "SAMPLE", "TIME", "Roles", "is_index", "is_time_like", "plain_name", "read_roles"]
+__all__ = ["LABELS", "SAMPLE", "TIME", "Roles", "is_index", "is_nameless", "is_time_like", "plain_name", "read_roles"]
 
 # Names of a column of labels; of several the first of these is taken.
 LABELS = ("label", "labels", "target", "targets", "class", "y", "fine_label", "coarse_label")
@@ -27,8 +27,10 @@ TIME_LIKE = re.compile(
 SAMPLE_BESIDE_TIME = tuple(
     f"{word}{end}" for word in ("sample", "recording", "series", "sequence", "trial", "segment") for end in ("_id", "")
 )
-# What pandas, R and databases write beside the data. Of the second the values must tell: see `Roles.identifiers`.
-INDEX = re.compile(r"(__index_level_\d+__|unnamed:? ?[\d.]*(_level_\d+)?|level_\d+|rownames?|row[ _.]?names?|)")
+# What pandas, R and databases write beside the data. An index without a name is the first column: `Unnamed: 2` is
+# another one, which lost its name. Of the second the values must tell: see `Roles.identifiers`.
+INDEX = re.compile(r"(__index_level_\d+__|unnamed:? ?(0(\.\d+)*)?(_level_\d+)?|level_\d+|rownames?|row[ _.]?names?|)")
+NAMELESS = re.compile(r"(unnamed:? ?[\d.]*)?")
 IDENTIFIER = re.compile(r"(.*[ _])?(id|idx|index|uuid|guid|rowid|row|row number|no|nr|number|key)|.*[a-z]Id")
 
 
@@ -85,12 +87,22 @@ def is_index(name: object) -> bool:
     return INDEX.fullmatch(str(name).strip().lower()) is not None
 
 
+def is_nameless(name: object) -> bool:
+    """Whether a column has no name, or what pandas writes in its place.
+
+    >>> [is_nameless(name) for name in ("", "Unnamed: 2", "__index_level_0__")]
+    [True, True, False]
+    """
+    return NAMELESS.fullmatch(str(name).strip().lower()) is not None
+
+
 def read_roles(
     names: Sequence[str],
     options: DataOptions,
     *,
     where: str,
     indices: Collection[str] = (),
+    measured: Collection[str] = (),
     moments: bool = False,
     guess: bool = True,
 ) -> Roles:
@@ -104,6 +116,7 @@ def read_roles(
         options: ``label_column``, ``sample_column`` and ``drop_columns`` are the user's.
         where: the file, for messages.
         indices: columns that the file itself marks as an index.
+        measured: columns that are none by their values, though they are called so.
         moments: rows are moments of a recording even without a column ``sample``.
         guess: whether other names than ``sample`` may tell signals apart.
 
@@ -122,8 +135,9 @@ def read_roles(
     dropped = [_column(name, names, where, "--data.drop") for name in options.drop_columns]
     left_out = [(name, "dropped by --data.drop") for name in dropped]
     left = [name for name in names if name not in (label, *dropped)]
-    left_out += [(name, "an index") for name in left if is_index(name) or name in indices]
-    left = [name for name in left if not is_index(name) and name not in indices]
+    index = [name for name in left if (is_index(name) and name not in measured) or name in indices]
+    left_out += [(name, "an index") for name in index]
+    left = [name for name in left if name not in index]
     plain = {name: plain_name(name) for name in left}
     guessed = False
     if options.sample_column is not None:

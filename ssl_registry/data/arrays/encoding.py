@@ -15,7 +15,7 @@ from ssl_registry.data.arrays.written_numbers import read_number, unit_of
 from ssl_registry.errors import DataError
 from ssl_registry.views.columns import Column, TableColumns
 
-__all__ = ["MOST_CATEGORIES", "Bad", "BadCellsError", "encode_columns", "fit_column", "is_text"]
+__all__ = ["MOST_CATEGORIES", "Bad", "BadCellsError", "encode_columns", "fit_column", "is_text", "numbers_rows"]
 
 # skrub's TableVectorizer writes columns of up to 40 categories as one-hot (its `cardinality_threshold`).
 MOST_CATEGORIES = 40
@@ -129,6 +129,26 @@ def _encode_column(column: Column, values: Any, out: NDArray[np.float64], where:
         out[:, 0] = numbers
     if column.has_missing:
         out[:, -1] = missing
+
+
+def numbers_rows(values: Any) -> bool:
+    """Whether a column without a name is an index: it counts by one, perhaps anew, or no two of its values are equal.
+
+    Fractions measure something.
+
+    >>> import pandas as pd
+    >>> [numbers_rows(pd.Series(one)) for one in ([1, 2, 3], [0, 1, 0, 1], [7, 3, 9], ["b", "a"], [0, 5, 5], [0.5, 1])]
+    [True, True, True, True, False, False]
+    """
+    if values.isna().any() or values.dtype.kind in "fb":
+        return False
+    if values.is_unique:
+        return True
+    if values.dtype.kind not in "iu":
+        return False
+    numbers = values.to_numpy()
+    steps = np.diff(numbers)
+    return bool(numbers[0] in (0, 1) and ((steps == 1) | (numbers[1:] == numbers[0])).all() and (steps == 1).any())
 
 
 def is_text(values: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.data.arrays.encoding import Bad, encode_columns, fit_column
+from ssl_registry.data.arrays.encoding import Bad, encode_columns, fit_column, numbers_rows
 from ssl_registry.data.arrays.memory import Part, choose_held_out, source_in_memory
 from ssl_registry.data.arrays.moments import Recordings, read_recordings
 from ssl_registry.data.arrays.recordings import Windows, cut_windows
@@ -28,7 +28,7 @@ from ssl_registry.data.arrays.table_files import (
 )
 from ssl_registry.data.arrays.times import as_times, rises
 from ssl_registry.data.arrays.written_numbers import begins_with_digit
-from ssl_registry.data.columns import TIME, Roles, plain_name, read_roles
+from ssl_registry.data.columns import TIME, Roles, is_nameless, plain_name, read_roles
 from ssl_registry.data.decisions import Decisions, describe_channels
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
@@ -75,8 +75,15 @@ def source_from_files(
     first = next(file for file in files if file.part != TEST)
     if recorded is not None and options.label_column is None and recorded.label in first.frame.columns:
         options = options.model_copy(update={"label_column": recorded.label})
+    measured = _measured(first, told, known=recorded)
     names_of = partial(
-        read_roles, list(first.frame.columns), options, where=first.path, indices=first.indices, moments=recordings
+        read_roles,
+        list(first.frame.columns),
+        options,
+        where=first.path,
+        indices=first.indices,
+        measured=measured,
+        moments=recordings,
     )
     # A run's table is read as a table; of a folder with a file a recording the files tell them apart.
     roles = names_of(guess=recorded is None and not is_file)
@@ -144,6 +151,20 @@ def source_from_files(
         told=told,
         columns=table,
     )
+
+
+def _measured(file: File, told: Decisions, *, known: TableColumns | None) -> list[str]:
+    """Return the columns without a name that are no index by their values, and tell of them."""
+    found = []
+    for number, name in enumerate(map(str, file.frame.columns)):
+        if not is_nameless(name) or name in file.indices:
+            continue
+        if number == 0 and numbers_rows(file.frame.iloc[:, 0]):
+            continue
+        found.append(name)
+        if known is None:
+            told.more.append(f"column {number + 1} has no name and is called {name!r}")
+    return found
 
 
 def _as_recorded(roles: Roles, recorded: TableColumns, told: Decisions) -> Roles:
