@@ -26,9 +26,9 @@ from ssl_registry.data.arrays.table_files import (
     parts_of_rows,
     select_columns,
 )
-from ssl_registry.data.arrays.times import as_times, rises
+from ssl_registry.data.arrays.times import as_times, likely_sample, rises
 from ssl_registry.data.arrays.written_numbers import begins_with_digit
-from ssl_registry.data.columns import TIME, Roles, is_nameless, plain_name, read_roles
+from ssl_registry.data.columns import TIME, Roles, is_nameless, is_time_like, plain_name, read_roles
 from ssl_registry.data.decisions import Decisions, describe_channels
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
@@ -119,6 +119,7 @@ def source_from_files(
         known=known,
         origin=origin_of_rows(files),
     )
+    likely: str | None = None
     test, table, names = (parts == TEST) & ~train, None, class_names if y is not None else None
     if test.any() and known[train].any() and not known[test].any() and y is not None:
         told.left_out.append((files[-1].path, f"a test part of {test.sum()} samples without labels"))
@@ -131,8 +132,8 @@ def source_from_files(
             if len(held):
                 train[held], test[held] = False, True
                 told.hold_out(options.seed)
-        if recorded is None and any(plain_name(feature) in TIME for feature in roles.features):
-            told.more.append("each row is a sample; where rows make signals: --data.sample COLUMN tells these apart")
+        if recorded is None:
+            likely = _likely_sample(first.frame, roles, told)
         table = recorded or _fitted(files, roles, train, told)
         whole = replace(
             whole,
@@ -142,7 +143,7 @@ def source_from_files(
         )
         if not table.is_plain:
             told.more.append(f"{len(table.columns)} columns become {len(table.features)} features")
-    return source_in_memory(
+    source = source_in_memory(
         name,
         whole.chosen(train),
         whole.chosen(test) if test.any() else None,
@@ -151,6 +152,17 @@ def source_from_files(
         told=told,
         columns=table,
     )
+    return replace(source, likely_sample=likely)
+
+
+def _likely_sample(frame: Any, roles: Roles, told: Decisions) -> str | None:
+    """Return the column that may tell recordings apart in a table whose rows are read as samples, and tell of it."""
+    times = [name for name in roles.features if is_time_like(name)]
+    likely, in_time = likely_sample(frame, roles.features, times)
+    if in_time or any(plain_name(name) in TIME for name in times):
+        column = likely or "COLUMN"
+        told.more.append(f"each row is a sample; where rows make signals: --data.sample {column} tells these apart")
+    return likely
 
 
 def _measured(file: File, told: Decisions, *, known: TableColumns | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,14 @@ from ssl_registry.data.arrays.encoding import encode_columns, fit_column
 from ssl_registry.errors import DataError
 from ssl_registry.views.columns import Column, TableColumns
 
-__all__ = ["as_times", "counters", "rises"]
+__all__ = ["as_times", "counters", "likely_sample", "rises"]
 
+# What the column that tells recordings apart is often called.
+RECORDING = re.compile(
+    r"(sample|recording|record|session|series|sequence|trial|segment|subject|person|user|participant|patient|file|run)"
+    r"([ _]?(id|no|nr|number|name))?"
+)
+LONG_RUN = 8  # rows that each of its values has at least, in the mean: no recording is shorter than a few moments
 EVEN = 1e-3  # of a step: how far the steps of a counter may differ, since written times are rounded
 LEAST_STEPS = 3  # a counter is told by: fewer may rise evenly by chance
 
@@ -88,6 +95,41 @@ def counters(frame: Any, names: Sequence[str], codes: NDArray[np.int64]) -> list
             if len(steps) >= LEAST_STEPS and _is_even(steps):
                 found.append(name)
     return found if len(found) < len(names) else []
+
+
+def likely_sample(frame: Any, names: Sequence[str], times: Sequence[str]) -> tuple[str | None, bool]:
+    """Return the column that tells recordings apart by its values, and whether time rises within each of these.
+
+    Such a column has several values, each in one long run of rows. Of several the one in whose runs time rises is
+    taken, then one with a usual name, then that with the most values.
+
+    Args:
+        frame: a ``pandas.DataFrame`` whose rows may be moments.
+        names: of the columns that are asked.
+        times: of the columns that may be time.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"who": ["ada"] * 16 + ["bob"] * 8, "walk": [0] * 8 + [1] * 8 + [2] * 8})
+        >>> likely_sample(frame.assign(t=[*range(8)] * 3), ["who", "walk"], ["t"])
+        ('walk', True)
+    """
+    import pandas as pd
+
+    best: tuple[tuple[bool, bool, int], str] | None = None
+    for name in names:
+        values = frame[name]
+        if name in times or values.dtype.kind in "fbmM" or values.isna().any():
+            continue
+        codes = np.asarray(pd.factorize(values, sort=False)[0], np.int64)
+        count = int(codes.max(initial=-1)) + 1
+        runs = 1 + int((np.diff(codes) != 0).sum())
+        if count < 2 or runs != count or len(codes) < LONG_RUN * count:
+            continue
+        usual = RECORDING.fullmatch(str(name).strip().lower()) is not None
+        found = (any(rises(frame[time], codes) for time in times), usual, count), str(name)
+        best = found if best is None else max(best, found)
+    return (None, False) if best is None else (best[1], best[0][0])
 
 
 def _steps(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
