@@ -11,6 +11,7 @@ import torch
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, decode
 from ssl_registry.data.images.pixels import Pixels, pixels_of, read_array
+from ssl_registry.data.images.why_broken import why_broken
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.statistics import Statistics, channel_statistics
 from ssl_registry.errors import ConfigError, DataError, MissingExtraError
@@ -46,17 +47,20 @@ def probe(
     # The first that can be read decide; broken ones at the front are passed over.
     every = max(1, count // PROBES)
     found: list[Pixels] = []
+    why = ""
     for index in [*range(0, count, every), *range(count)]:
         if len(found) == min(PROBES, count):
             break
+        data: bytes | None = None
         try:
-            found.append(pixels_of(read(index)))
+            data = read(index)
+            found.append(pixels_of(data))
         except MissingExtraError:
             raise
-        except Exception:  # the readers raise nearly anything for a broken file; another one decides
-            continue
+        except Exception as error:  # the readers raise nearly anything for a broken file; another one decides
+            why = why or why_broken(error, data)
     if not found:
-        raise DataError(f"none of the {count} image files in {where} can be read; are they images?")
+        raise DataError(f"none of the {count} image files in {where} can be read; are they images? The first: {why}")
     pixels = Pixels(max(one.channels for one in found), min(one.depth for one in found))
     if pixels.depth == 16:
         pixels = replace(pixels, value_range=options.value_range or _bits(read, count, told))
