@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.data.arrays.encoding import Bad, encode_columns, fit_column, numbers_rows
+from ssl_registry.data.arrays.encoding import Bad, encode_columns, fit_column, kind_of, numbers_rows
 from ssl_registry.data.arrays.memory import Part, choose_held_out, source_in_memory
 from ssl_registry.data.arrays.moments import Recordings, read_recordings
 from ssl_registry.data.arrays.recordings import Windows, cut_windows
@@ -99,7 +99,7 @@ def source_from_files(
     files = [select_columns(file, roles.features, roles, told) for file in files]
     parts, roles = parts_of_rows(files, roles, told)
     if not roles.features or not len(parts):
-        has = ", ".join(f"{column} ({kind})" for column, kind in first.frame.dtypes.items())
+        has = ", ".join(f"{name} ({kind_of(first.frame[name])})" for name in first.frame.columns)
         what = "rows" if roles.features else "column to train on"
         raise DataError(
             f"{first.path} has no {what}; expected columns of numbers, words or dates, and rows. It has: {has}"
