@@ -46,9 +46,9 @@ def run(argv: list[str]) -> int:
     from ssl_registry.training.building import build_model, decide, read_options
 
     asked, source = read_options(dict(settings.run), owner="views", trainer=settings.trainer)
+    run, _ = decide(options.method, asked, source, settings.trainer, registry=registry)
     if source.modality == "table":
         raise DataError(f"{source.name} is a table: there is nothing to look at; images and signals have pictures")
-    run, _ = decide(options.method, asked, source, settings.trainer, registry=registry)
     model = build_model(options.method, source, run, options=settings.options, registry=registry)
     rows, told = _draw(model.view_policy, source, run, options.rows)
 

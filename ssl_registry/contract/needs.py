@@ -80,12 +80,20 @@ class Needs:
                 return f"{name}={getattr(self, name)!r} must be a few words"
         return ""
 
-    def check_modality(self, modality: str, *, owner: str) -> None:
+    def check_modality(self, modality: str, *, owner: str, remedy: str = "") -> None:
         """Refuse a kind of samples that the method does not take.
+
+        Args:
+            modality: of the samples.
+            owner: the method's name.
+            remedy: what mends it, for one who brought data; default: ``input_shape``, for one who builds a model.
 
         Raises:
             ConfigError: naming those that it takes.
         """
+        if modality not in self.modalities and remedy:
+            accepted = " or ".join(f"{name}s" for name in self.modalities)
+            raise ConfigError(f"{owner} does not take {modality}s; it takes {accepted}. {remedy}")
         if modality not in self.modalities:
             shapes = {name: SHAPES[name] for name in self.modalities}
             accepted = " or ".join(f"{name}s: input_shape={shape}" for name, shape in shapes.items())

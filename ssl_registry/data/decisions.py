@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Decisions"]
+__all__ = ["Decisions", "describe_channels"]
 
+NAMED = 6  # channels; of more the first four are named, and the rest counted
 LISTED = 8  # of what is left out; a table of a thousand text columns must not fill the screen
 
 
@@ -82,6 +83,17 @@ class Decisions:
             rest = len(self.left_out) - LISTED
             words.append("left out: " + ", ".join(shown) + (f" and {rest} more" if rest > 0 else ""))
         return "; ".join(words)
+
+
+def describe_channels(names: Sequence[str]) -> str:
+    """Count and name channels, so that one that is none is seen.
+
+    >>> describe_channels(["x", "y"]), describe_channels([f"c{number}" for number in range(32)])
+    ('2 channels: x, y', '32 channels: c0, c1, c2, c3 and 28 more')
+    """
+    shown = list(names) if len(names) <= NAMED else list(names[: NAMED - 2])
+    rest = len(names) - len(shown)
+    return f"{_counted(len(names), 'channel')}: {', '.join(map(str, shown))}" + (f" and {rest} more" if rest else "")
 
 
 def _counted(count: int, word: str, plural: str = "s") -> str:

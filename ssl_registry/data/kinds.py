@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from ssl_registry.data.options import DataOptions
     from ssl_registry.data.source import Source
 
-__all__ = ["REMOTE", "SourceKind", "SourceTable"]
+__all__ = ["REMOTE", "SourceKind", "SourceTable", "nearest_path", "place_of"]
 
+# What every error about a wrong name ends with; the whole list of sources would hide what was wrong.
+DATA = (
+    "Data can be a folder, a file (x.csv, x.parquet, x.npz, x.npy, x.pt, x.tar) or a name, such as digits; "
+    "`ssl-registry train METHOD --help` lists all of it under --data."
+)
 # What an address begins with.
 REMOTE = ("http", "https", "pipe", "s3", "gs")
 # What to do with files that are read by nothing here.
@@ -104,7 +109,7 @@ class SourceTable(PluginTable[SourceKind]):
             PluginError: if it names a plugin's kind that cannot be used.
         """
         if not spec.strip():
-            raise DataError(f"the data's name is empty. Data can be: {self.describe()}")
+            raise DataError(f"the data's name is empty. {DATA}")
         prefix, colon, rest = spec.partition(":")
         named = self.get(prefix) if colon else None
         if named is not None:
@@ -142,33 +147,38 @@ class SourceTable(PluginTable[SourceKind]):
         suffix = path.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             folder = next((up for up in path.parents if "*" not in str(up)), path.parent)
-            return (
-                f"{spec} names images one by one; give their folder: --data {folder}. Data can be: {self.describe()}."
-            )
+            return f"{spec} names images one by one; give their folder: --data {folder}. {DATA}"
         if path.is_file():
             advice = CONVERT.get(suffix, "").format(path=spec, csv=str(path.with_suffix(".csv")))
             advice = f": {advice}" if advice else ""
-            return f"{spec} is a file of an unknown kind{advice}. Data can be: {self.describe()}."
-        beside = _nearest_path(path)
+            return f"{spec} is a file of an unknown kind{advice}. {DATA}"
+        beside = nearest_path(path)
         # Written as a path, or like one that there is: a file on this disk is what most people mean.
         if path.suffix or len(path.parts) > 1 or spec.endswith(("/", "\\")) or beside:
-            return f"there is no file or folder {spec!r} in {Path.cwd()}.{beside} Data can be: {self.describe()}."
+            return f"there is no file or folder {place_of(spec)}.{beside} {DATA}"
         near = did_you_mean(spec, [*self.names(), *(name for kind in self.own.values() for name in kind.names())])
-        return (
-            f"there is no data {spec!r}: it is neither a path nor a known name.{near} Data can be: {self.describe()}."
-        )
+        return f"there is no data {spec!r}: it is neither a path nor a known name.{near} {DATA}"
 
 
-def _nearest_path(path: Path) -> str:
+def place_of(spec: str) -> str:
+    """Return a missing path in words; with the folder that it was sought in where it does not tell that itself.
+
+    >>> place_of("/photos")
+    "'/photos'"
+    """
+    return repr(spec) if Path(spec).expanduser().is_absolute() else f"{spec!r} in {Path.cwd()}"
+
+
+def nearest_path(path: Path) -> str:
     """Ask whether an entry of the nearest folder that there is was meant, whose name is like the missing one's."""
     folder, missing = path.parent, path.name
     while not folder.is_dir() and folder != folder.parent:
         folder, missing = folder.parent, folder.name
     try:
-        entries = {entry.name: entry for entry in folder.iterdir() if not entry.name.startswith(".")}
+        entries = {entry.name.lower(): entry for entry in folder.iterdir() if not entry.name.startswith(".")}
     except OSError:  # a folder that may not be entered, or a name of 300 letters
         return ""
-    near = difflib.get_close_matches(missing, entries, n=3, cutoff=0.7)
+    near = difflib.get_close_matches(missing.lower(), entries, n=3, cutoff=0.7)
     shown = [f"{entries[name]}{'/' if entries[name].is_dir() else ''}" for name in near]
     return f" Did you mean {' or '.join(map(repr, shown))}?" if shown else ""
 

@@ -49,6 +49,8 @@ class Source:
         decided: what is a part, a label and a feature, and what was left out: one line, logged when it is opened.
         value_range: of images of 16 bits and floats, the stored values that became 0 and 1; a run records it.
         rate: moments of a signal in a second, where its recordings tell it.
+        likely_sample: of a table a row a sample, the column that would make recordings of its rows, where one repeats
+            as the names of recordings do.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Source:
     columns: TableColumns | None = None
     value_range: tuple[float, float] | None = None
     rate: float | None = None
+    likely_sample: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", as_sample_set(self.train))

@@ -20,6 +20,7 @@ from ssl_registry.model.module import SSLModule
 from ssl_registry.model.stems import has_small_stem
 from ssl_registry.run_options import RunOptions
 from ssl_registry.training.defaults import file_size, has_accelerator, suited_batch_size, suited_epochs
+from ssl_registry.training.other_modality import remedy
 from ssl_registry.training.trainer import count_processes, epochs_of
 from ssl_registry.views import ViewPolicy
 from ssl_registry.views.changes import changed
@@ -82,7 +83,7 @@ def decide(
         return run.model_copy(update=taken)
 
     needs = needs_of(registry.method_class(method))
-    needs.check_modality(source.modality, owner=method)
+    needs.check_modality(source.modality, owner=method, remedy=remedy(needs, source, registry=registry))
     origin = None
     if run.start_from is not None and None in (run.backbone, run.low_resolution):
         origin = load_backbone_weights(run.start_from, run.from_network)

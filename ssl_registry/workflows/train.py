@@ -22,6 +22,7 @@ from ssl_registry._system.options import takes_options
 from ssl_registry.checkpoint.io import read_checkpoint
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source, SSLDataModule, broken_samples, cache_source
+from ssl_registry.data.images.encoded import tell_broken
 from ssl_registry.data.loading.drawn import choose_view_plan
 from ssl_registry.errors import ConfigError, SSLRegistryError
 from ssl_registry.model.module import SSLModule
@@ -159,7 +160,7 @@ def train(
         if watch.divergence.lost:
             _restore_kept(model, folder, lightning)
         if broken := broken_samples(source):
-            log.info(f"{len(broken)} images could not be read and others took their places; see {folder.broken}")
+            log.info(tell_broken(broken, folder.broken))
         if main:
             watch.after(model, data, device)
             facts = {"steps": lightning.global_step, "seconds": round(sitting.seconds, 1), **watch.results(seconds)}

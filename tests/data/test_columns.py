@@ -94,3 +94,37 @@ def test_two_columns_of_one_name() -> None:
     """Also where a space makes them differ."""
     with pytest.raises(DataError, match="two columns of one name, 'a'"):
         roles("a", "a ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "t",
+        "t_ms",
+        "time_ms",
+        "Time (s)",
+        "time[s]",
+        "ts",
+        "seconds",
+        "ms",
+        "millis",
+        "Elapsed",
+        "elapsed (s)",
+        "epoch (ms)",
+        "timestamp (+0700)",
+        "Unix Timestamp",
+        "time_utc",
+        "T [µs]",
+        "timestamp_ns",
+        "date",
+    ],
+)
+def test_names_that_may_be_time(name: str) -> None:
+    """Their values decide, so they are features until then."""
+    assert roles("sample", name, "x").times == (name,)
+
+
+@pytest.mark.parametrize("name", ["temp", "test", "times_seen", "tmin", "lifetime", "x", "gyr_z", "timeout", "s"])
+def test_names_that_are_not_time(name: str) -> None:
+    """Channels of such names are never asked about."""
+    assert roles("sample", name, "a").times == ()

@@ -73,3 +73,34 @@ def test_mistakes_are_told(tmp_path: Path, text: str, message: str) -> None:
     """Each names the line or column, and what was expected."""
     with pytest.raises(DataError, match=message):
         open_source(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n3\n", "{path}, row 3: 1 cells; expected 2, as the header has"),
+        (
+            "label\ncat\n",
+            "{path} has no column to train on; expected columns of numbers, words or dates, and rows. It has: "
+            "label (text)",
+        ),
+        (
+            "label,class\n1,2024-01-01\n",
+            "{path} has no column to train on; expected columns of numbers, words or dates, and "
+            "rows. It has: label (numbers), class (dates)",
+        ),
+    ],
+)
+def test_messages_name_the_file_once_and_no_types_of_pandas(tmp_path: Path, text: str, message: str) -> None:
+    """In words, as a whole."""
+    path = written(tmp_path, text)
+    with pytest.raises(DataError) as raised:
+        open_source(path)
+    assert str(raised.value) == message.format(path=path)
+
+
+def test_a_file_that_is_not_there_is_named_once(tmp_path: Path) -> None:
+    """As the system words it, without its number."""
+    with pytest.raises(DataError) as raised:
+        open_source(str(tmp_path / "*.csv"))
+    assert str(raised.value).startswith(f"{tmp_path}/*.csv cannot be read as a table (No such file or directory)")

@@ -178,3 +178,25 @@ def test_nearest_path_comes_before_data_sets(tmp_path, monkeypatch):
         assert "PhotoTour" not in str(raised.value)
     with pytest.raises(DataError, match="Did you mean 'CIFAR10'"):
         open_source("CIFAR-10")
+
+
+def test_a_missing_path_is_told_shortly(tmp_path, monkeypatch):
+    """Where an absolute path was given, nothing of the current folder; the list of all sources is in the help."""
+    (tmp_path / "Photos").mkdir()
+    monkeypatch.chdir("/")
+    with pytest.raises(DataError) as raised:
+        open_source(str(tmp_path / "fotos"))
+    told = str(raised.value)
+    assert told.startswith(f"there is no file or folder '{tmp_path}/fotos'. Did you mean '{tmp_path}/Photos/'? ")
+    assert "ssl-registry train METHOD --help" in told
+    assert len(told) - 2 * len(str(tmp_path)) < 330
+    for name in ("none.parquet", "none.tar"):
+        with pytest.raises(DataError, match=f"no (file|shard) '{tmp_path}/{name}'(?! in)"):
+            open_source(str(tmp_path / name))
+
+
+def test_a_missing_relative_path_names_the_folder(tmp_path, monkeypatch):
+    """Which is often another one than was thought."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=f"no file or folder 'deep/none' in {tmp_path}"):
+        open_source("deep/none")

@@ -291,3 +291,27 @@ def test_which_axis_is_time(shapes: list[tuple[int, ...]], expected: list[tuple[
     decisions = Decisions()
     found = channels_first([np.zeros(shape) for shape in shapes], list("ab")[: len(shapes)], decisions)
     assert ([x.shape for x in found], decisions.more) == (expected, told)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "window", "shorter"),
+    [
+        ((30, 400, 639), 64, "1 shorter recording is filled up at its end"),
+        ((20, 30, 36, 40), 16, ""),
+        ((5, 6, 9), 4, ""),
+    ],
+)
+def test_a_window_that_suits_the_recordings(
+    tmp_path: Path, lengths: tuple[int, ...], window: int, shorter: str
+) -> None:
+    """About a quarter of the usual length, and no longer than it; the error tells what becomes of shorter ones."""
+    for i, length in enumerate(lengths):
+        np.save(tmp_path / f"{i}.npy", np.random.default_rng(i).normal(size=(2, length)))
+    with pytest.raises(DataError) as raised:
+        open_source(str(tmp_path), modality="signal")
+    told = str(raised.value)
+    assert (
+        f"--data.window {window} (with --data.stride {window // 2} they overlap by half{'; ' if shorter else ''}"
+        in told
+    )
+    assert shorter in told

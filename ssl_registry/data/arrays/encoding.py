@@ -15,7 +15,16 @@ from ssl_registry.data.arrays.written_numbers import read_number, unit_of
 from ssl_registry.errors import DataError
 from ssl_registry.views.columns import Column, TableColumns
 
-__all__ = ["MOST_CATEGORIES", "Bad", "BadCellsError", "encode_columns", "fit_column", "is_text"]
+__all__ = [
+    "MOST_CATEGORIES",
+    "Bad",
+    "BadCellsError",
+    "encode_columns",
+    "fit_column",
+    "is_text",
+    "kind_of",
+    "numbers_rows",
+]
 
 # skrub's TableVectorizer writes columns of up to 40 categories as one-hot (its `cardinality_threshold`).
 MOST_CATEGORIES = 40
@@ -55,7 +64,7 @@ def fit_column(name: str, values: Any, *, where: str, first_row: int = 0) -> Col
         # Whole numbers beyond 64 bits, or of several types.
         values, there = values.astype(float), there.astype(float)
     if pd.api.types.is_timedelta64_dtype(values.dtype):
-        return f"of type {values.dtype}"
+        return kind_of(values)
     if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
         if there.dtype.kind == "c":
             return "complex numbers"
@@ -65,7 +74,7 @@ def fit_column(name: str, values: Any, *, where: str, first_row: int = 0) -> Col
         column = Column(name=name, kind="date", has_missing=gaps, day_first=day_first)
         return column.model_copy(update={"fill": _median(_numbers(column, there))})
     if not is_text(there):
-        return f"of type {type(there.iloc[0]).__name__}"
+        return kind_of(there)
     words = there.astype(str).str.strip()
     _check_alike(name, values, words.str.fullmatch(DATE.pattern), where, "no date", first_row)
     if set(words.str.lower().unique()) <= set(BOOLEANS):
@@ -129,6 +138,51 @@ def _encode_column(column: Column, values: Any, out: NDArray[np.float64], where:
         out[:, 0] = numbers
     if column.has_missing:
         out[:, -1] = missing
+
+
+def kind_of(values: Any) -> str:
+    """Return what a column holds, in a word.
+
+    >>> import pandas as pd
+    >>> [kind_of(pd.Series(one)) for one in (["a", None], [1.5], [True], ["2024-01-01"], [None], [b"x"])]
+    ['text', 'numbers', 'true and false', 'dates', 'empty', 'bytes']
+    """
+    import pandas as pd
+
+    there = values.dropna()
+    if not len(there):
+        return "empty"
+    if pd.api.types.is_bool_dtype(there.dtype):
+        return "true and false"
+    if pd.api.types.is_numeric_dtype(there.dtype):
+        return "numbers"
+    if pd.api.types.is_datetime64_any_dtype(there.dtype) or _are_dates(there):
+        return "dates"
+    if pd.api.types.is_timedelta64_dtype(there.dtype):
+        return "spans of time"
+    kind = type(there.iloc[0])
+    words = {str: "text", bytes: "bytes", bool: "true and false", int: "numbers", float: "numbers", dict: "structures"}
+    return words.get(kind, "lists" if kind in (list, tuple, np.ndarray) else "values of several kinds")
+
+
+def numbers_rows(values: Any) -> bool:
+    """Whether a column without a name is an index: it counts by one, perhaps anew, or no two of its values are equal.
+
+    Fractions measure something.
+
+    >>> import pandas as pd
+    >>> [numbers_rows(pd.Series(one)) for one in ([1, 2, 3], [0, 1, 0, 1], [7, 3, 9], ["b", "a"], [0, 5, 5], [0.5, 1])]
+    [True, True, True, True, False, False]
+    """
+    if values.isna().any() or values.dtype.kind in "fb":
+        return False
+    if values.is_unique:
+        return True
+    if values.dtype.kind not in "iu":
+        return False
+    numbers = values.to_numpy()
+    steps = np.diff(numbers)
+    return bool(numbers[0] in (0, 1) and ((steps == 1) | (numbers[1:] == numbers[0])).all() and (steps == 1).any())
 
 
 def is_text(values: Any) -> bool:

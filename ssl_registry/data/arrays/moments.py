@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssl_registry.data.arrays.encoding import encode_columns, fit_column
+from ssl_registry.data.arrays.times import as_times, counters
 from ssl_registry.errors import DataError
 from ssl_registry.views.columns import Column, TableColumns
 
@@ -27,6 +28,8 @@ class Recordings:
         offsets: where in ``rows`` each begins, [N].
         of_rows: the number of the recording of each row of the table, [rows].
         left_out: columns that are no channels, and why.
+        channels: the columns that are.
+        counters: those of them that rise by one step in every recording.
     """
 
     x: list[NDArray[np.float32]]
@@ -36,6 +39,8 @@ class Recordings:
     offsets: NDArray[np.int64]
     of_rows: NDArray[np.int64]
     left_out: list[tuple[str, str]]
+    channels: tuple[str, ...]
+    counters: tuple[str, ...]
 
 
 def read_recordings(
@@ -58,7 +63,7 @@ def read_recordings(
 
     codes, names = pd.factorize(samples.astype(str), sort=False)
     offsets = np.cumsum([0, *np.bincount(codes)])[:-1]
-    moments = None if time is None else _moments(frame[time])
+    moments = None if time is None else as_times(frame[time])
     rows = np.argsort(codes, kind="stable") if moments is None else np.lexsort((moments, codes))
     columns, left_out = [], []
     for name in channels:
@@ -84,17 +89,8 @@ def read_recordings(
     x = np.split(values[rows].astype(np.float32), offsets[1:])  # each [time, channels]
     first_rows = np.full(len(names), len(frame), np.int64)
     np.minimum.at(first_rows, codes, np.arange(len(frame)))
-    return Recordings([one.T for one in x], list(map(str, names)), first_rows, rows, offsets, codes, left_out)
-
-
-def _moments(times: Any) -> NDArray[np.float64] | None:
-    """Return times as numbers; None if they are words."""
-    import pandas as pd
-
-    numbers = pd.to_numeric(times, errors="coerce") if times.dtype.kind not in "mM" else times.astype("int64")
-    if not numbers.isna().any():
-        return np.asarray(numbers.to_numpy(np.float64))
-    column = fit_column("time", times, where="")
-    if isinstance(column, Column) and column.kind == "date" and not column.has_missing:
-        return encode_columns(TableColumns(columns=(column,)), times.to_frame("time"), where="")[:, 0]
-    return None
+    kept = tuple(column.name for column in columns)
+    even = tuple(counters(frame, kept, codes))
+    return Recordings(
+        [one.T for one in x], list(map(str, names)), first_rows, rows, offsets, codes, left_out, kept, even
+    )

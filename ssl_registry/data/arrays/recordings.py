@@ -125,8 +125,7 @@ def cut_windows(
             short, long = names[int(lengths.argmin())], names[int(lengths.argmax())]
             raise DataError(
                 f"recordings have from {lengths.min():,} moments ({short}) to {lengths.max():,} ({long}), and a "
-                f"network takes one length: cut windows, such as --data.window {_usual(int(lengths.min()))} "
-                "(--data.stride N for windows that overlap)"
+                f"network takes one length: {_advice(lengths)}"
             )
         every = np.arange(len(recordings))
         return Windows(np.stack(recordings), every, np.zeros_like(every), are_cut=False)
@@ -156,9 +155,30 @@ def cut_windows(
     return Windows(x, np.repeat(np.arange(len(recordings)), counts), np.concatenate(begins), are_cut=True)
 
 
-def _usual(shortest: int) -> int:
-    """Return the largest power of two that the shortest recording holds, at least 2 and at most 1024."""
-    return int(2 ** min(10, max(1, int(np.log2(max(2, shortest))))))
+def _advice(lengths: NDArray[np.int64]) -> str:
+    """Return how windows may be cut: so that half of the recordings give four or more.
+
+    >>> _advice(np.array([30, 400, 639]))
+    'cut windows, such as --data.window 64 (with --data.stride 32 they overlap by half; 1 shorter recording is \
+filled up at its end)'
+    """
+    window = _usual(float(np.median(lengths)))
+    words = f"with --data.stride {max(1, window // 2)} they overlap by half"
+    if shorter := int((lengths < window).sum()):
+        are = "is filled up at its end" if shorter == 1 else "are filled up at their ends"
+        words += f"; {_counted(shorter, 'shorter recording')} {are}"
+    return f"cut windows, such as --data.window {window} ({words})"
+
+
+def _usual(median: float) -> int:
+    """Return the power of two below a quarter of a length, from 16 to 1024; of short ones what they hold, at least 2.
+
+    >>> [_usual(length) for length in (400, 40, 10, 1, 1e6)]
+    [64, 16, 8, 2, 1024]
+    """
+    held = int(np.log2(max(2.0, median)))
+    quarter = int(np.log2(max(1.0, median / 4)))
+    return int(2 ** min(10, held, max(4, quarter)))
 
 
 def _counted(count: int, word: str) -> str:

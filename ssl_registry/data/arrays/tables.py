@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssl_registry.data.arrays.encoding import Bad, encode_columns, fit_column
+from ssl_registry.data.arrays.encoding import Bad, encode_columns, fit_column, kind_of, numbers_rows
 from ssl_registry.data.arrays.memory import Part, choose_held_out, source_in_memory
 from ssl_registry.data.arrays.moments import Recordings, read_recordings
 from ssl_registry.data.arrays.recordings import Windows, cut_windows
@@ -26,9 +26,10 @@ from ssl_registry.data.arrays.table_files import (
     parts_of_rows,
     select_columns,
 )
+from ssl_registry.data.arrays.times import as_times, likely_sample, rises
 from ssl_registry.data.arrays.written_numbers import begins_with_digit
-from ssl_registry.data.columns import TIME, Roles, plain_name, read_roles
-from ssl_registry.data.decisions import Decisions
+from ssl_registry.data.columns import TIME, Roles, is_nameless, is_time_like, plain_name, read_roles
+from ssl_registry.data.decisions import Decisions, describe_channels
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.samples import Origin
 from ssl_registry.data.source import Source
@@ -74,12 +75,19 @@ def source_from_files(
     first = next(file for file in files if file.part != TEST)
     if recorded is not None and options.label_column is None and recorded.label in first.frame.columns:
         options = options.model_copy(update={"label_column": recorded.label})
+    measured = _measured(first, told, known=recorded)
     names_of = partial(
-        read_roles, list(first.frame.columns), options, where=first.path, indices=first.indices, moments=recordings
+        read_roles,
+        list(first.frame.columns),
+        options,
+        where=first.path,
+        indices=first.indices,
+        measured=measured,
+        moments=recordings,
     )
     # A run's table is read as a table; of a folder with a file a recording the files tell them apart.
     roles = names_of(guess=recorded is None and not is_file)
-    if roles.guessed and first.frame[roles.sample].is_unique:
+    if roles.guessed and not _are_moments(first.frame, roles):
         roles = names_of(guess=False)
     if options.label_column is None and any(file.label is not None for file in files):
         if roles.label is not None:
@@ -91,7 +99,7 @@ def source_from_files(
     files = [select_columns(file, roles.features, roles, told) for file in files]
     parts, roles = parts_of_rows(files, roles, told)
     if not roles.features or not len(parts):
-        has = ", ".join(f"{column} ({kind})" for column, kind in first.frame.dtypes.items())
+        has = ", ".join(f"{name} ({kind_of(first.frame[name])})" for name in first.frame.columns)
         what = "rows" if roles.features else "column to train on"
         raise DataError(
             f"{first.path} has no {what}; expected columns of numbers, words or dates, and rows. It has: {has}"
@@ -111,6 +119,7 @@ def source_from_files(
         known=known,
         origin=origin_of_rows(files),
     )
+    likely: str | None = None
     test, table, names = (parts == TEST) & ~train, None, class_names if y is not None else None
     if test.any() and known[train].any() and not known[test].any() and y is not None:
         told.left_out.append((files[-1].path, f"a test part of {test.sum()} samples without labels"))
@@ -123,8 +132,8 @@ def source_from_files(
             if len(held):
                 train[held], test[held] = False, True
                 told.hold_out(options.seed)
-        if recorded is None and any(plain_name(feature) in TIME for feature in roles.features):
-            told.more.append("each row is a sample; where rows make signals: --data.sample COLUMN tells these apart")
+        if recorded is None:
+            likely = _likely_sample(first.frame, roles, told)
         table = recorded or _fitted(files, roles, train, told)
         whole = replace(
             whole,
@@ -134,7 +143,7 @@ def source_from_files(
         )
         if not table.is_plain:
             told.more.append(f"{len(table.columns)} columns become {len(table.features)} features")
-    return source_in_memory(
+    source = source_in_memory(
         name,
         whole.chosen(train),
         whole.chosen(test) if test.any() else None,
@@ -143,6 +152,31 @@ def source_from_files(
         told=told,
         columns=table,
     )
+    return replace(source, likely_sample=likely)
+
+
+def _likely_sample(frame: Any, roles: Roles, told: Decisions) -> str | None:
+    """Return the column that may tell recordings apart in a table whose rows are read as samples, and tell of it."""
+    times = [name for name in roles.features if is_time_like(name)]
+    likely, in_time = likely_sample(frame, roles.features, times)
+    if in_time or any(plain_name(name) in TIME for name in times):
+        column = likely or "COLUMN"
+        told.more.append(f"each row is a sample; where rows make signals: --data.sample {column} tells these apart")
+    return likely
+
+
+def _measured(file: File, told: Decisions, *, known: TableColumns | None) -> list[str]:
+    """Return the columns without a name that are no index by their values, and tell of them."""
+    found = []
+    for number, name in enumerate(map(str, file.frame.columns)):
+        if not is_nameless(name) or name in file.indices:
+            continue
+        if number == 0 and numbers_rows(file.frame.iloc[:, 0]):
+            continue
+        found.append(name)
+        if known is None:
+            told.more.append(f"column {number + 1} has no name and is called {name!r}")
+    return found
 
 
 def _as_recorded(roles: Roles, recorded: TableColumns, told: Decisions) -> Roles:
@@ -195,7 +229,7 @@ def _signals(
 
     origin, where = rows.origin, files[0].path
     assert origin is not None
-    needed = [*([roles.sample] if roles.sample else []), *([roles.time] if roles.time else []), *roles.features]
+    needed = list(dict.fromkeys([*filter(None, (roles.sample, roles.time)), *roles.features]))
     frame = pd.DataFrame({name: joined(files, name) for name in needed})
     if roles.sample is None:
         samples = pd.Series([file.path for file in files])[origin.file]
@@ -204,11 +238,19 @@ def _signals(
     else:
         samples = frame[roles.sample]
     samples = pd.Series(samples.to_numpy())
+    roles = _with_time(frame, roles, samples, told)
     first_row = files[0].first_row
     found = read_recordings(frame, roles.features, samples=samples, time=roles.time, where=where, first_row=first_row)
     told.left_out += found.left_out
     by = f"signals by {roles.sample!r}" if roles.sample else "signals by file"
     told.more.append(by + (f", in order of {roles.time!r}" if roles.time else ""))
+    told.more.append(describe_channels(found.channels))
+    if found.counters:
+        those, they = (", ".join(map(repr, found.counters)), "rises" if len(found.counters) == 1 else "rise")
+        told.more.append(
+            f"{those} {they} by the same step in each recording, as a counter does: "
+            f"--data.drop {','.join(found.counters)} if that is no channel"
+        )
     cut = cut_windows(found.x, found.names, options, told)
     _check_alike(found, train, where, str(roles.part))
     known = rows.known if rows.known is not None else np.ones(len(train), bool)
@@ -235,6 +277,44 @@ def _signals(
         recording=cut.recording,
     )
     return signals, train[begins], test[begins]
+
+
+def _are_moments(frame: Any, roles: Roles) -> bool:
+    """Whether a column that may tell recordings apart does so: its values repeat, and time rises in each of them."""
+    if frame[roles.sample].is_unique:
+        return False
+    codes = _codes(frame[roles.sample])
+    return roles.time is not None or any(rises(frame[name], codes) for name in roles.times)
+
+
+def _codes(values: Any) -> NDArray[np.int64]:
+    """Return the number of the recording of each row."""
+    import pandas as pd
+
+    return np.asarray(pd.factorize(values.astype(str), sort=False)[0], np.int64)
+
+
+def _with_time(frame: Any, roles: Roles, samples: Any, told: Decisions) -> Roles:
+    """Choose the column of time among those that are called so; columns that are no channels leave the features.
+
+    ``time`` and its like are time by name alone; of other names the values must rise within each recording.
+    """
+    codes = _codes(samples)
+    risen = [name for name in roles.times if rises(frame[name], codes)]
+    time = roles.time
+    if time is not None and as_times(frame[time]) is None:
+        told.left_out.append((time, "neither numbers nor dates, which would order the rows"))
+        time = None
+    if time is None and risen:
+        time = risen.pop(0)
+    told.left_out += [(name, "a second column of time") for name in risen]
+    for name in roles.times:
+        if name not in (time, *risen) and frame[name].dtype.kind in "iuf":
+            told.more.append(
+                f"{name!r} is a channel, though it is called like time: it does not rise in each recording; "
+                f"--data.drop {name} leaves it out"
+            )
+    return replace(roles, time=time, features=tuple(name for name in roles.features if name not in (time, *risen)))
 
 
 def _begins(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from ssl_registry._system.terminal import in_unicode
 from ssl_registry.data.images.decode import decode
 from ssl_registry.data.images.pixels import Pixels
+from ssl_registry.data.images.why_broken import why_broken
 from ssl_registry.data.sample_set import SampleSet, content_hash
 from ssl_registry.data.source import Source
 from ssl_registry.errors import DataError
 
-__all__ = ["EncodedImages", "UnreachableError", "broken_samples"]
+__all__ = ["EncodedImages", "UnreachableError", "broken_samples", "tell_broken"]
 
 T = TypeVar("T")
 
@@ -131,7 +133,7 @@ class EncodedImages(SampleSet, ABC):
                 continue
             return image, None if self.labels is None else self.labels[chosen]
         raise DataError(
-            f"none of the {self.count} images can be read, from {self.name(0)} on; are they images?"
+            f"none of the {self.count} images can be read, from {self.name(0)} on ({self._why(0)}); are they images?"
         ) from failure
 
     @property
@@ -144,11 +146,30 @@ class EncodedImages(SampleSet, ABC):
         return {self.name(index): self._reasons[index] for index in indices}
 
     def _why(self, index: int) -> str:
+        data: bytes | None = None
         try:
-            self.decoded(self.encoded(index))
+            data = self.encoded(index)
+            self.decoded(data)
         except Exception as error:  # as in `load`
-            return " ".join(f"{type(error).__name__}: {error}".split())
+            return why_broken(error, data)
         return "could not be read when it was asked for, and can be now"
+
+
+def tell_broken(broken: Mapping[str, str], path: object) -> str:
+    """Return the line that tells of images that could not be read.
+
+    Args:
+        broken: names and reasons.
+        path: of the file that has all of them.
+
+    >>> tell_broken({"a.jpg": "the file is empty"}, "broken.txt")
+    '1 image could not be read and another took its place: a.jpg (the file is empty); see broken.txt'
+    """
+    name, why = next(iter(broken.items()))
+    count = len(broken)
+    one = f"{count:,} image{'s' if count > 1 else ''} could not be read and "
+    others = "others took their places: first" if count > 1 else "another took its place:"
+    return f"{one}{others} {in_unicode(name)} ({in_unicode(why)}); see {path}"
 
 
 def broken_samples(source: Source) -> dict[str, str]:

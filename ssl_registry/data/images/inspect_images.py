@@ -11,6 +11,7 @@ import torch
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.decode import GRAY_STATISTICS, RGB_STATISTICS, decode
 from ssl_registry.data.images.pixels import Pixels, pixels_of, read_array, shorter_side
+from ssl_registry.data.images.why_broken import why_broken
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.statistics import Statistics, channel_statistics
 from ssl_registry.errors import ConfigError, DataError, MissingExtraError
@@ -47,19 +48,22 @@ def probe(
     every = max(1, count // PROBES)
     found: list[Pixels] = []
     sides: list[int] = []
+    why = ""
     for index in [*range(0, count, every), *range(count)]:
         if len(found) == min(PROBES, count):
             break
+        data: bytes | None = None
         try:
             data = read(index)
+            side = shorter_side(data)
             found.append(pixels_of(data))
-            sides.append(shorter_side(data))
+            sides.append(side)
         except MissingExtraError:
             raise
-        except Exception:  # the readers raise nearly anything for a broken file; another one decides
-            continue
+        except Exception as error:  # the readers raise nearly anything for a broken file; another one decides
+            why = why or why_broken(error, data)
     if not found:
-        raise DataError(f"none of the {count} image files in {where} can be read; are they images?")
+        raise DataError(f"none of the {count} image files in {where} can be read; are they images? The first: {why}")
     if max(sides) < options.file_size:
         told.more.append(f"images of {max(sides)} pixels and fewer, enlarged to {options.file_size} (--image-size)")
     pixels = Pixels(max(one.channels for one in found), min(one.depth for one in found))

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -20,19 +20,26 @@ from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.parts import split_paths
 from ssl_registry.data.source import Source
+from ssl_registry.data.sources.csv_header import (
+    COMMA,
+    GROUPS,
+    MISSING,
+    NUMBER,
+    POINT_GROUPS,
+    are_numbers,
+    by_column,
+    is_number,
+    name_columns,
+    no_header,
+    reads_like_data,
+)
 from ssl_registry.errors import DataError
 
 __all__ = ["csv_files", "read_csv"]
 
 SEPARATORS = ",;\t|"
 LOOKED_AT = 200  # rows by which separator and decimal sign are told
-# What stands for an empty cell beside what pandas knows (NA, NaN, null, ...): UCI's data sets have question marks.
-MISSING = ("?", "-", "--", "missing", "Missing", "MISSING")
 BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-COMMA = re.compile(r"[+-]?\d*,\d+")
-GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
-POINT_GROUPS = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+,\d+")
 
 
 def csv_files(spec: str, options: DataOptions) -> Source:
@@ -72,11 +79,11 @@ def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None, *, he
         path: the file.
         part: of its rows.
         told: takes what is unusual about it.
-        header: whether there must be one; otherwise columns are called by their numbers where the first row holds
-            numbers.
+        header: whether there must be one; otherwise columns are called by their numbers where the first row reads like
+            data.
 
     Raises:
-        DataError: if it is no table with a header, naming the first row that does not fit.
+        DataError: if it is no table, naming the first row that does not fit, or has no header and must have one.
     """
     if path.exists() and not path.is_file():  # a pipe would keep its reader waiting for ever
         raise DataError(f"{path} is no regular file")
@@ -85,15 +92,28 @@ def read_csv(path: Path, part: str = TRAIN, told: Decisions | None = None, *, he
         frame = _read(path, form)
         if len(frame) and frame.iloc[:, -1].isna().any():  # pandas fills short rows
             _check_rows(path, form)
+        if form.cells and reads_like_data(form.cells, [frame[name] for name in form.header]):
+            if header:
+                raise no_header(path, form.cells)
+            form = form.without_header()
+            frame = _read(path, form)
+    except DataError:  # it names the file already
+        raise
     except (OSError, UnicodeError, ValueError, csv.Error) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = getattr(error, "strerror", None) or str(error).strip().split("\n")[0]
         raise DataError(f"{path} cannot be read as a table ({reason}); expected text with a header") from error
     if told is not None and form.encoding == "cp1252":
         told.more.append(f"{path.name} is read as Windows-1252, since it is no UTF-8")
     numbered = form.header == tuple(map(str, range(len(form.header)))) and form.header_lines > form.comments
     if told is not None and not header and numbered:
         told.more.append(f"{path.name}: the first row, 0 to {len(form.header) - 1}, is read as a header")
-    return File(frame, str(path), part, first_row=form.header_lines + 1)
+    if told is not None:
+        without = [f"column {number + 1} has no name and is called {form.header[number]!r}" for number in form.unnamed]
+        if not form.cells:
+            without.append(f"no header: columns are called 0 to {len(form.header) - 1}")
+        told.more += [words for words in without if words not in told.more]  # once, of many files
+    indices = (form.header[0],) if form.row_names else ()
+    return File(frame, str(path), part, indices, first_row=form.header_lines + 1)
 
 
 @dataclass(frozen=True)
@@ -102,10 +122,12 @@ class _Form:
 
     Args:
         encoding, separator, decimal, thousands: as pandas takes them.
-        header: names of the columns; a column of row names that has none is called ``""``.
+        header: names of the columns.
+        cells: of the header as they were written, one a column; none where there is no header.
         header_lines: lines down to the header, to be passed over.
         comments: lines with a # before the header.
         trailing: whether each row ends with a separator.
+        row_names: whether the first column holds names of rows, for which the header has no cell.
     """
 
     encoding: str
@@ -116,6 +138,18 @@ class _Form:
     header_lines: int
     comments: int
     trailing: bool
+    cells: tuple[str, ...] = ()
+    row_names: bool = False
+
+    @property
+    def unnamed(self) -> list[int]:
+        """Numbers of the columns without a name but the first, which may be an index."""
+        return [number for number, cell in enumerate(self.cells) if number and not cell]
+
+    def without_header(self) -> _Form:
+        """Return the form of the same file whose first row holds data; its columns are called by their numbers."""
+        numbers = tuple(str(number) for number in range(len(self.header)))
+        return replace(self, header=numbers, header_lines=self.comments, cells=(), row_names=False)
 
 
 def _read(path: Path, form: _Form) -> Any:
@@ -157,26 +191,41 @@ def _form(path: Path, *, header: bool) -> _Form:
         encoding = "cp1252"
         first = _first_rows(path, encoding)
     separator, rows, lines, comments = first
-    nameless = not rows or all(NUMBER.fullmatch(cell.strip()) for cell in rows[0])
-    if nameless and (header or not rows):
+    if not rows:
         raise DataError(f"{path} has no header; expected a first line with the columns' names")
-    numbers = [str(number) for number in range(len(rows[0]))]
-    if nameless and rows[0] != numbers:  # which pandas writes for columns without names
-        decimal, thousands = _decimal([cell.strip() for row in rows for cell in row], separator)
+    written = [cell.strip() for cell in rows[0]]
+    numbers = [str(number) for number in range(len(written))]  # which pandas writes for columns without names
+    nameless = are_numbers(written)
+    if nameless and header:
+        raise no_header(path, written)
+    cells = [cell.strip() for row in rows[1:] for cell in row]
+    if nameless and written != numbers:
+        decimal, thousands = _decimal([*written, *cells], separator)
         return _Form(encoding, separator, decimal, thousands, tuple(numbers), comments, comments, trailing=False)
-    names, width = [name.strip() for name in rows[0]], Counter(map(len, rows[1:])).most_common(1)
-    trailing = False
+    names, width = written, Counter(map(len, rows[1:])).most_common(1)
+    trailing = row_names = False
     if width and width[0][0] == len(names) + 1:
         # R writes row names without a name for them; others end every row with a separator.
         trailing = all(len(row) == len(names) + 1 and not row[-1].strip() for row in rows[1:])
+        row_names = not trailing
         names = names if trailing else ["", *names]
     if twice := [name for name, count in Counter(names).items() if name and count > 1]:
+        if reads_like_data(names, by_column(rows[1:], len(names))):
+            raise no_header(path, names)
         raise DataError(f"{path} has two columns of one name, {twice[0]!r}; expected each name once")
-    unnamed = iter(f"Unnamed: {number}" for number, name in enumerate(names) if not name)
-    names = [name or next(unnamed) for name in names]
-    cells = [cell.strip() for row in rows[1:] for cell in row]
     decimal, thousands = _decimal(cells, separator)
-    return _Form(encoding, separator, decimal, thousands, tuple(names), lines, comments, trailing)
+    return _Form(
+        encoding,
+        separator,
+        decimal,
+        thousands,
+        tuple(name_columns(names)),
+        lines,
+        comments,
+        trailing,
+        cells=tuple(names),
+        row_names=row_names,
+    )
 
 
 def _first_rows(path: Path, encoding: str) -> tuple[str, list[list[str]], int, int]:
@@ -194,14 +243,16 @@ def _first_rows(path: Path, encoding: str) -> tuple[str, list[list[str]], int, i
         rows = [row for row in csv.reader(text, delimiter=separator, skipinitialspace=True) if row]
         widths = Counter(map(len, rows))
         width, alike = widths.most_common(1)[0] if widths else (1, 0)
-        # Rows of one width, and then many columns: a comma within numbers or text gives rows of several widths.
-        found[separator] = (width > 1, alike / max(1, len(rows)), width), rows
+        # Rows of one width, then cells that are numbers, and then many columns: a comma within text gives rows of
+        # several widths, and one before decimals more columns than there are.
+        numeric = len(rows) > 1 and all(is_number(cell.strip()) for row in rows[1:] for cell in row)
+        found[separator] = (width > 1, alike / max(1, len(rows)), numeric, width), rows
     separator = max(found, key=lambda one: found[one][0])
     if not found[separator][0][0]:
         separator = max(SEPARATORS, key=text[0].count) if text else ","
         spaced = [line.split() for line in text if line.strip()]
         if len({len(row) for row in spaced}) == 1 and len(spaced) > 1 and len(spaced[0]) > 1:
-            separator, found[" "] = " ", ((True, 1.0, len(spaced[0])), spaced)
+            separator, found[" "] = " ", ((True, 1.0, False, len(spaced[0])), spaced)
     reader = csv.reader(text, delimiter=separator, skipinitialspace=True)
     lines = next((reader.line_num for row in reader if row), 0)
     return separator, found[separator][1], comments + lines, comments

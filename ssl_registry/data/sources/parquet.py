@@ -10,6 +10,7 @@ from typing import Any
 from ssl_registry._system.optional import require
 from ssl_registry.data.arrays.table_files import TEST, TRAIN, UNLABELED
 from ssl_registry.data.decisions import Decisions
+from ssl_registry.data.kinds import nearest_path, place_of
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.parts import split_paths
 from ssl_registry.data.source import Source
@@ -53,7 +54,8 @@ def parquet(spec: str, options: DataOptions) -> Source:
 def _found(spec: str) -> list[str]:
     paths = sorted(glob(str(Path(spec).expanduser()), recursive=True))
     if not paths:
-        raise DataError(f"there is no file {spec!r} in {Path.cwd()}; expected .parquet, such as 'data/*.parquet'")
+        near = nearest_path(Path(spec).expanduser())
+        raise DataError(f"there is no file {place_of(spec)}; expected .parquet, such as 'data/*.parquet'.{near}")
     return paths
 
 

@@ -16,6 +16,7 @@ from ssl_registry._system.optional import require
 from ssl_registry.data.arrays.labels import UNLABELED, encode_labels, known_labels, stratified_holdout
 from ssl_registry.data.decisions import Decisions
 from ssl_registry.data.images.inspect_images import PROBES, probe
+from ssl_registry.data.kinds import place_of
 from ssl_registry.data.options import DataOptions
 from ssl_registry.data.parts import Split, split_paths
 from ssl_registry.data.source import Source
@@ -117,7 +118,7 @@ def _expand(spec: str) -> Split:
     paths = [path for url in urls for path in sorted(glob(str(Path(url).expanduser())))]
     missing = [url for url in urls if not glob(str(Path(url).expanduser()))]
     if missing:
-        raise DataError(f"there is no shard {missing[0]!r} in {Path.cwd()}; shards are {FORMS}")
+        raise DataError(f"there is no shard {place_of(missing[0])}; shards are {FORMS}")
     return split_paths([Path(path).resolve() for path in paths])
 
 
