@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_registry._system.archives import check_archive
 from ssl_registry._system.atomic import replacing
+from ssl_registry._system.meant import what_was_meant
 from ssl_registry._system.terminal import one_line
 from ssl_registry.checkpoint.record import RECORD_KEY, Record, read_record
 from ssl_registry.errors import CheckpointError
@@ -103,6 +104,8 @@ def find_checkpoint(path: Path) -> Path:
     """
     try:
         if path.is_file():
+            if meant := what_was_meant(path):
+                raise CheckpointError(f"{path} is no checkpoint{meant}")
             return path
         last = path / "checkpoints" / "last.ckpt"
         if last.is_file():
@@ -111,7 +114,7 @@ def find_checkpoint(path: Path) -> Path:
         what = "is no regular file" if path.exists() and not path.is_dir() else what
     except OSError as error:  # a name of 300 letters, a folder that may not be entered
         what = f"cannot be read: {error.strerror}"
-    raise CheckpointError(f"{path} {what}; give a checkpoint file or a run's folder")
+    raise CheckpointError(f"{path} {what}; give a checkpoint file or a run's folder{what_was_meant(path)}")
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ssl_registry._registry import registry
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.cli.tables import table_console
 from ssl_registry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,10 +94,9 @@ def _pairs(flag: str, words: list[str]) -> list[tuple[str, str]]:
 
 def _print_table(results: Iterable[CheckResult]) -> bool:
     """Print each result as it comes, and a summary; return whether all is as it should be."""
-    from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = table_console(highlight=False)
     counts: dict[str, int] = {}
     good = True
     for result in results:

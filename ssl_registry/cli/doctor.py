@@ -24,6 +24,8 @@ __all__ = ["examine", "run"]
 # Of the environment these alone are told: a bug report must not hold secrets.
 VARIABLES = ("SSL_REGISTRY_PLUGINS", "SSL_REGISTRY_BLOCK", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
 
+TEXT = ("", ".md", ".txt", ".json", ".log")  # names of what `--out` writes
+
 
 def run(argv: list[str]) -> int:
     """Print or write what `examine` finds; exit code 1 when a plugin cannot be used."""
@@ -32,6 +34,11 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it to a file, fit for a bug report")
     add_timeout(parser)
     options = parser.parse_args(argv)
+    if options.out is not None and options.out.suffix.lower() not in TEXT:
+        what = "JSON" if options.json else "text"
+        raise ConfigError(
+            f"--out {options.out}: what is written is {what}; give a name such as report.md or report.json"
+        )
     facts = examine(options.timeout)
     text = json.dumps(facts, indent=2) if options.json else _as_text(facts)
     if options.out is None:

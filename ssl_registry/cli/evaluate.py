@@ -10,6 +10,7 @@ from ssl_registry._system.terminal import printable
 from ssl_registry.cli.data_arguments import DEVICES, PATH, add_data_arguments, add_network, add_trust, data_arguments
 from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.cli.tables import FigureRow, print_figures, table_console
 from ssl_registry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ssl_registry.workflows.evaluate.results import EvaluateResult
 
 __all__ = ["print_result", "run"]
+
+FEATURES = ("trained", "start", "untrained", "supervised", "raw", "pixels")  # in the order of their rows
 
 
 def run(argv: list[str]) -> int:
@@ -79,21 +82,17 @@ def _amounts(words: str) -> list[float]:
 
 def print_result(result: EvaluateResult) -> None:
     """Print a row for each protocol and set of weights."""
-    from rich.console import Console
-    from rich.table import Table
+    from ssl_registry.measures.few_labels import order_of_title
 
-    console = Console()
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    console = table_console()
     names = list(dict.fromkeys(name for row in result.rows for name in row.metrics))
-    for column in ("protocol", "weights"):
-        table.add_column(column, no_wrap=True)
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in sorted(result.rows, key=lambda row: row.protocol):
+    ordered = sorted(result.rows, key=lambda row: (*order_of_title(row.protocol), _place(row.features)))
+    rows = []
+    for row in ordered:
         figures = [row.metrics.get(name) for name in names]
         cells = ["" if f is None else f"{f.mean:.3f}" + ("" if f.std is None else f" ± {f.std:.3f}") for f in figures]
-        table.add_row(row.protocol, row.features, *cells, style="bold" if row.features == "trained" else None)
-    console.print(table)
+        rows.append(FigureRow((row.protocol, row.features), tuple(cells), bold=row.features == "trained"))
+    print_figures(console, ("protocol", "weights"), [name.replace("_", " ") for name in names], rows)
     _print_classes(result, console)
     counted = f"{printable(result.data)}: {result.train} training and {result.test} test samples"
     console.print(counted, highlight=False, markup=False)
@@ -103,18 +102,17 @@ def print_result(result: EvaluateResult) -> None:
         console.print(printable(f"Added to {result.saved}"), highlight=False, markup=False, soft_wrap=True)
 
 
+def _place(features: str) -> int:
+    return FEATURES.index(features) if features in FEATURES else len(FEATURES)
+
+
 def _print_classes(result: EvaluateResult, console: Console) -> None:
     """Print intersection over union of each class, a row a class."""
-    from rich.table import Table
-
     rows = sorted((row for row in result.rows if row.per_class), key=lambda row: row.protocol)
     if not rows:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", title="IoU by class", title_justify="left")
-    table.add_column("class", justify="right")
-    for row in rows:
-        table.add_column(f"{row.protocol}\n{row.features}", justify="right")
-    for kind in sorted({kind for row in rows for kind in row.per_class}, key=int):
-        found = [row.per_class.get(kind) for row in rows]
-        table.add_row(kind, *("" if score is None else f"{score.mean:.3f}" for score in found))
-    console.print(table)
+    console.print("\nIoU by class", style="italic")
+    kinds = sorted({kind for row in rows for kind in row.per_class}, key=int)
+    cells = [tuple(f"{s.mean:.3f}" if (s := row.per_class.get(kind)) else "" for row in rows) for kind in kinds]
+    found = [FigureRow((kind,), line) for kind, line in zip(kinds, cells, strict=True)]
+    print_figures(console, ("class",), [f"{row.protocol} {row.features}" for row in rows], found)

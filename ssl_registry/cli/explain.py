@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_registry._system.terminal import printable
+from ssl_registry.cli.tables import table_console
 from ssl_registry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -123,7 +124,6 @@ def _forbidden(rows: list[tuple[str, Any, str]], origins: Mapping[str, str]) -> 
 
 def _print_table(rows: list[tuple[str, Any, str]]) -> None:
     """Print the rows; a recipe's sources are long and repeat themselves, so they become footnotes."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -138,7 +138,7 @@ def _print_table(rows: list[tuple[str, Any, str]]) -> None:
         where = f"{kind} [{notes.index(note) + 1}]" if colon else place
         cells = (escape(printable(text)) for text in (option, str(value), where))
         table.add_row(*cells, style="dim" if place == "default" else "")
-    console = Console()
+    console = table_console()
     console.print(table, highlight=False)
     for number, note in enumerate(notes, 1):
         console.print(escape(printable(f"[{number}] {note}")), highlight=False)

@@ -37,7 +37,8 @@ def run(argv: list[str]) -> int:
             trust=options.trust,
             **data_arguments(options),
         )
-    tell(f"{result.file}: {in_words(result)}")
+    where = "" if result.file is None else f"{result.file.absolute()}: "
+    tell(f"{where}{in_words(result)}")
     if result.unreadable:
         print(f"{result.unreadable} image files cannot be read and have no row")
     return 0

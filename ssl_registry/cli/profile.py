@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ssl_registry.cli.messages import show_messages
 from ssl_registry.cli.methods import find_method
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.cli.tables import table_console
 
 if TYPE_CHECKING:
     from ssl_registry.workflows.profile import Profile
@@ -72,7 +73,6 @@ def _plain(found: Profile) -> dict[str, Any]:
 
 
 def _print_table(found: Profile) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     setting = found.setting
@@ -87,7 +87,7 @@ def _print_table(found: Profile) -> None:
     rows.append(("the whole", f"{setting.workers} workers, device", found.whole.rate))
     for stage, place, rate in rows:
         table.add_row(stage, place, f"{rate:,.0f}", f"{1000 * setting.batch_size / rate:,.1f}")
-    console = Console()
+    console = table_console()
     console.print(table)
     console.print(
         f"{found.whole.data_wait:.0%} of a step waits for data; peak memory {found.whole.peak_memory / 2**30:.2f} GiB; "

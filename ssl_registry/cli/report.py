@@ -28,7 +28,7 @@ def run(argv: list[str]) -> int:
     from ssl_registry.workflows.report import write_report
 
     try:
-        tell(str(write_report(*options.runs, out=options.out, trust=options.trust)))
+        tell(str(write_report(*options.runs, out=options.out, trust=options.trust).absolute()))
     except OSError as error:
         raise SSLRegistryError(f"{error.filename or 'the report'}: {error.strerror or error}") from error
     return 0

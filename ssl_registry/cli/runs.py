@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ssl_registry._system.terminal import one_line, printable, tell
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.cli.tables import table_console
 from ssl_registry.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,7 +94,6 @@ def _agreed(question: str) -> bool:
 
 
 def _print(entries: Sequence[Entry]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -112,7 +112,7 @@ def _print(entries: Sequence[Entry]) -> None:
             _bytes(entry.size),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.changed)),
         )
-    Console().print(table)
+    table_console().print(table)
     for entry in entries:
         if entry.problem:
             tell(f"{entry.folder}: {entry.problem}")

@@ -10,6 +10,7 @@ from typing import Any
 from ssl_registry._registry import registry
 from ssl_registry._system.options import allowed_values
 from ssl_registry.cli.parsing import QuickParser
+from ssl_registry.cli.tables import table_console
 from ssl_registry.contract.config import MethodConfig
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.contract.validation import implemented_hooks
@@ -85,11 +86,10 @@ def _flowing(text: str) -> str:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = table_console()
     origin = f"{facts['distribution']} {facts['version']}" if facts["distribution"] else "registered in this process"
     console.print(f"[bold]{escape(facts['method'])}[/]  {escape(origin)}  {escape(facts['class'])}\n")
     console.print(escape(_flowing(facts["documentation"])), highlight=False)

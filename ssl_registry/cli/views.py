@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssl_registry._system.atomic import given_path
 from ssl_registry._system.terminal import tell
 from ssl_registry.cli.methods import find_method
 from ssl_registry.cli.parsing import QuickParser
@@ -28,9 +29,9 @@ def run(argv: list[str]) -> int:
     parser = QuickParser("views", DESCRIPTION)
     parser.add_argument("method", metavar="METHOD")
     parser.add_argument("--rows", type=int, default=6, help="samples, spread over the source (default: 6)")
-    parser.add_argument("--out", default="views.png", help="the picture (default: views.png)")
+    parser.add_argument("--out", help="the picture (default: views.png, with a number where that is there)")
     options, words = parser.parse_known_args(argv)
-    out = Path(options.out)
+    out = _free_name() if options.out is None else given_path(options.out)
     if options.rows < 1:
         raise ConfigError(f"--rows {options.rows} must be at least 1")
     if out.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
@@ -70,6 +71,15 @@ def run(argv: list[str]) -> int:
         tell(line)
     tell(f"{len(rows)} samples of {source.name} and {len(rows[0]) - 1} view(s) of each: {out}")
     return 0
+
+
+def _free_name() -> Path:
+    """Return ``views.png``, or ``views-2.png`` and so on where that is there."""
+    out, number = Path("views.png"), 1
+    while out.exists():
+        number += 1
+        out = Path(f"views-{number}.png")
+    return out
 
 
 def _draw(view_policy: ViewPolicy, source: Source, run: RunOptions, count: int) -> tuple[list[list[Tensor]], list[str]]:

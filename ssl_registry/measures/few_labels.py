@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
 from ssl_registry.data.arrays.labels import stratified_holdout
 from ssl_registry.errors import ConfigError
 
-__all__ = ["check_labels", "choose_labeled", "labels_in_words", "title_of", "where_labels_are"]
+__all__ = [
+    "check_labels",
+    "choose_labeled",
+    "labels_in_words",
+    "order_of_title",
+    "title_of",
+    "where_labels_are",
+]
 
 
 def labels_in_words(labels: float) -> str:
@@ -53,6 +62,20 @@ def where_labels_are(modality: str) -> str:
     }
     other = "--data.label COLUMN names their column in a table, y beside X holds them in a file of arrays"
     return own.get(modality, f"{other}, or --data LABELLED gives other data that have them")
+
+
+def order_of_title(title: str) -> tuple[str, int, float]:
+    """Return what titles sort by: the protocol, then from few labels to all.
+
+    >>> titles = ["linear", "linear 10 %", "knn", "linear 20 a class", "linear 5 a class", "linear 1 %"]
+    >>> sorted(titles, key=order_of_title)
+    ['knn', 'linear 5 a class', 'linear 20 a class', 'linear 1 %', 'linear 10 %', 'linear']
+    """
+    protocol, _, amount = title.partition(" ")
+    found = re.match(r"([\d.e+-]+) (%|a class)", amount)
+    if found is None:
+        return protocol, 2, 0.0
+    return protocol, int(found[2] == "%"), float(found[1])
 
 
 def choose_labeled(labels: Tensor, amount: float, seed: int) -> list[int]:

@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ssl_registry._system.meant import what_was_meant
 from ssl_registry._system.terminal import one_line
 from ssl_registry._system.trust import deed_of_backbone, require_trust
 from ssl_registry.checkpoint.finetuned import HEAD, FineTunedRecord, read_finetuned_record
@@ -57,6 +58,8 @@ def find_finetuned(path: Path) -> Path:
     if not path.is_dir():
         return path
     found = [file for file in sorted(path.glob("*.safetensors")) if read_finetuned_record(file) is not None]
+    if not found and not (path / "checkpoints").is_dir() and (meant := what_was_meant(path)):
+        raise CheckpointError(f"{path} is no run, and has no classifier{meant}")
     if not found:
         raise CheckpointError(
             f"{path} has no classifier yet; train one on labels first: ssl-registry finetune {path} --labels 1"

@@ -225,6 +225,11 @@ class OpenedRun:
             source = in_color(source)
         taken, given = self.model.input_shape, source.input_shape
         if (taken[:1], len(taken)) != (given[:1], len(given)) or (source.modality != "image" and taken != given):
+            if len(taken) != len(given):
+                raise DataError(
+                    f"{self.checkpoint} was trained on {_in_words(taken)}; {source.name} has {_in_words(given)}; give "
+                    "--data of the kind that it was trained on"
+                )
             words = [" x ".join(map(str, shape)) for shape in (taken, given)]
             cut = source.modality == "signal" and taken[:1] == given[:1]
             raise DataError(
@@ -332,6 +337,19 @@ def _windows(of_run: DataOptions, length: int | None, stride: int | None) -> dic
     if length is None or length == of_run.window_length:
         return {"window_length": of_run.window_length, "window_stride": stride or of_run.window_stride}
     return {"window_length": length, "window_stride": stride}
+
+
+def _in_words(shape: tuple[int, ...]) -> str:
+    """Say what samples of a shape are.
+
+    >>> _in_words((106,)), _in_words((2, 128)), _in_words((3, 224, 224))
+    ('a table of 106 features', 'signals of 2 channels and 128 moments', 'images of 3 x 224 x 224')
+    """
+    if len(shape) == 1:
+        return f"a table of {shape[0]} features"
+    if len(shape) == 2:
+        return f"signals of {shape[0]} channel{'' if shape[0] == 1 else 's'} and {shape[1]} moments"
+    return f"images of {' x '.join(map(str, shape))}"
 
 
 def loading_workers(source: Source, told: int | None) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +16,7 @@ from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.loading.drawn import choose_view_plan
 from ssl_registry.model.module import SSLModule
 from ssl_registry.run_options import RunOptions
+from ssl_registry.training.silence import silent
 
 __all__ = ["Estimate", "duration", "run_length", "seconds_a_batch"]
 
@@ -116,7 +115,7 @@ def seconds_a_batch(model: SSLModule, source: Source, run: RunOptions, trainer: 
     size = run.large_batch or run.batch_size or 1
     watch = _Stopwatch()
     asked = {key: trainer[key] for key in OF_A_STEP if trainer.get(key) is not None}
-    with torch.random.fork_rng(devices=[]), _silent():
+    with torch.random.fork_rng(devices=[]), silent():
         try:
             data = SSLDataModule(source, batch_size=size, num_workers=run.workers or 0, seed=run.seed, draw=plan)
             Trainer(
@@ -150,20 +149,3 @@ class _Stopwatch(Callback):
         if self.last:
             self.seconds = now - self.last
         self.last = now
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Let nobody say anything of a training that nobody asked for: neither Lightning nor the method."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning", "ssl_registry")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -26,6 +26,7 @@ from ssl_registry.training.callbacks import (
     weights_are_finite,
 )
 from ssl_registry.training.loggers import make_loggers
+from ssl_registry.training.silence import silent
 
 __all__ = ["RunTrainer", "count_processes", "epochs_of", "make_trainer"]
 
@@ -164,8 +165,9 @@ def told_refusals() -> Iterator[None]:
 
 
 def count_processes(arguments: Mapping[str, Any]) -> int:
-    """Tell in how many processes, over all nodes, a Trainer with these arguments trains here."""
+    """Tell in how many processes, over all nodes, a Trainer with these arguments trains here; log nothing."""
     deciding = ("accelerator", "strategy", "devices", "num_nodes")
     given = {key: arguments[key] for key in deciding if arguments.get(key) is not None}
-    with told_refusals():
+    # This Trainer trains nothing, and a command asks before it has quietened Lightning.
+    with told_refusals(), silent():
         return Trainer(**given, logger=False, enable_checkpointing=False, enable_progress_bar=False).world_size

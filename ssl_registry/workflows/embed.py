@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,14 @@ from ssl_registry._system.optional import require
 from ssl_registry._system.small_files import read_text
 from ssl_registry.data import Source
 from ssl_registry.data.options import ReadOptions
-from ssl_registry.errors import ConfigError
+from ssl_registry.errors import ConfigError, DataError
 from ssl_registry.measures.features import choose_devices, replicate, stream_features
 from ssl_registry.runs.opened import RawNetwork, given_size, loading_workers, open_run
 from ssl_registry.runs.raw_tokens import RawTokens
 from ssl_registry.workflows.evaluate.features_cache import features_key
 from ssl_registry.workflows.rows import PLACES, RowSet, open_rows, stream_rows
 from ssl_registry.workflows.token_files import join_as_array, join_as_rows
+from ssl_registry.workflows.vector_files import average_windows, join_as_csv, join_as_parquet
 
 __all__ = ["EmbedResult", "embed"]
 
@@ -36,6 +37,8 @@ PIECE = 8192
 # Numbers a piece where a sample has many: 256 MB.
 PIECE_VALUES = 2**26
 PARQUET = (".parquet", ".pq")
+SUFFIXES = (*PARQUET, ".csv", ".npz")
+TOKEN_SUFFIXES = (*PARQUET, ".npz")
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,20 @@ class EmbedResult:
             elsewhere its place in the source), ``path`` (of the file, or null), ``split`` (``train`` or ``test``: of
             the run's own data what it was trained on and what it held out; of other data the part that they tell, or
             null), ``label`` (the class's name, or null) and ``vector`` (a list of ``width`` float32). Of windows also
-            ``start`` (int64, the first moment) and, where a file holds several recordings, ``recording`` (its name).
+            ``start`` (int64, the first moment) and, where a file holds several recordings, ``recording`` (its name;
+            in an array its number). A row a recording has ``windows`` (int64, how many were averaged) in place of
+            ``start``, an ``id`` that counts recordings, and a label if all of its windows have the same.
+            CSV has the same columns, with ``v0``, ``v1``, ... in place of ``vector``; an npz has arrays ``vectors``
+            [rows, width], ``ids``, ``paths``, ``splits``, ``labels``, and ``recording``, ``start`` and ``windows``
+            where they are columns.
         rows: how many; of tokens, the samples.
         width: of a vector, or of a token.
-        resumed: rows that an earlier call had made.
+        resumed: samples that an earlier call had made.
         unreadable: image files that have no row because they cannot be read.
         grid: of the tokens of a sample, (rows, columns) or (steps,); None for vectors. Such a file has a row a token,
             with ``row`` and ``column`` (or ``step``) and ``features`` in place of ``vector``; or it is an npz, with
             ``features`` [samples, tokens, width], ``grid``, ``ids``, ``paths``, ``splits`` and ``labels``.
+        windows: of recordings, how many were averaged; None where a row is a sample.
     """
 
     file: Path
@@ -63,6 +72,7 @@ class EmbedResult:
     resumed: int
     unreadable: int
     grid: tuple[int, ...] | None = None
+    windows: int | None = None
 
 
 def embed(
@@ -70,6 +80,7 @@ def embed(
     *,
     out: str | Path,
     tokens: bool = False,
+    by: Literal["sample", "recording"] = "sample",
     data: str | Source | None = None,
     batch_size: int = 256,
     workers: int | None = None,
@@ -88,9 +99,11 @@ def embed(
 
     Args:
         path: a run's folder, a checkpoint, or weights alone: an export, or a file of any toolbox.
-        out: the file to write: Parquet; of tokens, by its suffix, Parquet or npz.
+        out: the file to write: by its suffix Parquet, CSV or npz; of tokens Parquet or npz.
         tokens: write what the network computes before it pools: the patch tokens of a transformer, the positions of a
             feature map, the steps of a signal; see `EmbedResult`.
+        by: what has a row: a ``sample``, of recordings that are cut into windows a window; or a ``recording``, whose
+            vector is the mean of its windows'. Memory grows with the number of recordings then.
         data: a source, labelled or not, by name or a `Source`; default: the run's.
         batch_size: samples a batch.
         workers: processes that load samples; default as in training.
@@ -106,23 +119,25 @@ def embed(
     Raises:
         CheckpointError, DataError, TrustError: for what cannot be opened.
         BackboneError: if the network has no tokens, and they are asked for.
-        ConfigError: if ``out`` is a folder, or no name of such a file.
+        DataError: if recordings are asked for, and the samples are images or rows of a table.
+        ConfigError: if ``out`` is a folder, or no name of such a file, or tokens of recordings are asked for.
         MissingExtraError: if pyarrow is not installed.
         SSLRegistryError: if the file cannot be written, on a full disk for instance; finished pieces stay.
     """
     require("pyarrow", "parquet", "embed")
-    target = given_path(out)
-    if target.is_dir():
-        raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
-    if target.suffix not in (*PARQUET, *([".npz"] if tokens else [])):
-        what = "of a Parquet file or an npz" if tokens else "of a Parquet file"
-        hint = "; an npz holds tokens: add --tokens" if target.suffix == ".npz" else ""
-        raise ConfigError(f"{target} is no name {what}; give --out {target.with_suffix('.parquet')}{hint}")
+    target = _target(out, tokens=tokens)
+    if by not in ("sample", "recording"):
+        raise ConfigError(f"by={by!r}: give 'sample' or 'recording'")
+    if tokens and by == "recording":
+        raise ConfigError("--by recording averages vectors, and --tokens writes none; leave one of them out")
     if batch_size < 1 or (workers or 0) < 0:
         raise ConfigError(f"batch_size={batch_size} must be at least 1, and workers={workers} at least 0")
     size = given_size(data, reading.get("image_size"))
     pretrained = open_run(path, backbone=backbone, network=network, image_size=size, trust=trust, registry=registry)
     source, parts = open_rows(pretrained, data, reading)
+    if by == "recording" and source.modality != "signal":
+        what = "images" if source.modality == "image" else "rows of a table"
+        raise DataError(f"--by recording: {source.name} holds {what}, not recordings; leave it out, for a row each")
     raw = pretrained.trained()
     trained = RawTokens(raw) if tokens else raw
     grid = trained.grid if isinstance(trained, RawTokens) else None
@@ -144,13 +159,28 @@ def embed(
         rows = _with_vectors(stream_features(replicas, loader), source, part, start, first)
         _write(piece, rows, width)
     files = [pieces / f"{number:06d}.parquet" for number in range(len(spans))]
-    if grid is None:
-        count = _join(files, target)
-    else:
-        count = (join_as_array if target.suffix == ".npz" else join_as_rows)(files, target, grid)
+    windows = None
+    if by == "recording":
+        averaged = pieces / "recordings.parquet"
+        windows = average_windows(files, averaged)
+        files = [averaged]
+    count = _join(files, target) if grid is None else _join_tokens(files, target, grid)
     shutil.rmtree(pieces)
-    unreadable = sum(len(part.samples) for part in parts) - count
-    return EmbedResult(target, count, width // math.prod(grid or (1,)), resumed, unreadable, grid)
+    unreadable = sum(len(part.samples) for part in parts) - (count if windows is None else windows)
+    return EmbedResult(target, count, width // math.prod(grid or (1,)), resumed, unreadable, grid, windows)
+
+
+def _target(out: str | Path, *, tokens: bool) -> Path:
+    target = given_path(out)
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder; --out takes a file, such as {target / 'embeddings.parquet'}")
+    if tokens and target.suffix.lower() not in TOKEN_SUFFIXES:
+        raise ConfigError(
+            f"{target} is no name of a Parquet file or an npz; give --out {target.with_suffix('.parquet')}"
+        )
+    if target.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"{target} is no name of a table; give --out {target.with_suffix('.parquet')}, .csv or .npz")
+    return target
 
 
 def _spans(parts: Sequence[RowSet], rows: int) -> Iterator[tuple[RowSet, int, int, int]]:
@@ -227,13 +257,14 @@ def _write(path: Path, batches: Iterator[dict[str, Any]], width: int) -> None:
         pq.write_table(pa.concat_tables(tables), file, write_page_checksum=True)
 
 
-def _join(paths: list[Path], target: Path) -> int:
-    """Copy the pieces into one file, one at a time, and return its rows."""
-    import pyarrow.parquet as pq
+def _join(files: Sequence[Path], target: Path) -> int:
+    """Write the pieces into one file of the kind that its name tells, and return its rows."""
+    kind = target.suffix.lower()
+    if kind == ".npz":
+        return join_as_array(files, target, ())
+    return join_as_csv(files, target) if kind == ".csv" else join_as_parquet(files, target)
 
-    with whole_file(target) as file, pq.ParquetWriter(file, pq.read_schema(paths[0])) as writer:
-        rows = 0
-        for table in map(pq.read_table, paths):
-            writer.write_table(table)
-            rows += table.num_rows
-    return rows
+
+def _join_tokens(files: Sequence[Path], target: Path, grid: tuple[int, ...]) -> int:
+    """Write the pieces into one file of the kind that its name tells, and return its samples."""
+    return (join_as_array if target.suffix.lower() == ".npz" else join_as_rows)(files, target, grid)

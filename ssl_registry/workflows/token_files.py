@@ -1,4 +1,4 @@
-"""Files of patch tokens: pieces of one row a sample, joined as one row a patch (Parquet) or as one array (npz)."""
+"""Files of patch tokens and of vectors: pieces of one row a sample, joined as one row a patch or as one array (npz)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ __all__ = ["AXES", "join_as_array", "join_as_rows"]
 
 # Names of a token's place, by the number of axes of the grid.
 AXES = {1: ("step",), 2: ("row", "column")}
+COUNTED = ("id", "start", "windows")
 ARRAYS = {"id": "ids", "path": "paths", "split": "splits", "label": "labels"}  # what columns are called as arrays
 
 
@@ -58,10 +59,11 @@ def join_as_array(pieces: Sequence[Path], target: Path, grid: Sequence[int]) -> 
     """Write ``features`` [N, P, D] and what else is known as arrays of an npz, one piece in memory at a time.
 
     Args:
-        pieces, grid: as in `join_as_rows`.
+        pieces: as in `join_as_rows`.
         target: the file, which ``numpy.load`` reads without pickle: ``features`` float32, ``grid``, ``ids`` int64,
             ``paths``, ``splits`` and ``labels`` as text, empty where there is none; of windows ``start`` and
-            ``recording``.
+            ``recording``, of recordings ``windows``.
+        grid: as in `join_as_rows`; empty of vectors, which are ``vectors`` [N, D], without ``grid``.
 
     Returns:
         The number of samples.
@@ -76,17 +78,18 @@ def join_as_array(pieces: Sequence[Path], target: Path, grid: Sequence[int]) -> 
     for file in files:
         file.close()
     with whole_file(target) as out, zipfile.ZipFile(out, "w") as archive:
-        with _entry(archive, "features") as entry:
-            shape = {"descr": "<f4", "fortran_order": False, "shape": (samples, count, width)}
+        with _entry(archive, "features" if grid else "vectors") as entry:
+            sizes = (samples, count, width) if grid else (samples, width)
+            shape = {"descr": "<f4", "fortran_order": False, "shape": sizes}
             np.lib.format.write_array_header_2_0(entry, shape)
             for piece in pieces:
                 vectors = pq.read_table(piece, columns=["vector"])["vector"].combine_chunks().flatten()
                 numbers: Any = np.ascontiguousarray(vectors.to_numpy(), "<f4")
                 entry.write(numbers.data.cast("B"))  # without a copy
-        arrays: dict[str, NDArray[Any]] = {"grid": np.array(grid, np.int64)}
+        arrays: dict[str, NDArray[Any]] = {"grid": np.array(grid, np.int64)} if grid else {}
         for name in others:
             values = [value for piece in pieces for value in pq.read_table(piece, columns=[name])[name].to_pylist()]
-            counted = name in ("id", "start")
+            counted = name in COUNTED
             texts = [value or "" for value in values]
             arrays[ARRAYS.get(name, name)] = np.array(values, np.int64) if counted else np.array(texts, np.str_)
         for name, array in arrays.items():

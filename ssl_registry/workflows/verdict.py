@@ -23,6 +23,8 @@ LEAST_POINTS = 20
 LABELS_A_CLASS = 20
 # Where chance alone makes a difference of so much, nothing is called no better.
 TOO_COARSE = 0.04
+# A batch that allows fewer directions is no measure of how many features use.
+LEAST_DIRECTIONS = 32
 # An effective rank below this share of what a batch allows is little for features that tell samples apart.
 LOW_RANK = 0.05
 
@@ -89,7 +91,7 @@ regression on the raw input. The loss still falls: train longer.
     seen = f" with {evidence.labels}" if evidence.labels else ""
     head = f"Trained features{seen}: {100 * trained:.1f} % ({PROTOCOLS[protocol]})"
     compared = ", ".join(
-        f"{_points(gain)} {_over(name, by, first=n == 0)}" for n, (name, (gain, by)) in enumerate(gains.items())
+        _compared(gain, _named(name, by), first=n == 0) for n, (name, (gain, by)) in enumerate(gains.items())
     )
     return f"{head}{', ' if compared else ''}{compared}. {_advice(gains, margin, evidence)}".strip()
 
@@ -139,8 +141,9 @@ def _without_labels(evidence: Evidence) -> str:
     if evidence.rank is not None:
         rank, most = evidence.rank
         low = rank < LOW_RANK * most
-        judged = "few for features that tell samples apart" if low else "a healthy number"
-        words.append(f"The features of a batch use {rank:.0f} directions of at most {most:.0f}: {judged}.")
+        judged = ": few for features that tell samples apart" if low else ": a healthy number"
+        judged = "" if most < LEAST_DIRECTIONS else judged
+        words.append(f"The features of a batch use {rank:.0f} directions of at most {most:.0f}{judged}.")
     if evidence.loss_falls:
         words.append("The loss still falls: train longer.")
     words.append(
@@ -162,22 +165,44 @@ def verdict_of_finetuning(tuned: float, probe: float, scratch: float | None, hel
     Example:
         >>> verdict_of_finetuning(0.90, 0.85, None, 2000)
         'Fine-tuned: 90.0 %, +5.0 points over a linear probe with the same labels.'
+        >>> print(verdict_of_finetuning(0.70, 0.80, None, 20))
+        Fine-tuned: 70.0 %, 10.0 points under a linear probe with the same labels. 20 held-out samples tell \
+differences of 15 points and more, so this is none yet: use the probe, which is cheaper, or label more to know.
     """
     margin = _margin(tuned, held_out)
-    compared = (
-        f"Fine-tuned: {100 * tuned:.1f} %, {_points(tuned - probe)} points over a linear probe with the same labels"
-    )
+    compared = [_compared(tuned - probe, "a linear probe with the same labels", first=True)]
+    advice = [_of_probe(tuned - probe, margin, held_out)]
     if scratch is not None:
-        compared += f", {_points(tuned - scratch)} over the same network from scratch"
-    if tuned - probe < -margin:
-        advice = " It is worse than the probe: fine-tune fewer layers (--layers 1) or with a lower --learning-rate."
-    elif tuned - probe <= margin:
-        advice = " It is as good as the probe, which is cheaper; more labels would tell."
-    else:
-        advice = ""
-    if scratch is not None and tuned - scratch <= margin:
-        advice += " Pretraining did not help: it is no better than from scratch."
-    return f"{compared}.{advice}"
+        compared.append(_compared(tuned - scratch, "the same network from scratch", first=False))
+        advice.append(_of_scratch(tuned - scratch, margin, held_out))
+    return " ".join([f"Fine-tuned: {100 * tuned:.1f} %, {', '.join(compared)}.", *filter(None, advice)])
+
+
+def _of_probe(gain: float, margin: float, held_out: int) -> str:
+    """Say what follows from the difference of fine-tuning and the probe."""
+    if gain > margin:
+        return ""
+    if gain < -margin:
+        return (
+            "It is worse than the probe: fine-tune fewer layers (--layers 1) or with a lower --learning-rate, or use "
+            "the probe."
+        )
+    if margin > TOO_COARSE:
+        return (
+            f"{held_out} held-out samples tell differences of {100 * margin:.0f} points and more, so this is none yet: "
+            "use the probe, which is cheaper, or label more to know."
+        )
+    same = "as good as" if gain >= 0 else "no better than"
+    return f"It is {same} the probe, which is cheaper; more labels would tell."
+
+
+def _of_scratch(gain: float, margin: float, held_out: int) -> str:
+    """Say what follows from the difference of fine-tuning and the network from scratch."""
+    if gain > margin:
+        return ""
+    if margin > TOO_COARSE and gain >= -margin:
+        return f"Whether pretraining helped, {held_out} held-out samples do not tell."
+    return f"Pretraining did not help: it is {'worse' if gain < -margin else 'no better'} than from scratch."
 
 
 def still_falls(losses: Sequence[float]) -> bool | None:
@@ -215,14 +240,22 @@ def _margin(accuracy: float, held_out: int) -> float:
     return math.sqrt(2 * share * (1 - share) / held_out) if held_out else 0.0
 
 
-def _points(gain: float) -> str:
-    return f"{100 * gain:+.1f}"
+def _compared(gain: float, what: str, *, first: bool) -> str:
+    """Return a difference in words; the first of several names the unit.
+
+    >>> _compared(0.05, "k-NN", first=True), _compared(-0.1, "k-NN", first=False), _compared(-0.0, "k-NN", first=True)
+    ('+5.0 points over k-NN', '10.0 under k-NN', 'as many points as k-NN')
+    """
+    shown = f"{abs(100 * gain):.1f}"
+    unit = " points" if first else ""
+    if float(shown) == 0:
+        return f"as many{unit} as {what}"
+    return f"+{shown}{unit} over {what}" if gain > 0 else f"{shown}{unit} under {what}"
 
 
-def _over(name: str, protocol: str, *, first: bool) -> str:
-    what = {
+def _named(name: str, protocol: str) -> str:
+    return {
         START: "the weights that training started from",
         UNTRAINED: "the untrained backbone",
         RAW: ON_RAW.get(protocol, "the raw input"),
     }[name]
-    return f"{'points ' if first else ''}over {what}"

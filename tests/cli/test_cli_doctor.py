@@ -65,6 +65,13 @@ def test_absolute_paths_are_cut(text, expected):
     assert _without_paths(text) == expected
 
 
+def test_a_name_of_another_kind(capsys, tmp_path):
+    """Told before anything is looked at."""
+    assert main(["doctor", "--out", str(tmp_path / "x.pdf")]) == 2
+    assert "what is written is text; give a name such as report.md" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_unwritable_file_is_one_line(capsys, tmp_path):
     """With the reason."""
     assert main(["doctor", "--out", str(tmp_path / "no/such/folder/x")]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,6 +81,17 @@ def small_heads(method):
         "simclr": ["--projection-dim", "16"],
         "lfr": ["--num-candidates", "3", "--num-targets", "2"],
     }[method]
+
+
+def test_nothing_of_lightnings_banners_with_a_recipe(folder):
+    """A recipe asks for the number of processes before the run; neither that nor the run names devices and loggers."""
+    words = "--trainer.max_steps 1 --image-size 16 --batch-size 8 --projection-dim 8 --data.limit 40"
+    limits = "--knn false --out run"
+    done = shell("train", "simclr", "--recipe", "small", *SHORT, *words.split(), *limits.split())
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    assert "Run: run" in told
+    assert not [line for line in told.splitlines() if re.search("GPU available|TPU|Tip|litlogger|HPU", line)]
 
 
 @pytest.mark.parametrize("method", ["byol", "simclr", "lfr"])

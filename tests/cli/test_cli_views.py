@@ -43,6 +43,18 @@ def test_photographs_by_the_host(capsys, folder):
     assert (folder / "views.png").exists()
 
 
+def test_an_earlier_picture_stays(capsys, folder):
+    """Without a name the next number is taken and told; a name that is given is written over."""
+    for name in ("views.png", "views-2.png", "views-3.png"):
+        assert main(["views", "simclr", "--data", "digits", "--rows", "1"]) == 0
+        assert capsys.readouterr().out.rstrip().endswith(f" of each: {name}")
+    before = (folder / "views-2.png").read_bytes()
+    (folder / "views.png").write_bytes(b"")
+    assert main(["views", "simclr", "--data", "digits", "--rows", "1", "--out", "views.png"]) == 0
+    assert (folder / "views.png").read_bytes() == before
+    assert len(list(folder.glob("views*.png"))) == 3
+
+
 def test_signals(folder):
     """Traces, a band for each channel, on axes; two views beside each sample."""
     np.save(folder / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 40)).astype(np.float32))

@@ -105,6 +105,18 @@ def test_table_and_json(runs: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert {Path(entry["folder"]).name for entry in json.loads(capsys.readouterr().out)} == {"good", "elsewhere"}
 
 
+def test_a_run_is_a_line_where_output_is_no_terminal(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its whole folder in it."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert main(["runs", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for entry in find_runs(runs):
+        (line,) = (line for line in lines if line.split() and line.split()[0] == str(entry.folder))
+        assert entry.state in line
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [(["no/where"], "does not exist"), (["bst"], "does not exist"), (["clean", "no/where"], "does not exist")],

@@ -6,6 +6,7 @@ import shutil
 import sys
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -183,7 +184,26 @@ def test_signals_of_another_shape(recordings, file):
         ssl_registry.embed(recordings, out=file, data=str(recordings.parent / "longer.npz"))
 
 
+def test_csv_and_arrays_hold_what_parquet_holds(run, file, scans, monkeypatch):
+    """A column for each number, read back exactly; text that is missing is empty."""
+    monkeypatch.setattr(embedding, "PIECE", 80)
+    for suffix in (".parquet", ".csv", ".npz"):
+        result = ssl_registry.embed(run, out=file.with_suffix(suffix), data=scans)
+        assert (result.file.suffix, result.rows) == (suffix, 300)
+    table = pq.read_table(file)
+    vectors = np.array(table["vector"].to_pylist(), np.float32)
+    frame = pd.read_csv(file.with_suffix(".csv"))
+    assert list(frame.columns) == ["id", "path", "split", "label", *(f"v{n}" for n in range(result.width))]
+    assert frame["label"].astype(str).tolist() == table["label"].to_pylist()
+    assert frame["split"].isna().all()
+    np.testing.assert_array_equal(frame.iloc[:, 4:].to_numpy(np.float32), vectors)
+    with np.load(file.with_suffix(".npz"), allow_pickle=False) as found:
+        assert set(found) == {"vectors", "ids", "paths", "splits", "labels"}
+        np.testing.assert_array_equal(found["vectors"], vectors)
+        assert found["ids"].tolist() == table["id"].to_pylist()
+
+
 def test_name_of_another_format(run, tmp_path):
-    """The file is Parquet, so its name says so."""
-    with pytest.raises(ConfigError, match=r"vectors\.csv is no name of a Parquet file; give --out .*vectors\.parquet"):
-        ssl_registry.embed(run, out=tmp_path / "vectors.csv")
+    """The file's name says what it is."""
+    with pytest.raises(ConfigError, match=r"v\.xlsx is no name of a table; give --out .*v\.parquet, \.csv or \.npz"):
+        ssl_registry.embed(run, out=tmp_path / "v.xlsx")

@@ -106,3 +106,12 @@ def test_classes_of_new_rows(trained: tuple[Path, Path], tmp_path: Path, monkeyp
     assert facts["features"] == ["size", "size is missing", "color=blue", "color=red"]
     assert facts["label_names"] == ["a", "b", "c"]
     assert [column["name"] for column in facts["table"]["columns"]] == ["size", "color"]
+
+
+def test_photographs_are_told_apart_from_the_table(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """In words, not by two shapes alone."""
+    run, _ = trained
+    with pytest.raises(
+        DataError, match=r"was trained on a table of \d+ features; digits has images of 1 x 16 x 16; give"
+    ):
+        ssl_registry.embed(run, out=tmp_path / "e.parquet", data="digits")

@@ -77,6 +77,7 @@ def test_the_better_protocol_counts() -> None:
         ({"neighbours": (0.2, 0.9)}, "for 20 % before and 90 % after training."),
         ({"neighbours": (0.9, 0.9)}, "which is no gain: train longer, or with other views."),
         ({"rank": (90.0, 256.0)}, "use 90 directions of at most 256: a healthy number."),
+        ({"rank": (6.0, 8.0)}, "use 6 directions of at most 8. Without labels"),
         ({"rank": (2.0, 256.0)}, "2 directions of at most 256: few for"),
         ({"loss_falls": True}, "The loss still falls: train longer."),
         ({}, "Without labels nothing is certain; 20 labelled samples a class would do: ssl-registry evaluate"),
@@ -110,9 +111,32 @@ def test_whether_the_loss_falls(losses: list[float], falls: bool | None) -> None
         ((0.80, 0.85, 0.60), "It is worse than the probe: fine-tune fewer layers"),
         ((0.85, 0.85, 0.60), "as good as the probe, which is cheaper"),
         ((0.90, 0.85, 0.91), "Pretraining did not help"),
+        ((0.80, 0.85, 0.90), "5.0 points under a linear probe with the same labels, 10.0 under the same network from"),
+        (
+            (0.80, 0.85, 0.90),
+            "lower --learning-rate, or use the probe. Pretraining did not help: it is worse than from",
+        ),
+        ((0.848, 0.85, 0.60), "0.2 points under a linear probe with the same labels, +24.8 over the same network from"),
+        ((0.848, 0.85, 0.60), "no better than the probe, which is cheaper"),
         ((0.90, 0.85, None), "+5.0 points over a linear probe with the same labels."),
     ],
 )
 def test_of_finetuning(figures: tuple[float, float, float | None], words: str) -> None:
     """Beside the probe and the network from scratch."""
     assert words in verdict_of_finetuning(*figures, held_out=10_000)
+
+
+def test_of_finetuning_on_few_held_out_samples() -> None:
+    """Ten points of twenty samples are chance: nothing is called as good, and nothing is said of pretraining."""
+    words = verdict_of_finetuning(0.70, 0.80, 0.75, held_out=20)
+    assert "10.0 points under a linear probe with the same labels, 5.0 under the same network from scratch." in words
+    assert "20 held-out samples tell differences of 15 points and more, so this is none yet: use the probe" in words
+    assert "Whether pretraining helped, 20 held-out samples do not tell." in words
+    assert "as good as" not in words
+    assert "It is worse than the probe" in verdict_of_finetuning(0.40, 0.80, None, held_out=20)
+
+
+def test_losses_are_under_and_gains_over() -> None:
+    """Each difference says its direction by a word; none is told as none."""
+    text = said(figures={"raw": {"linear": 0.90}, "untrained": {"linear": 0.84}})
+    assert ", as many points as the untrained backbone, 6.0 under logistic regression on the raw input." in text

@@ -133,8 +133,10 @@ def _windows(
     if options.modality not in (None, "signal"):
         raise ConfigError(f"modality={options.modality!r}: only signals have several lengths or are cut into windows")
     notes: list[str] = []
+    named = any(part.files < len(part.x) for part in parts)
     found = [
-        _cut(part, options, told, notes, part_name=name) for part, name in zip(parts, ("", "test: "), strict=False)
+        _cut(part, options, told, notes, part_name=name, named=named)
+        for part, name in zip(parts, ("", "test: "), strict=False)
     ]
     found = _numbered(found)
     return found[0], found[1] if test is not None else None, notes
@@ -156,7 +158,7 @@ def _numbered(parts: list[Part]) -> list[Part]:
     ]
 
 
-def _cut(part: Part, options: DataOptions, told: Decisions, notes: list[str], *, part_name: str) -> Part:
+def _cut(part: Part, options: DataOptions, told: Decisions, notes: list[str], *, part_name: str, named: bool) -> Part:
     if isinstance(part.x, list):
         if not part.x:
             raise DataError(f"{part.x_name} is empty; expected at least one recording")
@@ -173,15 +175,22 @@ def _cut(part: Part, options: DataOptions, told: Decisions, notes: list[str], *,
         recordings = list(x.numpy())
         names = [f"{part.x_name}, sample {number}" for number in range(len(recordings))]
     cut = cut_windows(recordings, names, options, told, part=part_name)
-    return part_of_windows(part, cut)
+    return part_of_windows(part, cut, named=named)
 
 
-def part_of_windows(recordings: Part, cut: Windows) -> Part:
-    """Return the windows of recordings, each with what its recording has."""
+def part_of_windows(recordings: Part, cut: Windows, *, named: bool = False) -> Part:
+    """Return the windows of recordings, each with what its recording has.
+
+    Args:
+        recordings: that were cut.
+        cut: into these.
+        named: call each recording by its number, where a file holds several.
+    """
     part = replace(recordings.chosen(cut.recording), x=cut.x, recording=cut.recording)
-    if part.origin is None:
+    if part.origin is None or not cut.are_cut:
         return part
-    return replace(part, origin=part.origin._replace(start=cut.start if cut.are_cut else None))
+    names = part.origin.row.astype(str) if named else None
+    return replace(part, origin=part.origin._replace(start=cut.start, recording=names))
 
 
 def _held_out(

@@ -19,6 +19,8 @@ from ssl_registry.workflows.export.placing import replaced_export
 
 __all__ = ["ExportResult", "export"]
 
+WEIGHTS = (".onnx", ".pt", ".pt2", ".pth", ".ckpt", ".bin", ".safetensors")  # names of files in an export
+
 
 @dataclass(frozen=True)
 class ExportResult:
@@ -92,12 +94,13 @@ def export(
     if writer is None:
         known = FORMATS.names()
         raise ConfigError(f"there is no format {format!r}.{did_you_mean(format, known)} Known: {', '.join(known)}")
+    given = None if out is None else _folder(out)
     pretrained = open_run(
         path, backbone=backbone, network=network, image_size=image_size, trust=trust, registry=registry
     )
     if image_size is not None and pretrained.model.input_shape[-1] != image_size:
         raise ConfigError(f"image_size={image_size} is for weights alone; {path} tells its own, leave it out")
-    folder = given_path(out) if out is not None else _default_folder(pretrained.checkpoint, format)
+    folder = given or _default_folder(pretrained.checkpoint, format)
     chosen = pretrained.exported.eval()
     with replaced_export(folder) as beside:
         code = writer.write(pretrained, beside)
@@ -111,6 +114,15 @@ def export(
             )
         files = tuple(sorted(file.name for file in beside.iterdir()))
     return ExportResult(folder, files, format, f"folder = {str(folder)!r}\n{code}", difference)
+
+
+def _folder(out: str | Path) -> Path:
+    folder = given_path(out)
+    if folder.suffix.lower() in WEIGHTS and not folder.is_dir():
+        raise ConfigError(
+            f"--out {folder}: an export is a folder of several files; give --out {folder.with_suffix('')}"
+        )
+    return folder
 
 
 def _default_folder(checkpoint: Path, format: str) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ssl_registry._system.meant import what_was_meant
 from ssl_registry._system.small_files import read_text
 from ssl_registry._system.yaml_files import flatten
 from ssl_registry.errors import ConfigError
@@ -71,7 +72,9 @@ def read_facts(folder: Path) -> RunFacts:
     run = Run(folder)
     if not run.settings.exists():
         what = "has no config.yaml" if folder.is_dir() else "is no folder"
-        raise ConfigError(f"{folder} {what}; give the folder that `ssl-registry train` named at its end")
+        raise ConfigError(
+            f"{folder} {what}; give the folder that `ssl-registry train` named at its end{what_was_meant(folder)}"
+        )
     return RunFacts(
         folder,
         run.read_settings(),

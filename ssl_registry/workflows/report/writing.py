@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssl_registry._registry import Registry
@@ -37,19 +38,30 @@ def write_report(
         The file, one that opens offline.
 
     Raises:
-        ConfigError: if a folder is no run's, or there is none.
+        ConfigError: if a folder is no run's, or there is none, or ``out`` is no name of a page.
     """
     if not runs:
         raise ConfigError("a report needs the folder of at least one run")
+    path = _place(runs, out)
     read = named_apart([read_facts(Path(run)) for run in runs])
-    path = given_path(out) if out is not None else (Path(runs[0]) if len(runs) == 1 else Path()) / NAME
-    if path.is_dir():
-        path = path / NAME
     pages = []
     for index, facts in enumerate(read):
         gallery, problem = reopened(facts, trust, registry)
         pages.append(RunPage(index, facts, gallery, problem))
     write_beside(path, render(pages))
+    return path
+
+
+def _place(runs: Sequence[str | Path], out: str | Path | None) -> Path:
+    """Return the file; by its suffix a browser must know what it is."""
+    path = given_path(out) if out is not None else (Path(runs[0]) if len(runs) == 1 else Path()) / NAME
+    if path.is_dir():
+        return path / NAME
+    if path.suffix.lower() == ".pdf":
+        page = path.with_suffix(".html")
+        raise ConfigError(f"a report is HTML; give --out {page}, open it in a browser, and print it to a PDF there")
+    if path.suffix.lower() not in ("", ".html", ".htm"):
+        raise ConfigError(f"a report is HTML, and {path} says something else; give --out {path.with_suffix('.html')}")
     return path
 
 

@@ -230,3 +230,10 @@ def test_card_tells_no_secrets(run, tmp_path, monkeypatch):
         assert card.count("\n#") == 1
         if data.startswith(("http", "pipe", "/")):
             assert "5f2b" not in card + facts
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt"])
+def test_out_is_a_folder(name, tmp_path):
+    """A name of a file is not made a folder."""
+    with pytest.raises(ConfigError, match=f"{name}: an export is a folder of several files; give --out .*model$"):
+        ssl_registry.export(tmp_path / "run", out=tmp_path / name)

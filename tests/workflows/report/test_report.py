@@ -284,3 +284,17 @@ def test_a_dead_network_still_has_a_report(broken, words):
     gallery = build_gallery(model, source)
     assert gallery.maps == {}
     assert words in gallery.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("x.pdf", r"a report is HTML; give --out .*x\.html, open it in a browser, and print it to a PDF there"),
+        ("x.md", r"a report is HTML, and .*x\.md says something else; give --out .*x\.html"),
+    ],
+)
+def test_names_of_other_kinds(name, words, tmp_path):
+    """Told before a run is read."""
+    with pytest.raises(ConfigError, match=words):
+        write_report(tmp_path / "run", out=tmp_path / name)
+    assert not list(tmp_path.iterdir())
