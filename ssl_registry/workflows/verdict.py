@@ -108,7 +108,7 @@ def _advice(gains: dict[str, tuple[float, str]], margin: float, evidence: Eviden
     unsure = [name for name in (UNTRAINED, RAW) if name in gains and abs(gains[name][0]) <= margin]
     if margin > TOO_COARSE and unsure:
         known = [name for name in (UNTRAINED, RAW) if name in gains and name not in unsure]
-        what = f"the one {_over(unsure[0], gains[unsure[0]][1], first=False)} is none" if known else "these are none"
+        what = f"that from {_named(unsure[0], gains[unsure[0]][1])} is none" if known else "these are none"
         return f"{_coarse(evidence, margin)}, so {what} yet: label more to know; {longer}."
     if RAW in gains and gains[RAW][0] <= margin:
         return f"They are no better than the raw input: do not use it as it is; {longer}."

@@ -46,7 +46,7 @@ def test_few_samples_tell_less() -> None:
     assert "100 held-out samples tell differences of 5 points and more, so these are none yet" in said(
         100, figures=near
     )
-    assert "so the one over logistic regression on the raw input is none yet: label more" in said(100, figures=figures)
+    assert "so that from logistic regression on the raw input is none yet: label more" in said(100, figures=figures)
     assert "worse than the raw input" in said(100, figures={"raw": {"linear": 0.95}})
     assert "started from worse: keep those" in said(100, figures={"raw": {"linear": 0.82}, "start": {"linear": 0.95}})
     perfect = {name: {"linear": 1.0} for name in ("raw", "untrained", "trained")}
@@ -59,7 +59,7 @@ def test_draws_of_few_labels_tell_less() -> None:
     assert text.startswith("Trained features with 5 labels a class: 84.0 % (a linear probe), +24.0 points over")
     assert "no better than the raw input" in text
     coarse = said(labels="5 labels a class", deviation=0.05, figures={"raw": {"linear": 0.82}})
-    assert "Draws of the labels differ by 5 points, so the one over logistic regression" in coarse
+    assert "Draws of the labels differ by 5 points, so that from logistic regression" in coarse
     assert "no better" not in said(labels="5 labels a class", deviation=0.01, figures={"raw": {"linear": 0.82}})
 
 
