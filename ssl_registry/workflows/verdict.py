@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 __all__ = ["Evidence", "still_falls", "verdict", "verdict_of_finetuning"]
 
@@ -38,7 +39,8 @@ class Evidence:
             ``raw`` for the input itself) and protocol (``linear``, ``knn``).
         held_out: samples that they were measured on; decides what is chance.
         labels: with how many labels, such as ``5 labels a class``; empty for all of them.
-        deviation: of the figures over draws of these labels, in [0, 1]; decides what is chance, too.
+        errors: standard errors of the figures over draws of these labels, by features and protocol; they decide what is
+            chance, too.
         loss_falls: whether the loss was falling when training ended; None where that is not known.
         rank: effective rank of the trained features of a batch, and most that it can be; None where not measured.
         neighbours: share of samples whose second view is the nearest of all, before and after training; None where not
@@ -50,7 +52,7 @@ class Evidence:
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     held_out: int = 0
     labels: str = ""
-    deviation: float = 0.0
+    errors: dict[str, dict[str, float]] = field(default_factory=dict)
     loss_falls: bool | None = None
     rank: tuple[float, float] | None = None
     neighbours: tuple[float, float] | None = None
@@ -62,8 +64,8 @@ def verdict(evidence: Evidence) -> str:
     """Return in words whether the training was worth it, and what to do next.
 
     Each set of features counts with the better of its protocols. A difference within one standard error of the
-    difference of two independent shares, ``sqrt(2 p (1 - p) / held_out)``, or within the deviation over draws of the
-    labels, counts as none.
+    difference of two independent shares, ``sqrt(2 p (1 - p) / held_out)``, or within its standard error over
+    draws of the labels, counts as none.
 
     Example:
         >>> figures = {"trained": {"linear": 0.84}, "untrained": {"linear": 0.70}, "raw": {"linear": 0.82}}
@@ -81,51 +83,72 @@ regression on the raw input. The loss still falls: train longer.
     if "trained" not in evidence.figures:
         return _without_labels(evidence)
     trained, protocol = _best(evidence.figures["trained"])
-    margin = max(_margin(trained, evidence.held_out), evidence.deviation)
     gains = {
-        name: (trained - best, by)
-        for name in (START, UNTRAINED, RAW)
-        if name in evidence.figures
-        for best, by in [_best(evidence.figures[name])]
+        name: _gain(evidence, name, trained, protocol) for name in (START, UNTRAINED, RAW) if name in evidence.figures
     }
     seen = f" with {evidence.labels}" if evidence.labels else ""
     head = f"Trained features{seen}: {100 * trained:.1f} % ({PROTOCOLS[protocol]})"
     compared = ", ".join(
-        _compared(gain, _named(name, by), first=n == 0) for n, (name, (gain, by)) in enumerate(gains.items())
+        _compared(gain.points, _named(name, gain.by), first=n == 0) for n, (name, gain) in enumerate(gains.items())
     )
-    return f"{head}{', ' if compared else ''}{compared}. {_advice(gains, margin, evidence)}".strip()
+    return f"{head}{', ' if compared else ''}{compared}. {_advice(gains, evidence)}".strip()
 
 
-def _advice(gains: dict[str, tuple[float, str]], margin: float, evidence: Evidence) -> str:
+class _Gain(NamedTuple):
+    """What the trained features are above others.
+
+    Args:
+        points: in [-1, 1].
+        by: the protocol of the others.
+        margin: so much is chance.
+        drawn: whether the draw of the labels makes that margin, and not the number of held-out samples.
+    """
+
+    points: float
+    by: str
+    margin: float
+    drawn: bool
+
+
+def _gain(evidence: Evidence, name: str, trained: float, protocol: str) -> _Gain:
+    best, by = _best(evidence.figures[name])
+    held_out = _margin(trained, evidence.held_out)
+    drawn = math.hypot(*(evidence.errors.get(of, {}).get(how, 0.0) for of, how in (("trained", protocol), (name, by))))
+    return _Gain(trained - best, by, max(held_out, drawn), drawn > held_out)
+
+
+def _advice(gains: dict[str, _Gain], evidence: Evidence) -> str:
     """Say what follows: the worst that is true."""
     longer = "train longer" if evidence.loss_falls else "train longer, or try another method or other views"
-    if RAW in gains and gains[RAW][0] < -margin:
+    worse = {name for name, gain in gains.items() if gain.points < -gain.margin}
+    no_better = {name for name, gain in gains.items() if gain.points <= gain.margin}
+    if RAW in worse:
         return f"They are worse than the raw input: do not use it as it is; {longer}."
-    if START in gains and gains[START][0] < -margin:
+    if START in worse:
         return (
             "Training made the weights that it started from worse: keep those, or train with a lower --learning-rate."
         )
-    unsure = [name for name in (UNTRAINED, RAW) if name in gains and abs(gains[name][0]) <= margin]
-    if margin > TOO_COARSE and unsure:
-        known = [name for name in (UNTRAINED, RAW) if name in gains and name not in unsure]
-        what = f"that from {_named(unsure[0], gains[unsure[0]][1])} is none" if known else "these are none"
-        return f"{_coarse(evidence, margin)}, so {what} yet: label more to know; {longer}."
-    if RAW in gains and gains[RAW][0] <= margin:
+    beside = [name for name in (UNTRAINED, RAW) if name in gains]
+    unsure = [name for name in beside if abs(gains[name].points) <= gains[name].margin > TOO_COARSE]
+    if unsure:
+        what = f"that from {_named(unsure[0], gains[unsure[0]].by)} is none" if unsure != beside else "these are none"
+        return f"{_coarse(gains[unsure[0]], evidence)}, so {what} yet: label more to know; {longer}."
+    if RAW in no_better:
         return f"They are no better than the raw input: do not use it as it is; {longer}."
-    if START in gains and gains[START][0] <= margin:
+    if START in no_better:
         return f"They are no better than the weights that training started from; {longer}."
-    if UNTRAINED in gains and gains[UNTRAINED][0] <= margin:
+    if UNTRAINED in no_better:
         return f"They are no better than random weights: do not use it as it is; {longer}."
     if evidence.loss_falls:
         return "The loss still falls: train longer."
     return ""
 
 
-def _coarse(evidence: Evidence, margin: float) -> str:
+def _coarse(gain: _Gain, evidence: Evidence) -> str:
     """Say which differences can be told, and what limits it."""
-    if evidence.deviation < margin:
-        return f"{evidence.held_out} held-out samples tell differences of {100 * margin:.0f} points and more"
-    return f"Draws of the labels differ by {100 * margin:.0f} points"
+    if gain.drawn:
+        return f"These draws of the labels tell differences of {100 * gain.margin:.0f} points and more"
+    return f"{evidence.held_out} held-out samples tell differences of {100 * gain.margin:.0f} points and more"
 
 
 def _without_labels(evidence: Evidence) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ssl_registry.errors import ConfigError
@@ -33,26 +34,29 @@ def verdict_of_rows(result: EvaluateResult, run: OpenedRun) -> str:
     said = []
     # All labels first, then as they were asked for; the classifier of a fine-tuned run is no protocol of these.
     for labels, rows in sorted(by_labels.items(), key=lambda item: item[0] != ""):
-        figures, deviation = _figures(rows)
+        figures, errors = _figures(rows, result.seeds)
         if figures.get("trained"):
             seen = labels.replace(" a class", " labels a class").replace(" %", " % of the labels")
-            deviation = deviation if labels else 0.0
-            said.append(verdict(Evidence(figures, result.test, labels=seen, deviation=deviation, diverged=diverged)))
+            errors = errors if labels else {}  # of all labels the seeds draw nothing but a part to choose a strength by
+            said.append(verdict(Evidence(figures, result.test, labels=seen, errors=errors, diverged=diverged)))
     return "\n".join(dict.fromkeys(said))
 
 
-def _figures(rows: Sequence[EvaluationRow]) -> tuple[dict[str, dict[str, float]], float]:
-    """Return accuracies by features and protocol, and the largest deviation of any over seeds."""
+def _figures(
+    rows: Sequence[EvaluationRow], seeds: int
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Return accuracies by features and protocol, and their standard errors over seeds."""
     figures: dict[str, dict[str, float]] = {}
-    deviation = 0.0
+    errors: dict[str, dict[str, float]] = {}
     for row in rows:
         name = row.protocol.partition(" ")[0]
         protocol = "linear" if name in LINEAR else name
         if row.features in COMPARED and protocol in ("linear", "knn", "boosting"):
-            found, accuracy = figures.setdefault(row.features, {}), row.metrics["accuracy"]
-            found[protocol] = max(accuracy.mean, found.get(protocol, 0.0))
-            deviation = max(deviation, accuracy.std or 0.0)
-    return figures, deviation
+            accuracy = row.metrics["accuracy"]
+            if accuracy.mean >= figures.setdefault(row.features, {}).get(protocol, 0.0):
+                figures[row.features][protocol] = accuracy.mean
+                errors.setdefault(row.features, {})[protocol] = (accuracy.std or 0.0) / math.sqrt(seeds)
+    return figures, errors
 
 
 def _diverged(run: OpenedRun) -> bool:
