@@ -161,7 +161,7 @@ def test_the_whole_road(tuned: Path, tmp_path: Path) -> None:
     assert classifier.config.id2label == dict(enumerate("0123456789"))
     with torch.inference_mode():
         for answer in (hub(x), program(x), classifier(pixel_values=x).logits):
-            torch.testing.assert_close(answer, wanted, atol=1e-5, rtol=0)
+            torch.testing.assert_close(answer, wanted)  # as float32 rounds: of logits above 8 one step is 1e-6
     np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], wanted, atol=1e-4)
 
     from PIL import Image
