@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -181,7 +182,7 @@ def test_share_of_labels_on_digits(run):
     assert [(row.features, row.protocol) for row in result.rows] == [
         (features, protocol) for protocol in ("finetune 10 %", "probe 10 %") for features in ("trained", "untrained")
     ]
-    assert "points over a linear probe with the same labels" in result.verdict
+    assert re.search("points (over|under) a linear probe with the same labels", result.verdict)
     with safe_open(run / "finetuned-10.safetensors", "pt") as file:
         assert json.loads(file.metadata()[KEY])["classes"][0] == "0"
         assert {"head.weight", "backbone.stem.conv.weight"} <= set(file.keys())
