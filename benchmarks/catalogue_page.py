@@ -128,6 +128,8 @@ def pooled_score(first: Row | None, second: Row | None, m: int, n: int) -> Row |
 def main(options: argparse.Namespace) -> None:
     """Replace what lies between the markers."""
     contents = [json.loads(path.read_text()) for path in options.json]
+    for row in (row for content in contents for row in content["rows"]):
+        row["data"] = Path(row["data"]).name  # the same set, wherever it lies
     content = contents[0]
     for more in contents[1:]:
         content |= {part: more[part] for part in ("versions", "machine", "date") if part in more}

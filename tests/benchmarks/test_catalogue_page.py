@@ -45,8 +45,10 @@ def test_the_page_is_made_from_the_json(content, tmp_path, monkeypatch):
 
     page, file, kept = tmp_path / "page.md", tmp_path / "table.json", tmp_path / "kept.json"
     page.write_text(f"before\n{catalogue_page.BEGIN}\nold\n{catalogue_page.END}\nafter\n")
+    content["rows"][0]["data"] = "/home/me/d"  # a path of one machine
     file.write_text(json.dumps(content))
     catalogue_page.main(argparse.Namespace(json=[file], page=page, keep=kept))
+    assert {row["data"] for row in json.loads(kept.read_text())["rows"]} == {"d"}
     text = page.read_text()
     assert text.startswith("before")
     assert text.endswith("after\n")
