@@ -1,4 +1,4 @@
-"""Silence around Trainers that are made to learn something, and not to train."""
+"""`silent`: around Trainers that are made to learn something, and not to train."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from contextlib import contextmanager
 
 __all__ = ["silent"]
 
+EVERYONE = ("lightning.pytorch", "lightning.fabric", "lightning", "ssl_registry")
+
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Let nobody say anything of a Trainer that nobody asked for: neither Lightning nor the method."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning", "ssl_registry")
+def silent(*names: str) -> Iterator[None]:
+    """Keep back warnings, and what these loggers say below an error.
+
+    Args:
+        names: of the loggers; default: Lightning's and this package's, since nobody asked for the Trainer.
+    """
+    names = names or EVERYONE
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

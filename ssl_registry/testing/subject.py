@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import random
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ssl_registry._registry import Registry
+from ssl_registry._system.silence import silent
 from ssl_registry.contract.declares import declares_of
 from ssl_registry.contract.needs import needs_of
 from ssl_registry.data import Source, SSLDataModule
@@ -252,15 +251,6 @@ def make_trainer(**arguments: Any) -> Trainer:
     return Trainer(**(defaults | arguments))
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
+def quietly() -> AbstractContextManager[None]:
     """Keep back warnings and Lightning's log lines: a check looks at results, not at advice."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    return silent("lightning.pytorch")

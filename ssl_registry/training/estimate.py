@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ssl_registry._system.silence import silent
 from ssl_registry.data import Source, SSLDataModule
 from ssl_registry.data.loading.drawn import choose_view_plan
 from ssl_registry.model.module import SSLModule
 from ssl_registry.run_options import RunOptions
-from ssl_registry.training.silence import silent
 
 __all__ = ["Estimate", "duration", "run_length", "seconds_a_batch"]
 

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint, ProgressBar
 from lightning.pytorch.plugins.io import CheckpointIO
 from rich.console import Console
 
+from ssl_registry._system.silence import silent
 from ssl_registry.checkpoint.io import AtomicCheckpointIO
 from ssl_registry.errors import ConfigError
 from ssl_registry.runs.folder import Run
@@ -26,7 +27,6 @@ from ssl_registry.training.callbacks import (
     weights_are_finite,
 )
 from ssl_registry.training.loggers import make_loggers
-from ssl_registry.training.silence import silent
 
 __all__ = ["RunTrainer", "count_processes", "epochs_of", "make_trainer"]
 
